@@ -1,0 +1,1 @@
+"""The Prefect layer: flows, tasks, deployments and artifacts."""

@@ -1,0 +1,1 @@
+"""Several HTTP APIs in, clean partitioned Parquet out."""

@@ -1,0 +1,1 @@
+"""The bundled APIs: real snapshots behind real HTTP."""

@@ -1,0 +1,1 @@
+"""Threads that wait for the network: requests in, spooled pages out."""

@@ -1,0 +1,1 @@
+"""Datasets derived from other datasets."""

@@ -1,0 +1,169 @@
+"""Which part of an answer holds the records, and how they become rows.
+
+Extraction counts records to know where paging ends; the transform stage turns
+them into columns. Both read them through the one `Records` value.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import jmespath
+import msgspec
+import orjson
+from jmespath.exceptions import JMESPathError
+from pydantic import BeforeValidator, Field, model_validator
+
+from pipelines.batch import Json
+from pipelines.errors import DecodeError, RecordsMissing
+from pipelines.values import Value
+
+Format = Literal["json", "ndjson", "csv"]
+_PLAIN_PATH = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$")
+_LIST_HINT = "point `records` at the list, or say `records: {rows: PATH, single: true}` for one object"
+
+
+@lru_cache(maxsize=1024)
+def selector(path: str) -> Any:
+    """The compiled JMESPath *path*; raises ValueError where it is not one."""
+    try:
+        return jmespath.compile(path)
+    except JMESPathError as error:
+        raise ValueError(f"{path!r} is not a JMESPath expression: {error}") from error
+
+
+def find(document: Json, path: str) -> Json:
+    """The value at JMESPath *path*, or None."""
+    return document if path == "@" else selector(path).search(document)
+
+
+class Records(Value):
+    """`records: PATH`, `{columns: PATH}` or `{entries: PATH, keys: [...], value: ...}`.
+
+    `rows` points at a list of objects. `columns` at an object of equally long
+    arrays (or a list of such objects), zipped to rows. `entries` at an object
+    whose keys are data: each level of nesting is named in `keys`, a scalar leaf
+    becomes the column `value`, an object leaf is merged into the row.
+    """
+
+    rows: str = Field("@", description="JMESPath to the list of records; the whole body by default")
+    columns: str | None = Field(None, description="JMESPath to an object of arrays that are zipped to rows")
+    entries: str | None = Field(None, description="JMESPath to an object whose keys are data")
+    keys: tuple[str, ...] = Field(("key",), description="with entries: the column for each level of keys")
+    value: str = Field("value", description="with entries: the column for a scalar leaf")
+    single: bool = Field(False, description="accept one object as one record")
+    null: Literal["error", "empty"] = Field("error", description="what a null instead of the list means")
+
+    @model_validator(mode="after")
+    def _paths_compile(self) -> Records:
+        for path in (self.rows, self.columns, self.entries):
+            if path is not None:
+                selector(path)
+        return self
+
+    @property
+    def path(self) -> str:
+        """The JMESPath that must find something."""
+        return self.columns or self.entries or self.rows
+
+    def select(self, document: Json) -> list[dict[str, Json]]:
+        """The records of a parsed answer, as rows.
+
+        Raises:
+            RecordsMissing: Nothing at the path, or something that is no list of objects.
+        """
+        found = find(document, self.path)
+        if found is None and self.null == "empty":
+            return []
+        if found is None:
+            raise RecordsMissing(f"no records at {self.path!r}: {_outline(document)}", _LIST_HINT)
+        if self.columns is not None:
+            return [row for block in (found if isinstance(found, list) else [found]) for row in self._zipped(block)]
+        if self.entries is not None:
+            return list(self._entries(found, self.keys))
+        rows = [found] if self.single and isinstance(found, dict) else found
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise RecordsMissing(f"{self.path!r} is not a list of objects but {_outline(found)}", _LIST_HINT)
+        return rows
+
+    def slice(self, body: bytes) -> bytes | None:
+        """The raw JSON array of records inside *body*, without building an object.
+
+        None where the path is not plain names, or the body is not shaped as it
+        says: `select` then finds the records or names what is wrong.
+        """
+        if self.columns or self.entries or self.single or self.null == "empty":
+            return None
+        if self.rows == "@":
+            return body if body.lstrip()[:1] == b"[" else None
+        if not _PLAIN_PATH.match(self.rows):
+            return None
+        try:
+            raw = body
+            for name in self.rows.split("."):
+                raw = bytes(_envelope(name).decode(raw).wanted)
+        except msgspec.MsgspecError:
+            return None
+        return raw if raw.lstrip()[:1] == b"[" else None
+
+    def _zipped(self, block: Json) -> list[dict[str, Json]]:
+        if not isinstance(block, dict) or not all(isinstance(column, list) for column in block.values()):
+            raise RecordsMissing(f"{self.path!r} is not an object of arrays but {_outline(block)}", _LIST_HINT)
+        if len({len(column) for column in block.values()}) > 1:
+            sizes = ", ".join(f"{name}: {len(column)}" for name, column in block.items())
+            raise RecordsMissing(f"the arrays at {self.path!r} differ in length ({sizes})", "the answer may be cut")
+        return [dict(zip(block, row, strict=True)) for row in zip(*block.values(), strict=True)]
+
+    def _entries(self, level: Json, keys: tuple[str, ...]) -> list[dict[str, Json]]:
+        if not isinstance(level, dict):
+            raise RecordsMissing(f"{self.path!r} is not an object at the level of {keys[0]!r}", _LIST_HINT)
+        rows: list[dict[str, Json]] = []
+        for key, below in level.items():
+            if len(keys) > 1:
+                rows += [{keys[0]: key, **row} for row in self._entries(below, keys[1:])]
+            else:
+                rows.append({keys[0]: key, **(below if isinstance(below, dict) else {self.value: below})})
+        return rows
+
+
+def _as_records(value: object) -> object:
+    return {"rows": value} if isinstance(value, str) else value
+
+
+RecordsField = Annotated[Records, BeforeValidator(_as_records)]
+
+
+@lru_cache(maxsize=256)
+def _envelope(name: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(msgspec.defstruct("Envelope", [("wanted", msgspec.Raw)], rename={"wanted": name}))
+
+
+def parse(body: bytes, layout: Format) -> Json:
+    """The whole answer as Python values; an empty body is an empty list.
+
+    Raises:
+        DecodeError: Not valid as *layout*; the message tells where.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if not body.strip():
+        return []
+    try:
+        if layout == "csv":
+            return list(csv.DictReader(io.StringIO(body.decode("utf-8")), strict=True))
+        if layout == "ndjson":
+            return [orjson.loads(line) for line in body.splitlines() if line.strip()]
+        return orjson.loads(body)
+    except (orjson.JSONDecodeError, UnicodeDecodeError, csv.Error, RecursionError) as error:
+        raise DecodeError(f"the answer is not {layout}: {error}", "look at the body, or set `format`") from None
+
+
+def _outline(value: Json) -> str:
+    """A value's shape in a few words, never its content."""
+    if isinstance(value, dict):
+        names = ", ".join(list(map(str, value))[:8])
+        return f"an object with {names}" if names else "an empty object"
+    return f"a list of {len(value)}" if isinstance(value, list) else f"a {type(value).__name__}"

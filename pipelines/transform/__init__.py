@@ -1,0 +1,1 @@
+"""Spooled pages in, typed tables out; runs in worker processes."""

@@ -1,0 +1,1 @@
+"""The only Python that knows an API: functions named by `transform:`."""
