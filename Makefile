@@ -1,0 +1,57 @@
+# Two commands: `make run` and `make test`. Everything else is listed by `make help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+PROFILE ?= bundled
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# A run of this project neither reads nor writes a user's own Prefect profile, and tells nobody about itself.
+export PREFECT_HOME ?= $(CURDIR)/.prefect
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
+export PREFECT_LOGGING_LEVEL ?= WARNING
+
+.PHONY: help run test check format lock schema test-crash clean
+
+help: ## Show what there is to do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Building the environment in $(VENV) (about 90 s, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+run: $(READY) ## Run the main job: all sources, as a Prefect flow (PROFILE=live for the real APIs)
+	@THREADMILL_PROFILE=$(PROFILE) $(BIN)/python -m flows.sync
+
+test: check ## Format, lint, types, layers and every test: what decides whether a change lands
+	@$(BIN)/python -m pytest -n 2
+
+check: $(READY)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
+
+test-crash: $(READY) ## The long crash battery: kills, power cuts, full disks, competing writers
+	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --timeout 3600 tests/load/test_crash.py tests/test_crash.py
+
+format: $(READY) ## Format the code and mend what the linter can
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+schema: $(READY) ## Write config/source.schema.json anew from the models
+	@$(BIN)/python -m pipelines schema > config/source.schema.json
+
+lock: $(READY) ## Resolve the dependencies anew into requirements.lock (needs uv)
+	@uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --extra dev --upgrade pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment, the output and every cache
+	@rm -rf $(VENV) data .prefect .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build

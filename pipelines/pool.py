@@ -1,0 +1,227 @@
+"""Worker processes: each does one call at a time, and none outlives its parent.
+
+Workers come from a fork server that has the heavy imports done (fork 24 ms,
+spawn 1.3 s) and no threads, so forking is safe. A worker that dies is known by
+the call it held: that call is tried once more on a fresh worker.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection, forkserver
+from typing import Any, Protocol, Self, TypeVar
+
+from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerDied
+
+Result = TypeVar("Result")
+_STOPPED_HINT = "run again: it resumes from the pages that were already fetched"
+
+
+class Engine(Protocol):
+    """Where functions over references are computed: here, or on a cluster."""
+
+    workers: int
+
+    def call(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Compute *function* of *args* in some worker and wait for it."""
+
+
+class Pool:
+    """`workers` processes on this machine; safe to call from many threads.
+
+    Starting is left to a thread, so that workers import while the first pages
+    are on their way. `preload` names modules that the fork server imports once.
+    """
+
+    def __init__(self, workers: int, *, preload: Sequence[str] = ()) -> None:
+        self.workers = workers
+        self._preload = list(preload)
+        self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
+        self._all: list[_Worker] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._starter = threading.Thread(target=self._start, name="pool-start", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._starter.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def call(self, function: Callable[..., Result], *args: Any) -> Result:
+        """The result of `function(*args)`, computed in an idle worker.
+
+        Both must pickle. An error of *function* is raised here.
+
+        Raises:
+            WorkerDied: The worker ended during the call, twice.
+            Interrupted: The pool was closed meanwhile.
+        """
+        for attempt in (1, 2):
+            worker = self._take()
+            try:
+                done, value = worker.call(function, args)
+            except (EOFError, OSError) as error:
+                self._replace(worker)
+                if attempt == 2:
+                    raise WorkerDied(
+                        f"a worker process ended twice in {function.__name__} ({worker.ending})",
+                        "it may have run out of memory: lower THREADMILL_BATCH_SIZE or THREADMILL_WORKERS",
+                    ) from error
+                continue
+            self._idle.put(worker)
+            if done:
+                return value  # type: ignore[no-any-return]  # the worker returns what the function does
+            raise value
+        raise AssertionError("unreachable")
+
+    def pids(self) -> list[int]:
+        """The processes that work now."""
+        with self._lock:
+            return [worker.pid for worker in self._all]
+
+    def close(self) -> None:
+        """End all workers, busy ones too; calls still waiting raise Interrupted."""
+        if self._starter.ident is not None:
+            self._starter.join()
+        with self._lock:
+            self._closed = True
+            workers, self._all = self._all, []
+        for worker in workers:
+            worker.end()
+        self._idle.put(None)
+
+    def _start(self) -> None:
+        for _ in range(self.workers):
+            self._add()
+
+    def _add(self) -> None:
+        try:
+            worker = _Worker(self._preload)
+        except OSError:
+            self._idle.put(None)
+            return
+        with self._lock:
+            if not self._closed:
+                self._all.append(worker)
+                self._idle.put(worker)
+                return
+        worker.end()
+
+    def _take(self) -> _Worker:
+        worker = self._idle.get()
+        if worker is None or self._closed:
+            self._idle.put(None)  # the next one who waits must wake up too
+            raise Interrupted("the worker processes were stopped", _STOPPED_HINT)
+        return worker
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.end()
+        with self._lock:
+            if worker in self._all:
+                self._all.remove(worker)
+            closed = self._closed
+        if closed:
+            self._idle.put(None)
+            raise Interrupted("the worker processes were stopped", _STOPPED_HINT)
+        self._add()
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, preload: list[str]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(preload)
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), name="threadmill-worker", daemon=True)
+        with _clean_start():
+            forkserver.ensure_running()
+            self._process.start()
+        theirs.close()
+        self.pid = self._process.pid or 0
+
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[bool, Any]:
+        self._pipe.send((function, args))
+        done, value = self._pipe.recv()
+        return bool(done), value
+
+    @property
+    def ending(self) -> str:
+        self._process.join(1)
+        code = self._process.exitcode
+        return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+_STARTING = threading.Lock()
+_ONE_THREAD = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+
+
+@contextmanager
+def _clean_start() -> Iterator[None]:
+    """What a new process inherits: no main module, libraries of one thread.
+
+    multiprocessing has every new process import the program's main module, and
+    under a Prefect deployment that is Prefect's engine: a thousand modules in
+    each worker. A worker has one core, so its libraries start no threads; the
+    system's allocator gives a finished batch's memory back.
+    """
+    with _STARTING:
+        main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in _ONE_THREAD}
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        os.environ.update(_ONE_THREAD)
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def _serve(pipe: connection.Connection) -> None:
+    """A worker's life: answer calls until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_leash, daemon=True).start()
+    while True:
+        try:
+            function, args = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(_answer(function, args))
+
+
+def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[bool, Any]:
+    try:
+        return True, function(*args)
+    except PipelineError as error:
+        return False, error
+    except MemoryError:
+        os._exit(137)
+    except Exception as error:  # noqa: BLE001  # whatever it is must reach the parent, and only our errors surely pickle
+        return False, TransformError(f"{function.__name__}: {type(error).__name__}: {error}", "this is a defect")
+
+
+def _leash() -> None:
+    """Parent gone, worker gone: even in the middle of a computation."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+    os._exit(1)

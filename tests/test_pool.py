@@ -1,0 +1,136 @@
+"""Worker processes: results, errors, deaths and endings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines import errors
+from pipelines.errors import DecodeError, Interrupted, PipelineError, TransformError, WorkerDied
+from pipelines.pool import Pool
+
+
+def _die_once(marker: str) -> str:
+    """Kill the worker at the first call, answer at the second."""
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+def _loaded(*names: str) -> list[str]:
+    return [name for name in names if name in sys.modules]
+
+
+def _refuse() -> None:
+    raise DecodeError("page 3 is no JSON", "look at it")
+
+
+def test_calls_return_what_the_function_returns_from_another_process() -> None:
+    with Pool(2) as pool:
+        pid = pool.call(os.getpid)
+
+        assert pid in pool.pids()
+        assert pid != os.getpid()
+
+
+def test_k07_a_killed_worker_is_replaced_and_its_call_tried_once_more(tmp_path: Path) -> None:
+    with Pool(1) as pool:
+        before = pool.pids() or [pool.call(os.getpid)]
+
+        answer = pool.call(_die_once, str(tmp_path / "marker"))
+
+        assert answer == "done"
+        assert pool.pids() != before
+
+
+def test_k07_a_call_that_kills_two_workers_fails_and_says_how() -> None:
+    with Pool(2) as pool:
+        with pytest.raises(WorkerDied) as raised:
+            pool.call(_kill_always)
+
+        assert "SIGKILL" in raised.value.message
+        assert pool.call(os.getpid) in pool.pids()
+
+
+def _kill_always() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_an_error_of_the_function_is_raised_in_the_parent_as_it_was() -> None:
+    with Pool(1) as pool, pytest.raises(DecodeError) as raised:
+        pool.call(_refuse)
+
+    assert (raised.value.message, raised.value.hint) == ("page 3 is no JSON", "look at it")
+
+
+def test_an_unexpected_error_becomes_one_that_survives_the_journey() -> None:
+    with Pool(1) as pool, pytest.raises(TransformError, match="ZeroDivisionError"):
+        pool.call(divmod, 1, 0)
+
+
+def test_workers_import_neither_prefect_nor_the_callers_main_module() -> None:
+    with Pool(1) as pool:
+        assert pool.call(_loaded, "prefect", "requests", "pytest.__main__", "json") == ["json"]
+
+
+def test_a_closed_pool_refuses_calls() -> None:
+    with Pool(1) as pool:
+        pool.call(os.getpid)
+
+    with pytest.raises(Interrupted):
+        pool.call(os.getpid)
+
+
+def test_k08_a_killed_parent_takes_its_busy_workers_with_it() -> None:
+    """Workers in the middle of a 60 s computation are gone within a second."""
+    script = (
+        "import threading, time, sys\n"
+        "from pipelines.pool import Pool\n"
+        "pool = Pool(2).__enter__()\n"
+        "import os; pool.call(os.getpid)\n"
+        "for _ in range(2): threading.Thread(target=pool.call, args=(time.sleep, 60), daemon=True).start()\n"
+        "while len(pool.pids()) < 2: time.sleep(0.01)\n"
+        "print(*pool.pids(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+
+    deadline = time.monotonic() + 1.0
+    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert not any(_alive(pid) for pid in pids)
+    assert len(pids) == 2
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _error_kinds(kind: type[PipelineError] = PipelineError) -> list[type[PipelineError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in _error_kinds(child))]
+
+
+@pytest.mark.parametrize("kind", _error_kinds(), ids=lambda kind: kind.__name__)
+def test_every_error_kind_survives_a_process_boundary(kind: type[PipelineError]) -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(kind("what", "next")))  # noqa: S301
+
+    assert (type(error), str(error)) == (kind, "what\n  hint: next")
+    assert errors.PipelineError in type(error).__mro__
