@@ -14,13 +14,15 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver
 from typing import Any, Protocol, Self, TypeVar
 
 from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerDied
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 _STOPPED_HINT = "run again: it resumes from the pages that were already fetched"
 
@@ -32,6 +34,9 @@ class Engine(Protocol):
 
     def call(self, function: Callable[..., Result], *args: Any) -> Result:
         """Compute *function* of *args* in some worker and wait for it."""
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Compute *function* of each of *items* side by side; results in their order."""
 
 
 class Pool:
@@ -83,6 +88,14 @@ class Pool:
                 return value  # type: ignore[no-any-return]  # the worker returns what the function does
             raise value
         raise AssertionError("unreachable")
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """The results of `function(item)` for *items*, in order, computed side by side.
+
+        The first error, in the order of *items*, is raised when all are done.
+        """
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="pool-map") as threads:
+            return list(threads.map(lambda item: self.call(function, item), items))
 
     def pids(self) -> list[int]:
         """The processes that work now."""

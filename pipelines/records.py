@@ -33,7 +33,8 @@ def selector(path: str) -> Any:
     try:
         return jmespath.compile(path)
     except JMESPathError as error:
-        raise ValueError(f"{path!r} is not a JMESPath expression: {error}") from error
+        reason = str(error).partition(", for expression")[0]
+        raise ValueError(f"{path!r} is not a JMESPath expression: {reason}") from error
 
 
 def find(document: Json, path: str) -> Json:

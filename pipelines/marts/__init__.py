@@ -1,1 +1,1 @@
-"""Datasets derived from other datasets."""
+"""Datasets derived from the committed datasets of the sources."""

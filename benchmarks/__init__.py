@@ -1,0 +1,1 @@
+"""Threadmill beside what people use today: the same pages, the same rows, whole processes."""

@@ -1,0 +1,71 @@
+"""`python -m benchmarks`: measure, check the rows, write RESULTS.md and its picture."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from benchmarks import essay, pages, report, results, server, startup
+from benchmarks.contenders import contenders
+from benchmarks.contest import Contest
+from benchmarks.peers.workload import ENDPOINTS
+from benchmarks.results import Section
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parent / "data" / "bench"
+SECTIONS = (*ENDPOINTS, "startup", "essay")
+PORT = 18713
+
+
+def main() -> None:
+    """Measure the sections asked for and render all that were ever measured."""
+    asked = _arguments()
+    file = HERE / "results.json"
+    if not asked.render:
+        for name in asked.only or SECTIONS:
+            section = _measured(name, asked)
+            results.write(results.read(file).with_section(section), file)
+    report.write(results.read(file), HERE)
+    print(f"wrote {(HERE / 'RESULTS.md').relative_to(HERE.parent)}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds whose median is told (5)")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="one section; may be given more than once")
+    parser.add_argument("--contender", action="append", help="only these, by name; may be given more than once")
+    parser.add_argument("--peers", action="store_true", help="with dlt, in an environment built on first use")
+    parser.add_argument("--port", type=int, default=PORT, help=f"where the pages are served ({PORT})")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder for pages, output and environments")
+    parser.add_argument("--server", choices=("nginx", "bundled"), help="nginx where it is installed, by default")
+    parser.add_argument("--render", action="store_true", help="measure nothing: write RESULTS.md from results.json")
+    return parser.parse_args()
+
+
+def _measured(name: str, asked: argparse.Namespace) -> Section:
+    """The section *name*, with a page server of its own."""
+    folder, out = asked.cache.resolve() / f"pages-{asked.port}", asked.cache.resolve() / "out"
+    wanted = {"startup": ("one",), "essay": ("slow",)}.get(name, (name,))
+    print(f"{name}: preparing", flush=True)
+    pages.prepare(folder, f"http://{server.HOST}:{asked.port}", wanted)
+    command = _command(name, asked)
+    try:
+        with server.serve(folder, asked.port, kind=asked.server) as running:
+            if name == "startup":
+                return startup.measured(running.base_url, out, rounds=asked.rounds, command=command)
+            if name == "essay":
+                return essay.measured(running.base_url, out, rounds=asked.rounds, command=command)
+            taking_part = contenders(asked.cache.resolve(), dlt=asked.peers)
+            chosen = [one for one in taking_part if not asked.contender or one.name in asked.contender]
+            return Contest(running, folder, out, asked.rounds, command).hold(name, chosen)
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def _command(name: str, asked: argparse.Namespace) -> str:
+    return f"python -m benchmarks --only {name} --rounds {asked.rounds}{' --peers' if asked.peers else ''}"
+
+
+if __name__ == "__main__":
+    main()

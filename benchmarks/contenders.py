@@ -1,0 +1,115 @@
+"""Who runs: Threadmill and what a user would pick instead, each as a command of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.peers.workload import ENDPOINTS, table
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = ROOT / "benchmarks"
+EVERY = tuple(ENDPOINTS)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work: `module` of the peers, or Threadmill itself where there is none.
+
+    `output` is where a table's files lie, below the folder that a run is given.
+    """
+
+    name: str
+    title: str
+    module: str = ""
+    output: str = "{table}.parquet"
+    python: str = sys.executable
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Files that lie in the working folder beforehand: name there, name beside the peers."""
+    workloads: tuple[str, ...] = EVERY
+    rounds: Mapping[str, int] = field(default_factory=dict)
+    """Fewer rounds for a workload that takes very long."""
+
+    def command(self, base_url: str, folder: Path, workload: str) -> list[str]:
+        """What is run, in *folder*."""
+        if self.module:
+            return [self.python, "-m", f"benchmarks.peers.{self.module}", base_url, str(folder), workload]
+        return [self.python, "-m", "pipelines", "run", workload]
+
+    def environment(self, base_url: str, folder: Path) -> dict[str, str]:
+        """The variables it runs with; Threadmill reads all it needs from there."""
+        own = {
+            "THREADMILL_CONFIG": str(HERE / "config"),
+            "THREADMILL_TRANSFORMS": str(HERE / "config" / "transforms"),
+            "THREADMILL_DATA": str(folder),
+            "BENCH_URL": base_url,
+        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("THREADMILL_")}
+        return {**inherited, "PYTHONPATH": str(ROOT), **({} if self.module else own), **self.env}
+
+    def prepare(self, folder: Path) -> None:
+        """Make *folder* new and lay out what the contender finds there."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name, origin in self.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(HERE / "peers" / origin, folder / name)
+
+    def written(self, folder: Path, workload: str) -> dict[str, list[Path]]:
+        """The Parquet files of each table."""
+        tables = [table(endpoint) for endpoint in ENDPOINTS[workload]]
+        return {name: sorted(folder.glob(self.output.format(table=name, workload=workload))) for name in tables}
+
+
+THREADMILL = Contender("threadmill", "Threadmill", output="parquet/{workload}/{table}/**/*.parquet")
+PEERS = (
+    Contender("sequential", "requests + pandas, page after page", "sequential_pandas"),
+    Contender("essay", "threads, then pickled frames to processes", "threads_then_processes"),
+    Contender("hour", "a strong engineer's hour: threads + orjson + Polars", "strong_hour"),
+    Contender("day", "a strong engineer's day: asyncio + msgspec + Polars", "strong_day"),
+    Contender("day-improved", "the day, improved: Polars writes too", "strong_day_improved"),
+)
+
+
+def contenders(cache: Path, *, dlt: bool) -> list[Contender]:
+    """All that take part; with *dlt* also those that need an environment built under *cache*."""
+    one_worker = Contender(
+        "threadmill-1",
+        "Threadmill, one worker",
+        output=THREADMILL.output,
+        env={"THREADMILL_WORKERS": "1"},
+        workloads=("api", "x10"),
+    )
+    return [THREADMILL, one_worker, *PEERS, *(_dlt(cache) if dlt else ())]
+
+
+def _dlt(cache: Path) -> list[Contender]:
+    python = str(_environment(cache / "dlt", HERE / "peers" / "dlt.lock"))
+    output, once = "bench/{table}/*.parquet", {"x10": 1}
+    quiet = {"RUNTIME__DLTHUB_TELEMETRY": "false"}
+    tuned = {**quiet, "PEER_TUNED": "1"}
+    config = {".dlt/config.toml": "dlt_tuned.toml"}
+    return [
+        Contender("dlt", "dlt, defaults", "dlt_rest_api", output, python, quiet, rounds=once),
+        Contender("dlt-tuned", "dlt, tuned", "dlt_rest_api", output, python, tuned, config, rounds=once),
+    ]
+
+
+def _environment(folder: Path, lock: Path) -> Path:
+    """The interpreter of an environment that holds what *lock* names; built when it is missing or old."""
+    python, stamp = folder / "bin" / "python", folder / "built-from"
+    if stamp.exists() and stamp.read_text() == lock.read_text():
+        return python
+    print(f"building an environment from {lock.name} ...", flush=True)
+    venv.create(folder, clear=True, with_pip=True)
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
+    subprocess.run([str(python), *install, "-r", str(lock)], check=True, timeout=600)
+    stamp.write_text(lock.read_text())
+    return python

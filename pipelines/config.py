@@ -1,0 +1,222 @@
+"""From `config/*.yaml` to sources, or one error that lists all that is wrong.
+
+Read > merge `defaults` > replace references > validate each resource and the
+connection > check what holds between them. Every step notes problems and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipelines.batch import Json, digest
+from pipelines.crosscheck import TRANSFORMS, check
+from pipelines.errors import ConfigError
+from pipelines.json_schema import json_schema
+from pipelines.problems import Keys, Problem, explain, nearest, refuse
+from pipelines.redact import Redactor
+from pipelines.references import Lookup, resolve
+from pipelines.source import Resource, Source
+from pipelines.yaml_source import Document, read
+
+__all__ = ["Resource", "Source", "Sources", "load"]
+
+NOT_SOURCES = frozenset({"marts"})
+"""Files of the configuration folder that describe no API."""
+
+_MERGED = frozenset({"params", "headers", "columns", "mask", "rename", "carry", "incremental"})
+_HASHLESS = frozenset({"defaults", "limits", "max_response", "retry", "schedule", "timeout", "user_agent"})
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All sources that were asked for, in the order of their files."""
+
+    sources: tuple[Source, ...]
+    warnings: tuple[str, ...]
+    secrets: Redactor
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(self.sources)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, name: str) -> Source:
+        return {source.name: source for source in self.sources}[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the sources."""
+        return tuple(source.name for source in self.sources)
+
+
+def load(  # noqa: PLR0913  # each is one thing that a caller may say
+    path: Path,
+    *,
+    env: Mapping[str, str],
+    variables: Mapping[str, str] = MappingProxyType({}),
+    only: Collection[str] | None = None,
+    transforms: Path | None = None,
+    prefect_secret: Callable[[str], str] | None = None,
+) -> Sources:
+    """The sources of the folder or file *path*; with *only*, those with these names.
+
+    `${NAME}` is looked up in *env*, then in the profile's *variables*; a function
+    for `transform` in the folder *transforms*, which is read but not imported.
+
+    Raises:
+        ConfigError: One line for each problem of all files, none with a secret in it.
+    """
+    reading = _Reading(Lookup(env, variables, prefect_secret), Redactor(), transforms or TRANSFORMS)
+    secrets = reading.secrets
+    files = [_File(*read(file)) for file in _paths(path)]
+    chosen = _chosen(files, only)
+    problems = _twice(chosen)
+    warnings: list[Problem] = []
+    sources: list[Source] = []
+    for file in chosen:
+        problems += file.problems
+        if file.problems and not file.document.data:
+            continue
+        source, found, warned = _source(file, reading)
+        problems += found
+        warnings += warned
+        sources += [source] if source else []
+    if problems:
+        raise refuse(replace(problem, what=secrets.hide(problem.what)) for problem in problems)
+    return Sources(tuple(sources), tuple(secrets.hide(str(warning)) for warning in sorted(set(warnings))), secrets)
+
+
+@dataclass(frozen=True)
+class _File:
+    document: Document
+    problems: list[Problem]
+
+    @property
+    def name(self) -> str:
+        """What the file calls its source; its own name by default."""
+        told = self.document.data.get("source")
+        return told if isinstance(told, str) else self.document.path.stem
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What all files of one call share."""
+
+    lookup: Lookup
+    secrets: Redactor
+    transforms: Path
+
+
+def _paths(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+        found = [file for file in found if file.stem not in NOT_SOURCES]
+        if not found:
+            raise ConfigError(f"{path}: has no source files", "write one, such as config/shop.yaml")
+        return found
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder", "name the folder of the source files")
+    return [path]
+
+
+def _chosen(files: list[_File], only: Collection[str] | None) -> list[_File]:
+    known = [file.name for file in files]
+    for name in only or ():
+        if name not in known:
+            raise ConfigError(f"no source {name!r}{nearest(name, known)}", f"known sources: {', '.join(known)}")
+    return [file for file in files if only is None or file.name in only]
+
+
+def _twice(files: list[_File]) -> list[Problem]:
+    first: dict[str, Path] = {}
+    problems = []
+    for file in files:
+        if file.name in first:
+            what = f"the source {file.name} is described in {first[file.name]} as well"
+            problems.append(file.document.problem(("source",), what))
+        first.setdefault(file.name, file.document.path)
+    return problems
+
+
+def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem], list[Problem]]:
+    """The source of *file* (None if it has problems), its problems, its warnings."""
+    document = _with_defaults(file.document)
+    resolved = resolve(document, reading.lookup)
+    problems = list(resolved.problems)
+    short = reading.secrets.add(*resolved.secrets)
+    warnings = list(resolved.warnings)
+    if short:
+        warnings.append(document.problem((), f"{len(short)} secrets are too short to be hidden in logs"))
+    resources, found = _resources(document, resolved.data)
+    problems += found
+    source, found = _connected(document, {**resolved.data, "source": file.name, "resources": resources})
+    problems += found
+    problems += check(document, resources, source=file.name, transforms=reading.transforms)
+    if problems or file.problems or source is None:
+        return None, problems, warnings
+    source._secrets = reading.secrets
+    source._config_hash = _hash(resolved.public)
+    return source, [], warnings
+
+
+def _hash(public: dict[str, Json]) -> str:
+    """What decides which data come and how they are stored: not pace and schedule, nor defaults beside their copies."""
+    deciding = {key: value for key, value in public.items() if key not in _HASHLESS}
+    return digest(json.dumps(deciding, sort_keys=True, ensure_ascii=False).encode())
+
+
+def _with_defaults(document: Document) -> Document:
+    """*document* with its `defaults` under each resource; a resource's own words win."""
+    defaults, resources = document.data.get("defaults") or {}, document.data.get("resources")
+    if not isinstance(defaults, dict) or not isinstance(resources, dict):
+        return document
+    moved: dict[Keys, Keys] = {}
+    merged: dict[str, Json] = {}
+    for name, resource in resources.items():
+        own = {} if resource is None else resource
+        merged[name] = _merge(defaults, own, name, moved) if isinstance(own, dict) else own
+    return replace(document, data={**document.data, "resources": merged}, moved=moved)
+
+
+def _merge(defaults: dict[str, Json], own: dict[str, Json], name: str, moved: dict[Keys, Keys]) -> dict[str, Json]:
+    """One resource with defaults; `key: null` takes a default away."""
+    merged = {key: value for key, value in own.items() if value is not None or key not in defaults}
+    for key, value in defaults.items():
+        if key not in own:
+            merged[key] = value
+            moved["resources", name, key] = ("defaults", key)
+        elif key in _MERGED and isinstance(value, dict) and isinstance(own[key], dict):
+            merged[key] = {**value, **own[key]}
+            for below in value.keys() - own[key].keys():
+                moved["resources", name, key, below] = ("defaults", key, below)
+    return merged
+
+
+def _resources(document: Document, data: Json) -> tuple[dict[str, Resource], list[Problem]]:
+    """The resources that are valid by themselves, and what is wrong with the others."""
+    written = data.get("resources")
+    if not isinstance(written, dict) or not written:
+        return {}, [document.problem(("resources",), "needs at least one resource: `resources: {NAME: {path: ...}}`")]
+    resources: dict[str, Resource] = {}
+    problems: list[Problem] = []
+    for name, value in written.items():
+        try:
+            resources[name] = Resource.model_validate(value, context={"folder": document.path.parent})
+        except ValidationError as error:
+            problems += explain(error, document, prefix=("resources", name), schema=json_schema())
+    return resources, problems
+
+
+def _connected(document: Document, data: dict[str, Any]) -> tuple[Source | None, list[Problem]]:
+    try:
+        return Source.model_validate({**data, "defaults": {}}), []
+    except ValidationError as error:
+        return None, list(explain(error, document, prefix=(), schema=json_schema()))

@@ -1,0 +1,178 @@
+"""What must hold between the parts of a source, once each part is valid by itself.
+
+Parents exist and form no circle, placeholders have a value, columns that are
+named are declared, transforms exist, and no write mode would store twice what
+is read again.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipelines.extract.fan_out import ForEach
+from pipelines.extract.placeholders import names
+from pipelines.load.partitions import parse
+from pipelines.problems import Problem, nearest
+from pipelines.source import Resource
+from pipelines.yaml_source import Document
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_BRACES = re.compile(r"\{[^{}]*\}?|\}")
+_NAMING = "a name is a lower-case letter, then letters, digits and _, at most 63"
+_RESERVED = frozenset({"marts"})
+TRANSFORMS = Path(__file__).parent / "transforms"
+"""Where transforms are, unless the settings name another folder."""
+
+Found = Iterator[tuple[tuple[str | int, ...], str]]
+
+
+def check(document: Document, resources: Mapping[str, Resource], *, source: str, transforms: Path) -> list[Problem]:
+    """The problems between *resources*; those not valid by themselves are known by name only."""
+    problems = []
+    if not _NAME.fullmatch(source) or source in _RESERVED:
+        reason = "is kept for derived datasets" if source in _RESERVED else f"cannot name a source; {_NAMING}"
+        problems.append(document.problem(("source",), f"{source!r} {reason}"))
+    written = document.data.get("resources")
+    known = list(written) if isinstance(written, dict) else []
+    problems += [
+        document.problem(("resources", name), f"cannot name a resource; {_NAMING}")
+        for name in known
+        if not _NAME.fullmatch(name)
+    ]
+    for name, resource in resources.items():
+        for keys, what in _resource(resource, known, transforms):
+            problems.append(document.problem(("resources", name, *keys), what))
+    problems += [document.problem(("resources", name, "for_each"), what) for name, what in _circles(resources)]
+    return problems
+
+
+def _resource(resource: Resource, known: list[str], transforms: Path) -> Found:
+    yield from _write(resource)
+    yield from _parent(resource, known)
+    yield from _placeholders(resource)
+    yield from _columns(resource)
+    yield from _transform(resource, transforms)
+
+
+def _write(resource: Resource) -> Found:
+    if resource.write == "append" and resource.incremental and resource.incremental.lag:
+        yield (
+            ("incremental", "lag"),
+            "with `write: append` the rows read again would be stored twice; say `write: upsert`",
+        )
+
+
+def _parent(resource: Resource, known: list[str]) -> Found:
+    each, incremental = resource.for_each, resource.incremental
+    parent = each.resource if each else None
+    if parent is not None and parent not in known:
+        yield ("for_each", "resource"), f"no resource {parent!r}{nearest(parent, known)}; known: {', '.join(known)}"
+    if incremental and incremental.per and incremental.per != parent:
+        told = f"the parent is {parent}" if parent else "there is no parent; say `for_each: {resource: ...}`"
+        yield ("incremental", "per"), f"{incremental.per!r} is not the parent of this resource: {told}"
+
+
+def _circles(resources: Mapping[str, Resource]) -> Iterator[tuple[str, str]]:
+    """Each circle of parents once, at its first resource."""
+    told: set[str] = set()
+    for start in resources:
+        way = [start]
+        while (parent := _parent_of(resources, way[-1])) and parent not in way:
+            way.append(parent)
+        if parent == start and start not in told:
+            told.update(way)
+            yield start, f"the parents form a circle: {' > '.join([*way, start])}"
+
+
+def _parent_of(resources: Mapping[str, Resource], name: str) -> str | None:
+    each = resources[name].for_each if name in resources else None
+    return each.resource if each else None
+
+
+def _placeholders(resource: Resource) -> Found:
+    """Each placeholder has a value by then."""
+    each = resource.for_each
+    listed = _file_names(each) if each and each.file else set()
+    if listed is None:
+        yield ("for_each", "file"), f"no such file: {each and each.file}"
+        return
+    first = listed | (each.names if each else set()) | ({"window"} if resource.incremental else set())
+    shown = ", ".join(f"{{{name}}}" for name in sorted(_spelled(resource, first))) or "none"
+    for braces in _BRACES.findall(resource.path):
+        if not names(braces):
+            yield ("path",), f"{braces!r} is no placeholder; known here: {shown}"
+    for key, template in (("path", resource.path), ("params", resource.params), ("headers", resource.headers)):
+        for name in sorted(names(template)):
+            if name.partition(".")[0] not in first:
+                yield (key,), f"no value for the placeholder {{{name}}}; known here: {shown}"
+
+
+def _file_names(each: ForEach) -> set[str] | None:
+    """The columns of a file of parents; None where there is no such file."""
+    if each.file is None or not each.file.is_file():
+        return None
+    with each.file.open(encoding="utf-8-sig", newline="") as file:
+        if each.file.suffix != ".json":
+            return set(next(csv.reader(file), []))
+        return {name for row in each.scopes([{}]) for name in row}
+
+
+def _spelled(resource: Resource, first: set[str]) -> Iterator[str]:
+    parent = resource.for_each.resource if resource.for_each else None
+    for name in first:
+        if name == "window":
+            yield from ("window.start", "window.end")
+        else:
+            yield f"{name}.FIELD" if name == parent else name
+
+
+def _columns(resource: Resource) -> Found:
+    """With `on_new_column: ignore` only declared columns exist; a transform may make others."""
+    if not resource.columns or resource.on_new_column != "ignore" or resource.transform:
+        return
+    known = {*resource.columns, *resource.carry}
+    sources = {column.source for column in resource.columns.values()}
+    wanted: list[tuple[tuple[str | int, ...], str]] = [(("key",), name) for name in resource.key]
+    wanted += [(("sort_by",), name.lstrip("-")) for name in resource.sort_by]
+    wanted += [(("partition_by",), parse(text).field) for text in resource.partition_by]
+    wanted += [(("version",), resource.version)] if resource.version else []
+    if resource.incremental and resource.incremental.cursor not in sources:
+        wanted.append((("incremental", "cursor"), resource.incremental.cursor))
+    for keys, name in wanted:
+        if name not in known:
+            yield keys, f"no column {name!r}{nearest(name, known)}; declared: {', '.join(sorted(known))}"
+
+
+def _transform(resource: Resource, folder: Path) -> Found:
+    """Look for the function without importing it: a configuration never runs code by being read."""
+    if resource.transform is None:
+        return
+    module, _, function = resource.transform.partition(":")
+    file = folder / f"{module}.py"
+    if not file.is_file():
+        known = sorted(path.stem for path in folder.glob("[a-z]*.py"))
+        listed = ", ".join(known) or "none"
+        yield (
+            ("transform",),
+            f"unknown transform: {folder.name} has no module {module!r}{nearest(module, known)}; known: {listed}",
+        )
+        return
+    defined = _functions(file)
+    if function not in defined:
+        listed = ", ".join(sorted(defined)) or "none"
+        yield (
+            ("transform",),
+            f"unknown transform: {file.name} has no {function!r}{nearest(function, defined)}; known: {listed}",
+        )
+
+
+def _functions(file: Path) -> set[str]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return set()
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")}

@@ -1,0 +1,152 @@
+"""A chain: one question to a resource (a parent, a window) and its pages.
+
+`questions` is pure: what is asked depends on the endpoint, the parents, the
+watermark and the run's frozen clock, so a resumed run asks the same again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import orjson
+
+from pipelines.batch import Json, PageRef
+from pipelines.errors import PaginationLoop
+from pipelines.extract.connection import Connection
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.page import Page, Request, text
+from pipelines.extract.placeholders import Scope, fill, fill_path, look_up, names
+from pipelines.extract.watermark import Watermark, Window
+
+_LOOP_HINT = "the API keeps naming the same page; check `paginate`, and that the API knows its parameters"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one chain asks, before paging adds its parameters."""
+
+    request: Request
+    order: tuple[int, ...] = ()
+    carry: tuple[tuple[str, Json], ...] = ()
+    parent: str = ""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Makes the questions of one resource."""
+
+    connection: Connection
+    endpoint: Endpoint
+    watermark: Watermark | None
+    now: datetime
+
+    def questions(self, scope: Scope, order: tuple[int, ...] = ()) -> Iterator[Question]:
+        """The questions for one parent, whose values are in *scope*: one for each window."""
+        parent = self._parent(scope)
+        carry = tuple((column, look_up(path, scope)) for column, path in self.endpoint.carry.items())
+        for window in self._windows(parent):
+            bounds = {"window": {"start": window.start, "end": window.end}} if window else {}
+            request = self._request({**scope, **bounds}, window)
+            place = order if window is None else (*order, window.order)
+            yield Question(request, place, carry, parent)
+
+    def upper_bound(self) -> str | None:
+        """Up to where the questions reach; None where they are not bounded."""
+        return self.endpoint.incremental.until(self.now) if self.endpoint.incremental else None
+
+    def _windows(self, parent: str) -> list[Window] | list[None]:
+        if self.endpoint.incremental is None:
+            return [None]
+        known = self.watermark.for_parent(parent) if self.watermark else None
+        return self.endpoint.incremental.windows(known, self.now)
+
+    def _parent(self, scope: Scope) -> str:
+        incremental = self.endpoint.incremental
+        if incremental is None or incremental.per is None:
+            return ""
+        used = sorted(names([self.endpoint.path, self.endpoint.params, self.endpoint.body]))
+        return "/".join(text(look_up(name, scope)) for name in used if not name.startswith("window."))
+
+    def _request(self, scope: Scope, window: Window | None) -> Request:
+        endpoint, incremental = self.endpoint, self.endpoint.incremental
+        params = dict(fill(endpoint.params, scope))
+        if incremental and window and incremental.since_param:
+            params[incremental.since_param] = window.start
+        if incremental and window and incremental.until_param:
+            params[incremental.until_param] = window.end
+        body = None if endpoint.payload is None else orjson.dumps(fill(endpoint.payload, scope))
+        headers = tuple((name, text(value)) for name, value in fill(endpoint.headers, scope).items())
+        url = self.connection.url(fill_path(endpoint.path, scope))
+        return Request(endpoint.verb, url, _pairs(params), headers, body)
+
+
+@dataclass
+class Chain:
+    """What is known of a chain while its pages come in; guarded by its lock."""
+
+    resource: str
+    question: Question
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    asked: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+    outstanding: int = 1
+    pages: int = 0
+    records: int = 0
+    total: int | None = None
+    last_page: int | None = None
+    held: dict[int, PageRef] = field(default_factory=dict)
+    released: int = 0
+
+    def ask(self, request: Request, fingerprint: str, max_pages: int | None) -> None:
+        """Note that *request* is about to be asked.
+
+        Raises:
+            PaginationLoop: It was asked before in this chain, or the chain is too long.
+        """
+        with self.lock:
+            if fingerprint in self.asked:
+                raise PaginationLoop(f"{request.safe_url}: page {len(self.asked) + 1} is one asked before", _LOOP_HINT)
+            if max_pages is not None and len(self.asked) >= max_pages:
+                hint = "raise `max_pages`, or check that paging ends"
+                raise PaginationLoop(f"{request.safe_url}: more than {max_pages} pages", hint)
+            self.asked.add(fingerprint)
+
+    def take_in(self, page: Page, *, counts: bool) -> None:
+        """Note what *page* says of the chain.
+
+        Raises:
+            PaginationLoop: Its records are those of another page of this chain.
+        """
+        empty = page.is_empty
+        with self.lock:
+            self.pages += 1
+            if not empty and page.records_digest in self.seen:
+                what = f"{page.request.safe_url}: page {self.pages} has the records of an earlier one"
+                raise PaginationLoop(what, _LOOP_HINT)
+            if not empty:
+                self.seen.add(page.records_digest)
+            if counts and not empty:
+                self.records += page.count
+
+    def in_order(self, number: int, ref: PageRef) -> list[PageRef]:
+        """The pages that may go on now that page *number* is there: none, or a run without gap."""
+        with self.lock:
+            self.held[number] = replace(ref, order=(*self.question.order, number))
+            ready = []
+            while self.released in self.held:
+                ready.append(self.held.pop(self.released))
+                self.released += 1
+            return ready
+
+
+def _pairs(params: dict[str, Json]) -> tuple[tuple[str, str], ...]:
+    """Query parameters as pairs; a list repeats its parameter, a null leaves it out."""
+    return tuple(
+        (name, text(item))
+        for name, value in params.items()
+        for item in (value if isinstance(value, list) else [value])
+        if item is not None
+    )

@@ -1,0 +1,137 @@
+"""The bounded channel between threads that fetch and processes that mill.
+
+Threads put page references in; each dispatcher takes a batch of one resource's
+pages. Whoever fails closes the channel, so that nobody waits for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pipelines.batch import Batch, PageRef
+from pipelines.errors import Interrupted, PipelineError
+
+
+@dataclass
+class _Waiting:
+    """The pages of one resource that no worker has taken yet."""
+
+    pages: deque[PageRef] = field(default_factory=deque)
+    size_bytes: int = 0
+    taken: int = 0
+    finished: bool = False
+    error: PipelineError | None = None
+
+
+class Backlog:
+    """Pages of *resources* waiting for workers; cut by bytes, fair to all resources."""
+
+    def __init__(
+        self,
+        source: str,
+        resources: Iterable[str],
+        *,
+        workers: int = 2,
+        batch_bytes: int = 16_000_000,
+    ) -> None:
+        self._source = source
+        self._workers = max(workers, 1)
+        self._min_bytes, self._max_bytes, self._bound = batch_bytes // 4, batch_bytes, 64 * batch_bytes
+        self._resources = {resource: _Waiting() for resource in resources}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._error: PipelineError | None = None
+
+    def put(self, resource: str, ref: PageRef) -> None:
+        """Hand a page over; waits while too much of the resource is waiting.
+
+        Raises:
+            PipelineError: The error that closed the channel.
+        """
+        with self._changed:
+            waiting = self._resources[resource]
+            self._changed.wait_for(lambda: self._closed or waiting.finished or waiting.size_bytes < self._bound)
+            self._refuse_if_closed(waiting)
+            waiting.pages.append(ref)
+            waiting.size_bytes += ref.raw_bytes
+            self._changed.notify_all()
+
+    def finish(self, resource: str) -> None:
+        """No further page of *resource* will come; the rest may be taken."""
+        with self._changed:
+            self._resources[resource].finished = True
+            self._changed.notify_all()
+
+    def drop(self, resource: str, error: PipelineError) -> None:
+        """*resource* failed: forget its pages; whoever puts another gets *error* raised."""
+        with self._changed:
+            waiting = self._resources[resource]
+            waiting.pages.clear()
+            waiting.size_bytes = 0
+            waiting.finished, waiting.error = True, waiting.error or error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """No further page of any resource; what waits is dropped, waiters are let go."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def fail(self, error: PipelineError) -> None:
+        """Close because of *error*: whoever puts or takes gets it raised."""
+        with self._changed:
+            self._error = self._error or error
+        self.close()
+
+    def take(self) -> Batch | None:
+        """The next batch; waits for one, None once every resource is finished and taken.
+
+        Raises:
+            PipelineError: The error that closed the channel.
+        """
+        with self._changed:
+            while not self._closed:
+                batch = self._cut()
+                if batch is not None or self._is_done():
+                    return batch
+                self._changed.wait()
+            if self._error:
+                raise self._error
+            return None
+
+    def _refuse_if_closed(self, waiting: _Waiting) -> None:
+        error = self._error or waiting.error
+        if error:
+            raise error
+        if self._closed:
+            raise Interrupted("the run is stopping", "run again to resume")
+
+    def _is_done(self) -> bool:
+        return all(waiting.finished and not waiting.pages for waiting in self._resources.values())
+
+    def _cut(self) -> Batch | None:
+        """A batch of the first resource that has enough; that resource moves to the end of the row."""
+        for resource, waiting in self._resources.items():
+            if not waiting.pages or (waiting.size_bytes < self._min_bytes and not waiting.finished):
+                continue
+            batch = Batch(self._source, resource, waiting.taken, self._pages(waiting))
+            waiting.taken += 1
+            self._resources[resource] = self._resources.pop(resource)
+            self._changed.notify_all()
+            return batch
+        return None
+
+    def _pages(self, waiting: _Waiting) -> tuple[PageRef, ...]:
+        """Fewer bytes the less is waiting, so that all workers end at about the same time."""
+        goal = max(self._min_bytes, min(self._max_bytes, waiting.size_bytes // self._workers))
+        pages: list[PageRef] = []
+        size = 0
+        while waiting.pages and (not pages or size + waiting.pages[0].raw_bytes <= goal):
+            page = waiting.pages.popleft()
+            size += page.raw_bytes
+            pages.append(page)
+        waiting.size_bytes -= size
+        return tuple(pages)

@@ -1,0 +1,111 @@
+"""What every request to one API has in common."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from pipelines.extract.auth import AnyAuth
+from pipelines.extract.endpoint import Params
+from pipelines.extract.limits import Limits
+from pipelines.values import Bytes, Seconds, Value
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of *url*, the port only where it is not the scheme's own.
+
+    Raises:
+        ValueError: Not http(s), no host, or a user name in the URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError("needs a URL that starts with https:// (or http://)")
+    if "@" in parts.netloc:
+        raise ValueError("a URL with a user name is refused; say `auth: {basic: ...}`")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = parts.port or _PORTS[parts.scheme]
+    return f"{parts.scheme}://{host}" + ("" if port == _PORTS[parts.scheme] else f":{port}")
+
+
+def _checked_url(url: str) -> str:
+    origin_of(url)
+    if "?" in url or "#" in url:
+        raise ValueError("a query belongs into `params`")
+    return url.rstrip("/")
+
+
+def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
+    if any(_CONTROL.search(name + value) for name, value in headers.items()):
+        raise ValueError("a header holds a control character")
+    return headers
+
+
+class Retry(Value):
+    """When and how long a failed request is repeated; waits grow by half chance and double."""
+
+    attempts: int = Field(5, ge=1, description="requests at most, the first included")
+    wait: Seconds = Field(0.5, description="first wait; doubled each time, with jitter")
+    max_wait: Seconds = Field(30.0, description="longest wait between two attempts")
+    total: Seconds = Field(300.0, description="longest time for one page, waits for Retry-After included")
+    statuses: tuple[int, ...] = Field((408, 425, 429, 500, 502, 503, 504), description="statuses worth repeating")
+
+
+class Deadlines(Value):
+    """`timeout`: how long to wait for a connection, for the next bytes, for one whole answer."""
+
+    connect: Seconds = Field(10.0, description="until the connection stands")
+    read: Seconds = Field(30.0, description="until the next bytes arrive")
+    total: Seconds = Field(300.0, description="until the answer is complete")
+
+
+class AllowedHost(Value):
+    """An origin besides `base_url`'s that links may lead to."""
+
+    origin: Annotated[str, AfterValidator(origin_of)]
+    with_credentials: bool = Field(False, description="send credentials and common headers there, too")
+
+
+def _as_deadlines(value: object) -> object:
+    return {"total": value, "read": value} if isinstance(value, str) else value
+
+
+def _as_host(value: object) -> object:
+    return {"origin": value} if isinstance(value, str) else value
+
+
+class Connection(Value):
+    """One API: where it is, who asks, how fast, how patiently."""
+
+    base_url: Annotated[str, AfterValidator(_checked_url)] = Field(description="what every path is appended to")
+    headers: Annotated[dict[str, str], AfterValidator(_checked_headers)] = Field(
+        {}, description="sent with every request"
+    )
+    params: Params = Field({}, description="sent with every request")
+    auth: AnyAuth | None = Field(None, description="who asks")
+    limits: Limits = Field(default_factory=Limits, description="what the host allows, for all resources together")
+    retry: Retry = Field(default_factory=Retry, description="how patiently a request is repeated")
+    timeout: Annotated[Deadlines, BeforeValidator(_as_deadlines)] = Field(default_factory=Deadlines)
+    max_response: Bytes = Field(64_000_000, description="size of one answer once inflated, at most")
+    allow_hosts: tuple[Annotated[AllowedHost, BeforeValidator(_as_host)], ...] = Field(
+        (), description="origins besides base_url's that links and redirects may lead to"
+    )
+    user_agent: str = Field("threadmill/0.1", description="who we say we are")
+    ca_bundle: Path | None = Field(None, description="certificates to trust instead of the usual ones")
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of `base_url`."""
+        return origin_of(self.base_url)
+
+    def url(self, path: str) -> str:
+        """The absolute URL of *path*; a path that is a URL already stays."""
+        if path.startswith(("http://", "https://")):
+            return path
+        return f"{self.base_url}/{path.lstrip('/')}" if path.strip("/") else self.base_url + path

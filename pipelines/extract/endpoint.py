@@ -1,0 +1,97 @@
+"""Where one resource is and how it is fetched, as the YAML says it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
+
+from pipelines.extract.fan_out import ForEachField
+from pipelines.extract.paginators import AnyPaginator, NoPages, Paginator
+from pipelines.extract.rules import ErrorRule
+from pipelines.extract.watermark import Incremental
+from pipelines.records import Format, Records, RecordsField, selector
+from pipelines.values import Value
+
+
+def _dates_as_text(value: object) -> object:
+    """YAML reads 2024-01-01 as a date; a parameter is text."""
+    if isinstance(value, dict):
+        return {key: _dates_as_text(item) for key, item in value.items()}
+    return value.isoformat() if isinstance(value, dt.date) else value
+
+
+Scalar = str | int | float | bool | None
+Params = Annotated[dict[str, Scalar | list[Scalar]], BeforeValidator(_dates_as_text)]
+
+
+class GraphQL(Value):
+    """A query sent as a POST body."""
+
+    query: str
+    variables: dict[str, JsonValue] = Field({}, description="values for the query's variables")
+
+
+class Count(Value):
+    """A second address that tells how many records the same question has."""
+
+    path: str = Field(description="asked with the same parameters, those of paging aside")
+    value: str = Field("count", description="JMESPath to the number")
+
+    @model_validator(mode="after")
+    def _value_compiles(self) -> Count:
+        selector(self.value)
+        return self
+
+
+class Endpoint(Value):
+    """The request for a resource, where its records are, where the next page is."""
+
+    path: str = Field(description="appended to base_url; may hold {placeholders}")
+    method: Literal["GET", "POST"] | None = Field(None, description="GET, or POST where there is a body")
+    params: Params = Field({}, description="query parameters; may hold {placeholders}")
+    headers: dict[str, str] = Field({}, description="headers of this resource; may hold {placeholders}")
+    body: JsonValue = Field(None, description="JSON body; may hold {placeholders}")
+    graphql: GraphQL | None = Field(None, description="a GraphQL query as the body")
+    idempotent: bool | None = Field(None, description="may be repeated; by default true for GET, false for POST")
+    records: RecordsField = Field(default_factory=Records, description="where the records are in an answer")
+    format: Format = Field("json", description="json, ndjson or csv")
+    paginate: AnyPaginator | None = Field(None, description="how the next page is found")
+    for_each: ForEachField | None = Field(None, description="one chain of requests for each parent")
+    carry: dict[str, str] = Field({}, description="column: field of the parent that every record gets")
+    incremental: Incremental | None = Field(None, description="ask only for what is new")
+    errors: tuple[ErrorRule, ...] = Field((), description="what certain answers mean")
+    max_pages: int | None = Field(None, ge=1, description="pages of one chain, at most; beyond is an error")
+    count: Count | None = Field(None, description="address that tells the number of records, as a proof")
+    weight: int = Field(1, ge=1, description="how much one request counts against `limits.rate`")
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Endpoint:
+        if self.body is not None and self.graphql is not None:
+            raise ValueError("`body` and `graphql` exclude each other")
+        if self.method == "GET" and (self.body is not None or self.graphql is not None):
+            raise ValueError("a GET has no body; say `method: POST` or leave `method` out")
+        if self.carry and self.for_each is None:
+            raise ValueError("`carry` needs `for_each`")
+        return self
+
+    @property
+    def verb(self) -> str:
+        """The method, said or implied."""
+        return self.method or ("POST" if self.body is not None or self.graphql is not None else "GET")
+
+    @property
+    def payload(self) -> JsonValue:
+        """The JSON body, if there is one."""
+        return self.graphql.model_dump(mode="json") if self.graphql else self.body
+
+    @property
+    def paginator(self) -> Paginator:
+        """How the next page is found; without a word about it there is one page."""
+        return self.paginate or NoPages()
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a request that may have arrived can be sent again."""
+        return self.verb == "GET" if self.idempotent is None else self.idempotent

@@ -1,0 +1,32 @@
+"""What an extraction tells while it runs, for progress and the report's timeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+EventKind = Literal["answered", "retried", "throttled", "waited", "spooled", "from_spool", "planned", "finished", "batch", "settled", "committed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened in a thread that fetches.
+
+    `answered`: a request has its answer (seconds, size on the wire; note is the status).
+    `retried`, `throttled`: an attempt failed and will be repeated after seconds.
+    `waited`: a request waited seconds for its turn.
+    `spooled`, `from_spool`: a page counts as fetched (size inflated).
+    `planned`: size says how many chains of requests were added.
+    `finished`: the resource has all its pages, or failed; note says which.
+    `batch`: a worker has milled a batch (seconds, size in rows).
+    `settled`: a resource or mart is ready to be committed, or failed; note is the verdict.
+    `committed`: the source has its commit; size is its number (0 for none).
+    """
+
+    kind: EventKind
+    resource: str
+    at: float
+    """Seconds on the monotonic clock."""
+    seconds: float = 0.0
+    size: int = 0
+    note: str = ""

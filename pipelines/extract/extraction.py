@@ -1,0 +1,141 @@
+"""What came of extracting a resource: figures, a verdict, and its evidence."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipelines.errors import PipelineError
+from pipelines.extract.chains import Chain
+from pipelines.extract.events import EventKind
+
+Verdict = Literal["complete", "unproved", "incomplete"]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The extraction of one resource, finished or failed.
+
+    `requests` counts what went over the network, retries included. `asked_until`
+    is the frozen upper bound of an incremental resource, as the API reads it.
+    """
+
+    resource: str
+    requests: int = 0
+    from_spool: int = 0
+    pages: int = 0
+    chains: int = 0
+    skipped: int = 0
+    retries: int = 0
+    throttled_s: float = 0.0
+    waited_s: float = 0.0
+    answered_s: float = 0.0
+    wire_bytes: int = 0
+    raw_bytes: int = 0
+    error: PipelineError | None = None
+    verdict: Verdict = "unproved"
+    evidence: str = ""
+    asked_until: str | None = None
+
+
+@dataclass
+class Tally:
+    """Counts for one resource while its threads work."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    counts: dict[str, float] = field(default_factory=dict)
+    chains: int = 0
+    proved: int = 0
+    declared: int = 0
+    expected: int = 0
+    records: int = 0
+    last_pages: int = 0
+    missing: list[str] = field(default_factory=list)
+    """What each chain that is short of records or pages lacks, in words."""
+
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add *amount* to the figure *name*."""
+        with self.lock:
+            self.counts[name] = self.counts.get(name, 0) + amount
+
+    def hear(self, kind: EventKind, seconds: float, size: int) -> None:
+        """Count an event of the client."""
+        if kind == "answered":
+            for name, amount in (("requests", 1), ("answered_s", seconds), ("wire_bytes", size)):
+                self.count(name, amount)
+        elif kind == "retried":
+            self.count("retries")
+        elif kind == "throttled":
+            self.count("retries")
+            self.count("throttled_s", seconds)
+        elif kind == "waited":
+            self.count("waited_s", seconds)
+
+    def close_chain(self, chain: Chain, *, declared: bool) -> None:
+        """Take in a chain whose pages are all there; *declared*: the configuration says that there is one page."""
+        with self.lock:
+            self.chains += 1
+            if chain.total is not None:
+                self._compare(chain, chain.records, chain.total, "records")
+            elif chain.last_page is not None:
+                self._compare(chain, chain.pages, max(chain.last_page, 1), "pages")
+            elif declared:
+                self.declared += 1
+
+    def _compare(self, chain: Chain, found: int, told: int, what: str) -> None:
+        if what == "records":
+            self.expected += told
+            self.records += found
+        else:
+            self.last_pages += told
+        if found < told:
+            self.missing.append(f"{found:,} of {told:,} {what} at {chain.question.request.safe_url}")
+        elif found == told:
+            self.proved += 1
+
+    def verdict(self) -> tuple[Verdict, str]:
+        """Whether everything is there, and what says so."""
+        if self.missing:
+            more = f", and {len(self.missing) - 1} more such" if len(self.missing) > 1 else ""
+            return "incomplete", f"{self.missing[0]}{more}"
+        if self.chains == 0:
+            return "complete", "there was nothing to ask for"
+        if self.proved + self.declared == self.chains:
+            return "complete", self._proof()
+        if self.expected or self.last_pages:
+            return "unproved", f"the API tells a total for {self.proved:,} of {self.chains:,} chains of pages"
+        return "unproved", "paging ended by the API's own sign; there is no total to compare with"
+
+    def _proof(self) -> str:
+        parts = []
+        if self.expected or (self.proved and not self.last_pages):
+            parts.append(f"{self.records:,} of {self.expected:,} records that the API counts")
+        if self.last_pages:
+            parts.append(f"all {self.last_pages:,} pages that the API tells")
+        if self.declared:
+            parts.append(f"{self.declared:,} of {self.declared:,} requests answered, one page each as declared")
+        return "; ".join(parts)
+
+    def extraction(self, resource: str, error: PipelineError | None, asked_until: str | None) -> Extraction:
+        """The figures and the verdict, as one value."""
+        verdict, evidence = self.verdict() if error is None else ("incomplete", f"{error.kind}: {error.message}")
+        figures = {
+            name: self.counts.get(name, 0) if name.endswith("_s") else int(self.counts.get(name, 0))
+            for name in _FIGURES
+        }
+        return Extraction(
+            resource,
+            **figures,  # type: ignore[arg-type]  # the names are those of the figures below
+            chains=self.chains,
+            error=error,
+            verdict=verdict,
+            evidence=evidence,
+            asked_until=asked_until,
+        )
+
+
+_FIGURES = (
+    "requests", "from_spool", "pages", "skipped", "retries",
+    "throttled_s", "waited_s", "answered_s", "wire_bytes", "raw_bytes",
+)  # fmt: skip

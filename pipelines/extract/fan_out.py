@@ -1,0 +1,80 @@
+"""One chain of requests for each parent: records of another resource, or listed values."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
+
+from pipelines.batch import Json
+from pipelines.errors import ConfigError
+from pipelines.values import Value
+
+Scope = dict[str, Json]
+
+
+def _as_values(value: object) -> object:
+    return {"values": value} if isinstance(value, list) else value
+
+
+class ForEach(Value):
+    """`{resource: repos}`, `{values: {country: [US, FR], year: [2017, 2018]}}`, `{file: cities.csv}`.
+
+    A record of `resource` is `{repos.field}` in placeholders, a column of `file`
+    and a name of `values` are `{name}`. Several give their cross product.
+    """
+
+    resource: str | None = Field(None, description="resource of this source whose records are the parents")
+    values: dict[str, list[JsonValue]] | list[dict[str, JsonValue]] | None = Field(
+        None, description="lists by name, of which every combination is asked for; or a list of objects"
+    )
+    file: Path | None = Field(None, description="CSV with a header, or JSON list of objects; beside the source file")
+
+    @field_validator("file")
+    @classmethod
+    def _beside_the_source(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        folder = (info.context or {}).get("folder")
+        return Path(folder) / file if file and folder else file
+
+    @model_validator(mode="after")
+    def _names_parents(self) -> ForEach:
+        if self.resource is None and self.values is None and self.file is None:
+            raise ValueError("needs one of `resource`, `values` and `file`")
+        return self
+
+    @property
+    def names(self) -> set[str]:
+        """First words of the placeholders that this gives a value to, files aside."""
+        listed = self.values if isinstance(self.values, dict) else (self.values or [{}])[0]
+        return {*listed, *([self.resource] if self.resource else [])}
+
+    def scopes(self, records: Iterable[dict[str, Json]] = ()) -> Iterator[Scope]:
+        """The placeholders' values of each parent, in order; *records* are those of `resource`."""
+        parents: Iterable[Scope] = [{}]
+        if self.resource:
+            parents = ({**record, self.resource: record} for record in records)
+        listed = [row | given for row, given in product(self._file_rows(), self._combinations())]
+        return ({**parent, **row} for parent in parents for row in listed)
+
+    def _combinations(self) -> list[Scope]:
+        if isinstance(self.values, dict):
+            return [dict(zip(self.values, row, strict=True)) for row in product(*self.values.values())]
+        return [{}] if self.values is None else list(self.values)
+
+    def _file_rows(self) -> list[Scope]:
+        if self.file is None:
+            return [{}]
+        try:
+            written = self.file.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise ConfigError(f"cannot read {self.file}: {error.strerror}", "set `for_each: {file: ...}`") from None
+        rows = json.loads(written) if self.file.suffix == ".json" else list(csv.DictReader(written.splitlines()))
+        return list(rows)
+
+
+ForEachField = Annotated[ForEach, BeforeValidator(_as_values)]

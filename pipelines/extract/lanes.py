@@ -1,0 +1,61 @@
+"""Steps waiting for a thread, taken from each resource in turn."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Step = TypeVar("Step")
+
+
+@dataclass(frozen=True)
+class Turn(Generic[Step]):
+    """What a thread does next."""
+
+    resource: str
+    step: Step
+
+
+class Lanes(Generic[Step]):
+    """A queue for each resource; a resource with ten thousand steps delays one with a single step by one turn."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: dict[str, deque[Step]] = {}
+        self._closed = False
+
+    def add(self, resource: str, *steps: Step) -> None:
+        """Queue *steps* behind those of the same resource."""
+        with self._changed:
+            self._waiting.setdefault(resource, deque()).extend(steps)
+            self._changed.notify(len(steps))
+
+    def take(self) -> Turn[Step] | None:
+        """The next step, waiting for one; None once the lanes are closed."""
+        with self._changed:
+            while not self._closed:
+                if self._waiting:
+                    return self._next()
+                self._changed.wait()
+            return None
+
+    def drop(self, resource: str) -> int:
+        """Forget the waiting steps of *resource*; how many there were."""
+        with self._changed:
+            return len(self._waiting.pop(resource, ()))
+
+    def close(self) -> None:
+        """Let all waiting threads go."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _next(self) -> Turn[Step]:
+        resource, steps = next(iter(self._waiting.items()))
+        del self._waiting[resource]
+        step = steps.popleft()
+        if steps:
+            self._waiting[resource] = steps
+        return Turn(resource, step)

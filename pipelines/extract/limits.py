@@ -1,0 +1,182 @@
+"""What one host allows, shared by every thread and source that asks it.
+
+`Limits` is what the YAML says. A `Budget` is the living thing: it hands out
+places in flight and tokens of the rate, and holds everybody back after a 429.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, cast
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from pyrate_limiter import InMemoryBucket, Rate, RateItem
+
+from pipelines.errors import Interrupted, RateLimited
+from pipelines.values import Value
+
+_RATE = r"^(\d+) ?/ ?(s|min|h|d)$"
+_UNIT_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_POLL_S = 0.1  # how soon a waiting thread notices that the run was asked to stop
+_LONG_WAIT_S = 3600.0  # until somebody leaves
+_EPOCH_SINCE = 1_000_000_000  # a reset beyond is a time, below it a number of seconds
+
+
+class RateLimit(NamedTuple):
+    """So many requests in any span of so many seconds."""
+
+    requests: int
+    seconds: float
+
+
+def _as_rate(value: object) -> object:
+    match = re.match(_RATE, value) if isinstance(value, str) else None
+    if match is None or not int(match[1]):
+        raise PydanticCustomError("unit", "needs a rate such as 10/s, 600/min or 5000/h")
+    return RateLimit(int(match[1]), _UNIT_S[match[2]])
+
+
+def _as_rates(value: object) -> object:
+    return tuple(_as_rate(rate) for rate in value) if isinstance(value, list) else (_as_rate(value),)
+
+
+_RATE_SCHEMA = {"type": "string", "pattern": _RATE, "examples": ["10/s"]}
+Rates = Annotated[
+    tuple[RateLimit, ...],
+    BeforeValidator(_as_rates),
+    WithJsonSchema({"anyOf": [_RATE_SCHEMA, {"type": "array", "items": _RATE_SCHEMA}]}),
+]
+
+
+class Limits(Value):
+    """How fast a host may be asked, by all resources and threads together."""
+
+    rate: Rates = Field((), description="requests in a span of time, such as 10/s; or a list of such")
+    in_flight: int = Field(8, ge=1, le=256, description="requests running at once")
+    daily: int | None = Field(None, ge=1, description="requests in 24 hours")
+    remaining_header: str | None = Field(None, description="response header: requests left in the current span")
+    reset_header: str | None = Field(
+        None, description="response header: when the span ends (epoch, or seconds from now)"
+    )
+
+
+@dataclass
+class Place:
+    """A place in flight: how long it took to get, and whether the host welcomed the request."""
+
+    waited_s: float
+    probe: bool = False
+    welcome: bool = True
+
+
+class Budget:
+    """Places in flight and tokens of the rate for one origin; after a pause one request probes first."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._changed = threading.Condition()
+        self._clock = clock
+        self._in_flight = limits.in_flight
+        self._running = 0
+        self._resume_at = 0.0
+        self._gated = False
+        self._probing = False
+        self._buckets = _buckets(limits)
+
+    def tighten(self, limits: Limits) -> None:
+        """Another source asks the same host: the stricter of both holds for all."""
+        with self._changed:
+            self._in_flight = min(self._in_flight, limits.in_flight)
+            self._buckets += _buckets(limits)
+
+    @contextmanager
+    def place(self, weight: int, stop: threading.Event, deadline: float = float("inf")) -> Iterator[Place]:
+        """Wait for permission to send one request, and hold a place in flight while it runs.
+
+        Raises:
+            Interrupted: *stop* was set while waiting.
+            RateLimited: There is no permission before *deadline*.
+        """
+        asked = self._clock()
+        with self._changed:
+            while (wait := self._wait_s(weight)) > 0:
+                if stop.is_set():
+                    raise Interrupted("the run was asked to stop", "run again to resume")
+                if self._clock() + (wait if wait < _LONG_WAIT_S else 0) > deadline:
+                    raise RateLimited("the host's limits leave no room in time", "raise `retry: {total: ...}`")
+                self._changed.wait(min(wait, _POLL_S))
+            self._running += 1
+            place = Place(self._clock() - asked, probe=self._gated)
+            self._probing = self._probing or self._gated
+        try:
+            yield place
+        finally:
+            self._leave(place)
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing to this host for *seconds*; then one request tries, the others follow its success."""
+        with self._changed:
+            self._resume_at = max(self._resume_at, self._clock() + seconds)
+            self._gated = True
+
+    def learn(self, limits: Limits, headers: Mapping[str, str], now: float) -> None:
+        """Pause until the reset where the API says that nothing remains; *now* is the epoch."""
+        if not (limits.remaining_header and limits.reset_header):
+            return
+        remaining = headers.get(limits.remaining_header.lower(), "")
+        reset = headers.get(limits.reset_header.lower(), "")
+        if remaining.strip() == "0" and reset.strip().isdigit():
+            seconds = float(reset) - now if float(reset) > _EPOCH_SINCE else float(reset)
+            self.pause(max(seconds, 0.0))
+
+    def _wait_s(self, weight: int) -> float:
+        """Seconds until it is worth looking again; 0 grants the place and takes its tokens."""
+        now = self._clock()
+        if now < self._resume_at:
+            return self._resume_at - now
+        if self._running >= self._in_flight or (self._gated and self._probing):
+            return _LONG_WAIT_S
+        for number, bucket in enumerate(self._buckets):
+            item = RateItem("request", int(now * 1000), weight=weight)
+            if not bucket.put(item):
+                wait_ms = cast("int", bucket.waiting(item))
+                for taken in self._buckets[:number]:
+                    del taken.items[-weight:]
+                return max(wait_ms, 1) / 1000 if wait_ms >= 0 else _LONG_WAIT_S
+            bucket.leak(item.timestamp)
+        return 0.0
+
+    def _leave(self, place: Place) -> None:
+        with self._changed:
+            self._running -= 1
+            if place.probe:
+                self._probing = False
+                self._gated = self._gated and not place.welcome
+            self._changed.notify_all()
+
+
+class Budgets:
+    """The budgets of all hosts of a run, by configured origin."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_origin: dict[str, Budget] = {}
+
+    def of(self, origin: str, limits: Limits) -> Budget:
+        """The one budget of *origin*; every source that asks adds its limits."""
+        with self._lock:
+            if origin in self._by_origin:
+                self._by_origin[origin].tighten(limits)
+            else:
+                self._by_origin[origin] = Budget(limits)
+            return self._by_origin[origin]
+
+
+def _buckets(limits: Limits) -> list[InMemoryBucket]:
+    rates = [*limits.rate, *([RateLimit(limits.daily, 86400.0)] if limits.daily else [])]
+    return [InMemoryBucket([Rate(rate.requests, int(rate.seconds * 1000))]) for rate in rates]

@@ -1,0 +1,296 @@
+"""What is asked and what came back: frozen values that paginators read.
+
+A page's records are not parsed where it was fetched: `find` walks to the few
+fields that paging needs and skips the rest of the body.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
+
+import msgspec
+import orjson
+
+from pipelines.batch import Json, digest
+from pipelines.errors import DecodeError
+from pipelines.extract.envelope import Level, around, inner, is_empty_list, list_in, mentions, outer
+from pipelines.records import Format, Records, find, parse, selector
+
+_STEPS = re.compile(r"^(?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*$", re.ASCII)
+_STEP = re.compile(r"[A-Za-z_]\w*|\d+", re.ASCII)
+_LINK = re.compile(r"<([^>]*)>([^<]*)")
+_REL = re.compile(r";\s*rel\s*=\s*\"?([^\";]+)\"?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to the API, without what the connection adds (credentials, common headers).
+
+    `url` is absolute and in the configured origin; a followed link keeps its query there.
+    """
+
+    method: str
+    url: str
+    params: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two requests that ask the same."""
+        return digest(orjson.dumps([self.method, self.url, self.params, self.headers, (self.body or b"").hex()]))
+
+    @property
+    def full_url(self) -> str:
+        """The URL with its query."""
+        if not self.params:
+            return self.url
+        return f"{self.url}{'&' if '?' in self.url else '?'}{urlencode(self.params)}"
+
+    @property
+    def safe_url(self) -> str:
+        """The URL for messages: no query, no user."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    def param(self, name: str) -> str | None:
+        """The value of the query parameter *name*."""
+        for key, value in (*self.params, *parse_qsl(urlsplit(self.url).query)):
+            if key == name:
+                return value
+        return None
+
+    def with_params(self, params: Mapping[str, Json]) -> Request:
+        """The same request with *params* set; a None takes its parameter away."""
+        kept = tuple(pair for pair in self.params if pair[0] not in params)
+        return replace(
+            self, params=kept + tuple((key, text(value)) for key, value in params.items() if value is not None)
+        )
+
+    def with_header(self, name: str, value: str) -> Request:
+        """The same request with one header set."""
+        kept = tuple(pair for pair in self.headers if pair[0].lower() != name.lower())
+        return replace(self, headers=(*kept, (name, value)))
+
+    def with_field(self, path: str, value: Json) -> Request:
+        """The same request with the field at the dotted *path* of its JSON body set."""
+        document = orjson.loads(self.body) if self.body else {}
+        level = document
+        *above, last = path.split(".")
+        for name in above:
+            level = level.setdefault(name, {})
+        level[last] = value
+        return replace(self, body=orjson.dumps(document))
+
+    def field(self, path: str) -> Json:
+        """The field at the dotted *path* of the JSON body."""
+        return find(orjson.loads(self.body), path) if self.body else None
+
+    def with_link(self, link: str) -> Request:
+        """Follow *link*, which may be relative; its query replaces the parameters."""
+        url = quote(urljoin(self.full_url, link.strip()), safe="%/:=&?~+!$,;'@()*[]")
+        return replace(self, url=url.partition("#")[0], params=())
+
+
+@dataclass(frozen=True)
+class Page:
+    """One complete answer; what it holds is looked at only when asked for."""
+
+    request: Request
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    records: Records = field(default_factory=Records)
+    format: Format = "json"
+    skipped: bool = False
+    """A rule took the answer for an empty page."""
+
+    @cached_property
+    def document(self) -> Json:
+        """The whole answer, parsed."""
+        return parse(self.body, self.format)
+
+    @property
+    def is_empty_body(self) -> bool:
+        """No content at all: an empty page."""
+        return self.skipped or self.status == 204 or not self.body or self.body.isspace()
+
+    def find(self, path: str) -> Json:
+        """The value at JMESPath *path*, or None; only the needed fields of the body are parsed."""
+        if self.format != "json" or self.is_empty_body:
+            return None
+        names = _root_names(path)
+        if names is not None and self._tells(names):
+            return find(self._around, path)
+        if _STEPS.match(path):
+            raw = self._walk(path)
+            return None if raw is None else orjson.loads(memoryview(raw))
+        if names is None or not isinstance(self._outer, dict):
+            return find(self.document, path)
+        known = {name: memoryview(self._outer[name]) for name in names if name in self._outer}
+        return find({name: orjson.loads(raw) for name, raw in known.items()}, path)
+
+    def header(self, name: str) -> str | None:
+        """A response header by its name in any case."""
+        return self.headers.get(name.lower())
+
+    def link(self, relation: str) -> str | None:
+        """The target of the `Link` header with *relation* (RFC 8288)."""
+        for target, attributes in _LINK.findall(self.header("link") or ""):
+            relations = _REL.search(attributes)
+            if relations and relation in relations[1].split():
+                return str(target)
+        return None
+
+    @cached_property
+    def count(self) -> int:
+        """How many records the page holds.
+
+        Raises:
+            RecordsMissing: There is no list of records where `records` points.
+            DecodeError: The body is not what `format` says.
+        """
+        if self.is_empty_body:
+            return 0
+        rows = self._raw_rows
+        return len(self.records.select(self.document)) if rows is None else len(rows)
+
+    @cached_property
+    def records_digest(self) -> str:
+        """Names the records alone: equal for pages that differ only in what is around them."""
+        if self._around is not None:
+            return digest(list_in(self.body, self.records.rows))
+        raw = self._walk(self.records.rows) if self.format == "json" and _STEPS.match(self.records.rows) else None
+        return digest(self.body if raw is None else memoryview(raw))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the page holds no record; cheaper than to count them."""
+        if self._around is None:
+            return self.count == 0
+        return is_empty_list(self.body, self.records.rows)
+
+    @property
+    def last_record(self) -> dict[str, Json] | None:
+        """The page's last record, parsed alone."""
+        if self.count == 0:
+            return None
+        rows = self._raw_rows
+        record = self.records.select(self.document)[-1] if rows is None else orjson.loads(memoryview(rows[-1]))
+        return record if isinstance(record, dict) else None
+
+    def rows(self) -> list[dict[str, Json]]:
+        """All records, parsed; for parents of other resources."""
+        return [] if self.is_empty_body else self.records.select(self.document)
+
+    def check(self) -> None:
+        """Find the list of records without parsing it.
+
+        Raises:
+            RecordsMissing: There is no list of records where `records` points.
+            DecodeError: The body is not what `format` says.
+        """
+        if self.is_empty_body:
+            return
+        if self.format != "json":
+            self.records.select(self.document)
+        elif not self._is_plain_list:
+            _ = self.count
+
+    @property
+    def _is_plain_list(self) -> bool:
+        records = self.records
+        if records.columns or records.entries or records.single:
+            return False
+        if self._around is not None:
+            return True
+        if records.rows == "@":
+            return isinstance(self._outer, list)
+        raw = self._walk(records.rows) if _STEPS.match(records.rows) else None
+        return raw is not None and bytes(memoryview(raw)[:1]) == b"["
+
+    @cached_property
+    def _raw_rows(self) -> list[Any] | None:
+        if self.format != "json" or not self._is_plain_list:
+            return None
+        if self.records.rows == "@":
+            return self._outer if isinstance(self._outer, list) else None
+        raw = self._walk(self.records.rows)
+        rows = None if raw is None else inner(raw)
+        return rows if isinstance(rows, list) else None
+
+    @cached_property
+    def _around(self) -> dict[str, Json] | None:
+        records = self.records
+        if self.format != "json" or records.columns or records.entries or not records.rows.isidentifier():
+            return None
+        return around(self.body, records.rows)
+
+    @cached_property
+    def _outer(self) -> Level | None:
+        body = self.body.removeprefix(b"\xef\xbb\xbf")
+        try:
+            return outer(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            if isinstance(parse(self.body, self.format), dict | list):
+                raise DecodeError("the answer is JSON that two parsers read differently", "look at the body") from None
+            return None
+
+    def _tells(self, names: frozenset[str]) -> bool:
+        """Whether what is around the records says all there is to say about *names*."""
+        known = self._around
+        if known is None or self.records.rows in names:
+            return False
+        return all(name in known or not mentions(self.body, name) for name in names)
+
+    def _walk(self, path: str) -> Any:
+        level: Any = self._outer
+        raw: Any = None
+        for number, step in enumerate(_STEP.findall(path)):
+            if number:
+                level = inner(raw)
+            try:
+                raw = level[int(step)] if isinstance(level, list) and step.isdigit() else level[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return raw
+
+
+def text(value: Json) -> str:
+    """A parameter's value as it stands in a query."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value)
+
+
+@lru_cache(maxsize=1024)
+def _root_names(path: str) -> frozenset[str] | None:
+    """The top-level names that *path* looks at; None where it may look at all."""
+    return _names(selector(path).parsed)
+
+
+def _names(node: dict[str, Any]) -> frozenset[str] | None:
+    kind, children = node["type"], node["children"]
+    if kind == "field":
+        return frozenset({node["value"]})
+    if kind in ("literal", "expref"):
+        return frozenset()
+    if kind in (
+        "subexpression",
+        "index_expression",
+        "projection",
+        "filter_projection",
+        "value_projection",
+        "flatten",
+        "pipe",
+    ):
+        children = children[:1]
+    elif kind not in ("comparator", "or_expression", "and_expression", "not_expression", "function_expression"):
+        return None
+    below = [_names(child) for child in children]
+    return None if None in below else frozenset().union(*(names for names in below if names))

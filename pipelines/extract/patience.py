@@ -1,0 +1,94 @@
+"""How often and how long a request is repeated.
+
+A failed attempt is a `TryAgain` around the error that the run would end with.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar, cast
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pipelines.errors import Interrupted, PipelineError, RateLimited
+from pipelines.extract.connection import Retry
+
+Result = TypeVar("Result")
+
+
+class TryAgain(Exception):
+    """An attempt failed in a way that may pass; `wait_s` is what the API asked for, if it did."""
+
+    def __init__(self, error: PipelineError, wait_s: float | None = None, *, throttled: bool = False) -> None:
+        super().__init__(error, wait_s)
+        self.error = error
+        self.wait_s = wait_s
+        self.throttled = throttled
+
+
+def patiently(
+    attempt: Callable[[], Result],
+    retry: Retry,
+    *,
+    stop: threading.Event,
+    notice: Callable[[TryAgain, float], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Result:
+    """Call *attempt* until it succeeds, by *retry*; *notice* hears of each failure and the wait before the next.
+
+    Raises:
+        PipelineError: The last error, once attempts or time are used up.
+        RateLimited: At once, where the API asks to wait longer than the time that is left.
+    """
+    began = clock()
+    growing = wait_random_exponential(multiplier=retry.wait, max=retry.max_wait)
+
+    def wait_s(state: RetryCallState) -> float:
+        failure = _failure(state)
+        asked = failure.wait_s
+        wait = retry.wait / 2 + growing(state) / 2 if asked is None else asked
+        left = retry.total - (clock() - began)
+        if asked is not None and asked > left:
+            hint = f"run again in {asked:,.0f} s, or raise `retry: {{total: ...}}`"
+            raise RateLimited(f"{failure.error.message}; it asks to wait {asked:,.0f} s", hint) from None
+        if wait > left:
+            raise failure.error from None
+        notice(failure, wait)
+        return 0.0 if failure.throttled else wait
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds) if seconds else stop.is_set():
+            raise Interrupted("the run was asked to stop", "run again to resume")
+
+    def give_up(state: RetryCallState) -> Result:
+        raise _failure(state).error from None
+
+    return Retrying(
+        stop=stop_after_attempt(retry.attempts),
+        wait=wait_s,
+        sleep=sleep,
+        retry=retry_if_exception_type(TryAgain),
+        retry_error_callback=give_up,
+    )(attempt)
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that `Retry-After` asks for, given as a number or a date; None where it makes no sense."""
+    written = headers.get("retry-after", "").strip()
+    if written.isdigit():
+        return float(written)
+    try:
+        moment = parsedate_to_datetime(written)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    seconds = (moment - (now or datetime.now(UTC))).total_seconds()
+    return seconds if seconds >= 0 else None
+
+
+def _failure(state: RetryCallState) -> TryAgain:
+    return cast("TryAgain", state.outcome.exception() if state.outcome else None)

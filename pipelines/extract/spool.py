@@ -1,0 +1,189 @@
+"""Fetched pages on disk: what makes a killed run resume, and workers read.
+
+One append-only file for each resource. A frame is a line of JSON (the
+request's fingerprint, sizes, checksums) and the packed body; a page counts as
+fetched once its frame is written. `plan.json` says what the requests depended
+on: a run with another plan starts with an empty spool.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import orjson
+
+from pipelines.batch import PageRef, digest, pack
+from pipelines.errors import StoreError
+
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A page in the spool: where its body is, and what paging may need of its head."""
+
+    ref: PageRef
+    status: int
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run's requests depend on: configuration, the commit it builds on, its frozen clock."""
+
+    config_hash: str
+    commit: int
+    clock: datetime
+
+
+class Spool:
+    """The pages of one source that no commit contains yet."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        """Open the spool in *folder*, or empty it where it was made for another plan.
+
+        The clock does not tell plans apart: a resumed run takes over the stored
+        one, in `plan`, so that it asks the same questions again.
+        """
+        self.folder = folder
+        self._files: dict[str, _PageFile] = {}
+        self._lock = threading.Lock()
+        try:
+            stored = _stored_plan(folder)
+            self.is_resumed = stored is not None and replace(stored, clock=plan.clock) == plan
+            self.plan = stored if stored and self.is_resumed else plan
+            if not self.is_resumed:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True, mode=0o750)
+                _write_whole(folder / _PLAN, orjson.dumps(plan))
+        except OSError as error:
+            raise _refused(folder, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def find(self, resource: str, fingerprint: str) -> Stored | None:
+        """The page that answered the request with *fingerprint*, if it was fetched before."""
+        return self._file(resource).pages.get(fingerprint)
+
+    def add(self, resource: str, fingerprint: str, body: bytes, *, status: int, headers: Mapping[str, str]) -> Stored:
+        """Write a page; it counts as fetched when this returns.
+
+        Raises:
+            StoreError: The disk is full or not writable; the spool is as it was.
+        """
+        return self._file(resource).add(fingerprint, body, status, headers)
+
+    def drop(self, resource: str) -> None:
+        """Forget the pages of *resource*: the next run asks for them again."""
+        with self._lock:
+            file = self._files.pop(resource, None)
+            if file is not None:
+                file.close()
+            (self.folder / f"{resource}.pages").unlink(missing_ok=True)
+
+    def settle(self, *, whole: bool) -> None:
+        """After a commit: forget everything where the commit contains all of it, else keep it."""
+        self.close()
+        if whole:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Close the files; the pages stay."""
+        with self._lock:
+            for file in self._files.values():
+                file.close()
+            self._files.clear()
+
+    def _file(self, resource: str) -> _PageFile:
+        file = self._files.get(resource)
+        if file is None:
+            with self._lock:
+                file = self._files.get(resource) or _PageFile(self.folder / f"{resource}.pages")
+                self._files[resource] = file
+        return file
+
+
+class _PageFile:
+    """The frames of one resource."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.pages: dict[str, Stored] = {}
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+            with open(self._descriptor, "rb", closefd=False) as file:
+                self._end = self._load(file)
+            os.ftruncate(self._descriptor, self._end)
+        except OSError as error:
+            raise _refused(path, error) from error
+
+    def add(self, fingerprint: str, body: bytes, status: int, headers: Mapping[str, str]) -> Stored:
+        """Append one frame; all of it or nothing."""
+        packed = pack(body)
+        head = {"f": fingerprint, "n": len(packed), "r": len(body), "d": digest(body), "x": digest(packed)}
+        line = orjson.dumps({**head, "s": status, "h": dict(headers)}) + b"\n"
+        with self._lock:
+            try:
+                written = os.pwritev(self._descriptor, [line, packed], self._end)
+                if written != len(line) + len(packed):
+                    raise OSError(28, "the disk is full")
+            except OSError as error:
+                os.ftruncate(self._descriptor, self._end)
+                raise _refused(self._path, error) from error
+            stored = self._stored(head, self._end + len(line), status, headers)
+            self._end += written
+            self.pages[fingerprint] = stored
+        return stored
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def _load(self, file: BinaryIO) -> int:
+        """Read the frames that are whole; the offset after the last of them."""
+        end = 0
+        while line := file.readline():
+            try:
+                head = orjson.loads(line)
+                packed = file.read(head["n"])
+                if digest(packed) != head["x"] or len(packed) != head["n"]:
+                    break
+                self.pages[head["f"]] = self._stored(head, end + len(line), head["s"], head["h"])
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                break
+            end += len(line) + len(packed)
+        return end
+
+    def _stored(self, head: Mapping[str, Json], offset: int, status: int, headers: Mapping[str, str]) -> Stored:
+        return Stored(PageRef(str(self._path), offset, head["n"], head["r"], head["d"]), status, headers)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write aside, then rename: a killed run leaves no half plan."""
+    aside = path.with_suffix(".new")
+    aside.write_bytes(content)
+    aside.rename(path)
+
+
+def _stored_plan(folder: Path) -> Plan | None:
+    try:
+        stored = orjson.loads((folder / _PLAN).read_bytes())
+        return Plan(stored["config_hash"], stored["commit"], datetime.fromisoformat(stored["clock"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refused(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot write the page spool {path}: {error.strerror}", "free space or check permissions")

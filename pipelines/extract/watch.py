@@ -1,0 +1,130 @@
+"""Ends exchanges that take too long, or all of them when the run stops.
+
+A socket's own timeout counts from byte to byte: a server that drips one byte a
+second would hold a thread for ever, and a stopping run would wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+_LOOK_EVERY_S = 0.1
+_here = threading.local()
+
+
+@dataclass(eq=False)
+class Exchange:
+    """One request and its answer, under way in one thread."""
+
+    deadline: float
+    sock: socket.socket | None = None
+    ended: Literal["", "late", "stopped"] = ""
+
+    def end(self, why: Literal["late", "stopped"]) -> None:
+        """Let go of the socket: whoever reads from it gets an error at once."""
+        self.ended = why
+        if self.sock is not None:
+            with contextlib.suppress(OSError):
+                # the plain method: SSLSocket's would pull the rug from under the reading thread
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+class Watch:
+    """Knows the sockets of all exchanges of a client; one thread looks at their deadlines."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._exchanges: set[Exchange] = set()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @contextlib.contextmanager
+    def until(self, deadline: float) -> Iterator[Exchange]:
+        """Watch over what the calling thread sends and receives until *deadline*."""
+        exchange = Exchange(deadline)
+        with self._changed:
+            self._exchanges.add(exchange)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+                self._thread.start()
+            elif len(self._exchanges) == 1:
+                self._changed.notify()
+        _here.exchange = exchange
+        try:
+            yield exchange
+        finally:
+            _here.exchange = None
+            with self._changed:
+                self._exchanges.discard(exchange)
+
+    def stop(self) -> None:
+        """End every exchange under way."""
+        with self._changed:
+            for exchange in self._exchanges:
+                exchange.end("stopped")
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self) -> None:
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                for exchange in self._exchanges:
+                    if now > exchange.deadline and not exchange.ended:
+                        exchange.end("late")
+                self._changed.wait(_LOOK_EVERY_S if self._exchanges else None)
+
+
+class _Watched:
+    """A connection that tells the exchange of its thread which socket is in use."""
+
+    sock: Any
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # the class beside it has the method
+        self._tell()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._tell()
+        super().request(*args, **kwargs)  # type: ignore[misc]  # the class beside it has the method
+
+    def _tell(self) -> None:
+        exchange: Exchange | None = getattr(_here, "exchange", None)
+        if exchange is not None:
+            exchange.sock = self.sock
+
+
+class _Plain(_Watched, HTTPConnection):
+    """A watched connection without TLS."""
+
+
+class _Secure(_Watched, HTTPSConnection):
+    """A watched connection with TLS."""
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+def use_watched_connections(pools: PoolManager) -> None:
+    """Make *pools* open connections that a `Watch` can see."""
+    pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}

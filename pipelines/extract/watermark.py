@@ -1,0 +1,226 @@
+"""How far a resource has been read, and what to ask for next time.
+
+`Incremental` is what the YAML says, `Watermark` what a commit remembers. All
+is pure: the run's clock comes in as an argument and is frozen for the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from pipelines.batch import Json
+from pipelines.errors import CursorError
+from pipelines.values import Seconds, Value
+
+Kind = Literal["instant", "number", "text"]
+Comparable = datetime | Decimal | str
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PER_SECOND = {"epoch_s": 1, "epoch_ms": 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """The highest cursor value committed so far, as text; `parents` has one for each parent."""
+
+    value: str = ""
+    kind: Kind = "instant"
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+    def for_parent(self, parent: str) -> Watermark:
+        """The watermark of one parent; that of the resource for the empty name."""
+        return Watermark(self.parents.get(parent, ""), self.kind) if parent else self
+
+    def advance(self, value: str, parent: str = "") -> Watermark:
+        """The watermark after rows up to *value* were committed; it never goes back.
+
+        Raises:
+            CursorError: *value* cannot be compared.
+        """
+        old = self.parents.get(parent, "") if parent else self.value
+        if not value or (old and not _is_after(value, old, self.kind)):
+            return self
+        comparable(value, self.kind)
+        if parent:
+            return Watermark(self.value, self.kind, {**self.parents, parent: value})
+        return Watermark(value, self.kind, self.parents)
+
+    def to_json(self) -> dict[str, Json]:
+        """As the commit stores it."""
+        return {"value": self.value, "kind": self.kind, **({"parents": dict(self.parents)} if self.parents else {})}
+
+    @staticmethod
+    def from_json(stored: Mapping[str, Json] | None) -> Watermark | None:
+        """The inverse of `to_json`; nothing stored, no watermark."""
+        return Watermark(stored["value"], stored["kind"], stored.get("parents", {})) if stored else None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One slice of time to ask for; bounds as the API reads them, `order` from the oldest."""
+
+    start: str
+    end: str
+    order: int = 0
+
+
+def _as_text(value: object) -> object:
+    return value.isoformat() if isinstance(value, date) else str(value) if isinstance(value, int) else value
+
+
+class Incremental(Value):
+    """Ask only for what is new since the last commit."""
+
+    cursor: str = Field(description="field of a record that says how new it is")
+    since_param: str | None = Field(None, description="query parameter for the lower bound")
+    until_param: str | None = Field(None, description="query parameter for the upper bound")
+    start: Annotated[str, BeforeValidator(_as_text)] = Field(description="where the first run begins")
+    end: Annotated[str | None, BeforeValidator(_as_text)] = Field(None, description="never ask beyond; default: now")
+    format: str = Field("iso", description="date, iso, epoch_s, epoch_ms, number, text or a strftime pattern")
+    lag: Seconds = Field(0.0, description="read this much again, for late and revised records")
+    settle: Seconds = Field(0.0, description="leave out the newest this much, until it is final")
+    window: Seconds | None = Field(None, description="slices of this length, fetched side by side")
+    bounds: Literal["closed", "half_open"] | None = Field(None, description="whether the upper bound is included")
+    per: str | None = Field(None, description="one watermark for each record of this parent")
+
+    @property
+    def kind(self) -> Kind:
+        """How cursor values compare."""
+        if self.format in ("number", "text"):
+            return "number" if self.format == "number" else "text"
+        return "instant"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Incremental:
+        if self.format not in ("date", "iso", "number", "text", *_PER_SECOND) and "%" not in self.format:
+            raise ValueError("`format` is date, iso, epoch_s, epoch_ms, number, text or a strftime pattern")
+        if self.kind != "instant" and (self.window or self.lag or self.settle):
+            raise ValueError(f"`window`, `lag` and `settle` are spans of time; `format: {self.format}` has none")
+        try:
+            comparable(self.start, self.kind)
+            comparable(self.end or self.start, self.kind)
+        except CursorError as error:
+            raise ValueError(f"`start` and `end`: {error.message}") from None
+        return self
+
+    def since(self, watermark: Watermark | None) -> str:
+        """The lower bound to ask for, written as the API wants it; it lies *lag* before the watermark."""
+        known = watermark.value if watermark else ""
+        if self.kind != "instant":
+            return known or self.start
+        return self.write(self._since(known))
+
+    def until(self, now: datetime) -> str:
+        """The upper bound to ask for: `end`, or *now* less `settle`."""
+        return (self.end or "") if self.kind != "instant" else self.write(self._until(now))
+
+    def windows(self, watermark: Watermark | None, now: datetime) -> list[Window]:
+        """The slices from the watermark to the frozen upper bound, oldest first; one without `window`.
+
+        With `bounds: closed` and a format of days the slices do not share a day;
+        otherwise the end of one is the start of the next, so that nothing lies between.
+        """
+        if self.kind != "instant":
+            return [Window(self.since(watermark), self.until(now))]
+        lower, upper = self._since(watermark.value if watermark else ""), self._until(now)
+        by_day = self.bounds == "closed" and self.format == "date"
+        if by_day:
+            lower, upper = _day(lower), _day(upper)
+        if lower > upper:
+            return []
+        if self.window is None:
+            return [Window(self.write(lower), self.write(upper))]
+        return list(self._slices(lower, upper, by_day=by_day))
+
+    def write(self, instant: datetime) -> str:
+        """*instant* as the API reads it."""
+        if self.format == "date":
+            return instant.date().isoformat()
+        if self.format in _PER_SECOND:
+            return str(
+                (instant - _EPOCH) // timedelta(seconds=1) if self.format == "epoch_s" else _milliseconds(instant)
+            )
+        if self.format == "iso":
+            return instant.isoformat(timespec="milliseconds" if instant.microsecond else "seconds").replace(
+                "+00:00", "Z"
+            )
+        return instant.strftime(self.format)
+
+    def floor(self, watermark: Watermark | None) -> str | None:
+        """Rows with a cursor below this were committed before; None where nothing was.
+
+        Rows equal to it may have been: a commit remembers digests of those.
+        """
+        return (watermark.value or None) if watermark else None
+
+    def _since(self, known: str) -> datetime:
+        lower = instant(known) - timedelta(seconds=self.lag) if known else instant(self.start)
+        return max(lower, instant(self.start))
+
+    def _until(self, now: datetime) -> datetime:
+        settled = now.astimezone(UTC) - timedelta(seconds=self.settle)
+        return min(settled, instant(self.end)) if self.end else settled
+
+    def _slices(self, lower: datetime, upper: datetime, *, by_day: bool) -> list[Window]:
+        length = timedelta(seconds=self.window or 0)
+        if by_day:
+            length = max(timedelta(days=length.days), timedelta(days=1))
+        windows: list[Window] = []
+        while lower <= upper and (by_day or lower < upper or not windows):
+            end = lower + length
+            last = min(end - timedelta(days=1) if by_day else end, upper)
+            windows.append(Window(self.write(lower), self.write(last), len(windows)))
+            lower = end
+        return windows
+
+
+def comparable(value: str, kind: Kind) -> Comparable:
+    """*value* as something that orders rightly: `9` before `10`, offsets as instants.
+
+    Raises:
+        CursorError: *value* is not of that kind.
+    """
+    if kind == "text":
+        return value
+    if kind == "instant":
+        return instant(value)
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        raise CursorError(
+            f"the cursor value {value[:40]!r} is no number", "set `incremental: {format: text}`"
+        ) from None
+
+
+def _is_after(value: str, old: str, kind: Kind) -> bool:
+    older, newer = comparable(old, kind), comparable(value, kind)
+    return bool(newer > older)  # type: ignore[operator]  # one kind, so one type
+
+
+def instant(value: str) -> datetime:
+    """The instant that *value* names: a day begins at midnight, a time without zone is UTC.
+
+    Raises:
+        CursorError: *value* is no ISO date or time.
+    """
+    try:
+        if value.isdigit() and len(value) != 8:
+            raise ValueError
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        hint = "declare the cursor's column as timestamp, or set `incremental: {format: number}`"
+        raise CursorError(f"the cursor value {value[:40]!r} is no ISO date or time", hint) from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _day(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

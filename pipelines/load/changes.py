@@ -1,0 +1,119 @@
+"""How staged parts become a change of a dataset, step by step.
+
+Working out a change takes rounds: a `Step` holds units that may run anywhere
+and side by side, and folds their results into the next step or the change. A
+unit is a small picklable value; the rows it works on stay in the store.
+
+    change = resolve(plan(place, dataset, parts), lambda units: pool.map(work, units))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pipelines.batch import Part
+from pipelines.load.log import LiveFile
+from pipelines.load.parquet import PartWriter, groups
+from pipelines.load.schema import recast
+from pipelines.load.target import Target
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+File = TypeVar("File", LiveFile, Part)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of a dataset: files that stay, parts that join them, the schema of all.
+
+    `dropped` are staged parts whose rows went elsewhere or nowhere. `counts` says
+    what happened to the rows that were read: new, updated, unchanged, stale,
+    duplicates, and removed for those that are gone.
+    """
+
+    kept: tuple[LiveFile, ...] = ()
+    added: tuple[Part, ...] = ()
+    dropped: tuple[Part, ...] = ()
+    schema: pa.Schema | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a dataset is written, and how; `stats` names columns to keep min/max of."""
+
+    store: Path
+    tmp: Path
+    dataset: str
+    target: Target
+    stats: tuple[str, ...] = ()
+
+    def writer(self, sequence: int = 0) -> PartWriter:
+        """A writer of new parts."""
+        return PartWriter(self.store, self.dataset, self.target, sequence=sequence, stats=self.stats)
+
+
+class Unit(Protocol):
+    """A picklable piece of work."""
+
+    def work(self) -> Any:
+        """Do it; the result is picklable too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Units that may run side by side, and what follows from their results (in order)."""
+
+    units: tuple[Unit, ...]
+    fold: Callable[[Sequence[Any]], Step | Change]
+
+
+def work(unit: Unit) -> Any:
+    """Do one unit: what a worker process is handed together with it."""
+    return unit.work()
+
+
+def _here(units: Iterable[Unit]) -> Iterable[Any]:
+    return map(work, units)
+
+
+def resolve(step: Step | Change, run: Callable[[Iterable[Unit]], Iterable[Any]] = _here) -> Change:
+    """Go through all steps; *run* does the units of one and gives their results in order."""
+    while isinstance(step, Step):
+        step = step.fold(list(run(step.units)) if step.units else [])
+    return step
+
+
+@dataclass(frozen=True, slots=True)
+class Recast:
+    """Write a stored file again with another schema."""
+
+    place: Place
+    path: str
+    partition: str
+    sequence: int
+    schema: pa.Schema
+
+    def work(self) -> tuple[Part, ...]:
+        """The new parts."""
+        with self.place.writer(self.sequence) as writer:
+            for table in groups(self.place.store / self.path):
+                writer.write_to(self.partition, recast(table, self.schema))
+            return writer.close()
+
+
+def recasts(place: Place, files: Iterable[LiveFile | Part], schema: pa.Schema) -> list[Unit]:
+    """A unit for each of *files*."""
+    return [Recast(place, file.path, file.partition, getattr(file, "sequence", 0), schema) for file in files]
+
+
+def by_partition(files: Iterable[File]) -> dict[str, list[File]]:
+    """*files* by the folder they are in, in their order."""
+    found: dict[str, list[File]] = {}
+    for file in files:
+        found.setdefault(file.partition, []).append(file)
+    return found

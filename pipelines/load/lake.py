@@ -1,0 +1,287 @@
+"""The lake: committed Parquet of one source, and the only place that publishes.
+
+A run takes the lock, recovers what an earlier one left behind, begins a draft,
+and commits it. One document then names the new files and watermarks of every
+dataset at once, or nothing has happened. Files that no commit names are never
+seen by anyone and are swept up later.
+
+    with lake.lock(run_id):
+        lake.recover()
+        draft = lake.begin(run_id)
+        draft.set_files("orders", change, target)
+        draft.set_state("orders", {"watermark": "2024-05-01T00:00:00Z"})
+        committed = lake.commit(draft)
+        lake.vacuum(keep=20, grace=timedelta(hours=1), now=datetime.now(UTC))
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import orjson
+
+from pipelines.batch import Json, Part
+from pipelines.errors import Busy, PipelineError, StoreError
+from pipelines.load import recovery
+from pipelines.load.changes import Change
+from pipelines.load.disk import DISK, Abilities, Disk, probe, store_errors
+from pipelines.load.log import Commit, Dataset, LiveFile, Log
+from pipelines.load.recovery import Recovery
+from pipelines.load.schema import encode_schema
+from pipelines.load.target import Target
+from pipelines.load.view import View, refuse_links
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """How a commit ended: `head` is the newest commit, `changed` whether this run made it.
+
+    `pending` names datasets that are committed but could not be shown yet; the
+    next run shows them.
+    """
+
+    head: Commit | None
+    changed: bool
+    published: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    warning: str = ""
+
+
+class Draft:
+    """The next commit while it is being put together; starts as a copy of the head."""
+
+    def __init__(self, head: Commit | None, run: str, *, config_hash: str, code_version: str, now: datetime) -> None:
+        self.head = head
+        self._commit = Commit(head.n + 1 if head else 1, run, head.n if head else 0, now, config_hash, code_version)
+        self._datasets: dict[str, Dataset] = dict(head.datasets) if head else {}
+        self._parts: list[Part] = []
+        self._dropped: list[Part] = []
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset as it stands in this draft; an empty one where there is none."""
+        return self._datasets.get(name, Dataset())
+
+    def state(self, name: str) -> Json:
+        """The dataset's state (watermarks), None before the first."""
+        return self.dataset(name).state
+
+    def set_files(self, name: str, change: Change, target: Target) -> None:
+        """Let *change* happen to the dataset."""
+        first = len(change.kept)
+        added = [LiveFile.of(part, self._commit.n, i) for i, part in enumerate(_ordered(change.added))]
+        files = (*change.kept, *added)
+        known = self.dataset(name)
+        columns = known.columns if change.schema is None else tuple(encode_schema(change.schema))
+        self._parts += change.added
+        self._dropped += change.dropped
+        self._datasets[name] = replace(
+            known,
+            # without new files the kept ones keep their order: nothing has changed
+            files=files if added or first != len(known.files) else known.files,
+            columns=columns,
+            key=target.key,
+            write=target.write,
+            partition_by=target.partition_by,
+            counts=dict(change.counts) if added or first != len(known.files) else known.counts,
+        )
+
+    def set_state(self, name: str, state: Json) -> None:
+        """Let the dataset's state be *state*, any JSON value."""
+        self._datasets[name] = replace(self.dataset(name), state=orjson.loads(orjson.dumps(state)))
+
+    def drop(self, name: str) -> None:
+        """Let the dataset, its files and state, be gone."""
+        self._datasets.pop(name, None)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Datasets whose files differ from the head's."""
+        before = self.head.datasets if self.head else {}
+        names = {**before, **self._datasets}
+        return tuple(name for name in names if _paths(before.get(name)) != _paths(self._datasets.get(name)))
+
+    @property
+    def is_news(self) -> bool:
+        """Whether files or states differ from the head's."""
+        before = self.head.datasets if self.head else {}
+        states = {name: dataset.state for name, dataset in self._datasets.items()}
+        return bool(self.changed) or states != {name: dataset.state for name, dataset in before.items()}
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that the commit will make visible."""
+        return tuple(self._parts)
+
+    @property
+    def dropped(self) -> tuple[Part, ...]:
+        """Staged parts that a merge has used up; nobody needs them after the commit."""
+        return tuple(self._dropped)
+
+    @property
+    def commit(self) -> Commit:
+        """The draft as a commit."""
+        return replace(self._commit, datasets=dict(self._datasets))
+
+
+class Lake:
+    """The datasets of one source below a data folder."""
+
+    def __init__(self, root: Path, source: str, *, disk: Disk = DISK) -> None:
+        self.folder = root / "lake" / source
+        self.store, self.tmp = self.folder / "store", self.folder / "tmp"
+        self._view_folder, self._lock_path = root / "parquet" / source, self.folder / "lock"
+        self._disk = disk
+        self.log = Log(self.folder / "log", self.tmp, disk)
+
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What the file system can do; tried once."""
+        with store_errors("preparing the data folder"):
+            refuse_links(self.folder, self.store, self.tmp, self.folder / "log", self._view_folder)
+            self._disk.folder(self.store)
+            return probe(self.tmp, self._disk)
+
+    @cached_property
+    def view(self) -> View:
+        """What analysts see."""
+        return View(self._view_folder, self.store, self.tmp, self.abilities, self._disk)
+
+    @contextmanager
+    def lock(self, run: str) -> Iterator[None]:
+        """Keep other runs out of this source.
+
+        Raises:
+            Busy: Another run is in; the message names its process, run and start.
+            StoreError: The data folder cannot be written to.
+        """
+        with store_errors("preparing the data folder"):
+            refuse_links(self.folder, self._lock_path)
+            self._disk.folder(self.folder)
+            file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            with store_errors("locking the lake"):
+                self._take(file, f"process {os.getpid()}, run {run}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+            yield
+        finally:
+            os.close(file)
+
+    def head(self) -> Commit | None:
+        """The newest commit; None in an empty lake."""
+        return self.log.head()
+
+    def recover(self) -> Recovery:
+        """Finish or clear away what an earlier run left undone. Call it with the lock held."""
+        with store_errors("recovering the lake"):
+            return recovery.recover(self.log, self.view, self.folder / "foreign", self._disk)
+
+    def begin(self, run: str, *, config_hash: str = "", code_version: str = "", now: datetime | None = None) -> Draft:
+        """A draft on top of the head. The clock names a commit, it never orders one."""
+        now = now or datetime.now(UTC)
+        return Draft(self.head(), run, config_hash=config_hash, code_version=code_version, now=now)
+
+    def commit(self, draft: Draft) -> Committed:
+        """Make the draft true, all of it or nothing, then visible.
+
+        With no new files and the same state nothing is written. Where only
+        showing fails, the commit stands and the next run shows it.
+
+        Raises:
+            Conflict: Another run committed first; this draft's files are removed.
+            StoreError: The disk is full or refuses; this draft's files are removed.
+        """
+        if not draft.is_news:
+            self.discard(draft.dropped)
+            return Committed(draft.head, changed=False)
+        commit = draft.commit
+        try:
+            with store_errors("syncing the store"):
+                self._sync(draft.parts)
+            self.log.append(commit, hard_links=self.abilities.hard_links)
+        except PipelineError as error:
+            if not self._is_head(commit):
+                self.discard(draft.parts + draft.dropped)
+                raise
+            return Committed(commit, changed=True, pending=draft.changed, warning=error.message)
+        self.discard(draft.dropped)
+        return self._show(commit, draft.changed)
+
+    def discard(self, parts: tuple[Part, ...]) -> None:
+        """Remove staged parts that will not be committed; what cannot be removed is swept up later."""
+        for part in parts:
+            with suppress(OSError):
+                self._disk.unlink(self.store / part.path)
+
+    def vacuum(self, *, keep: int, grace: timedelta, now: datetime) -> int:
+        """Forget all but the last *keep* commits and those younger than *grace*; how many went.
+
+        Store files that no kept commit names are removed. Call it with the lock held.
+        """
+        with store_errors("vacuuming the lake"):
+            return recovery.vacuum(self.log, self.store, self._disk, keep=keep, younger_than=now - grace)
+
+    def snapshot(self, number: int | None = None) -> dict[str, list[Path]]:
+        """The store files of every dataset as of a commit (the head), which no later run changes."""
+        commit = self.head() if number is None else self.log.read(number)
+        datasets = commit.datasets if commit else {}
+        return {name: [self.store / file.path for file in dataset.files] for name, dataset in datasets.items()}
+
+    def _show(self, commit: Commit, names: tuple[str, ...]) -> Committed:
+        published: list[str] = []
+        try:
+            with store_errors("showing the commit"):
+                for name in names:
+                    if name in commit.datasets:
+                        self.view.publish(name, commit.datasets[name])
+                    elif (self._view_folder / name).exists():
+                        self.view.withdraw(name)
+                    published.append(name)
+        except StoreError as error:
+            pending = tuple(name for name in names if name not in published)
+            return Committed(commit, changed=True, published=tuple(published), pending=pending, warning=error.message)
+        head = self.head()
+        if head is not None and head.n > commit.n:
+            # without the lock a slower run could show an older commit over a newer one
+            return replace(self._show(head, tuple(head.datasets)), head=commit)
+        return Committed(commit, changed=True, published=tuple(published))
+
+    def _sync(self, parts: tuple[Part, ...]) -> None:
+        if not parts or (self.abilities.syncfs and self._disk.sync_all(self.store)):
+            return
+        folders = {self.store}
+        for part in parts:
+            self._disk.sync(self.store / part.path)
+            folders |= set((self.store / part.path).parents) - set(self.store.parents)
+        for folder in sorted(folders, reverse=True):
+            self._disk.sync(folder)
+
+    def _is_head(self, commit: Commit) -> bool:
+        with suppress(PipelineError):
+            head = self.head()
+            return head is not None and head.run == commit.run and head.n == commit.n
+        return True  # not readable: rather keep files that nobody needs
+
+    def _take(self, file: int, text: str) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file, 500, 0).decode(errors="replace").strip() or "unknown"
+            raise Busy(
+                f"another run is working on {self.folder.name} ({holder})", "wait until it has ended, then run again"
+            ) from None
+        os.ftruncate(file, 0)
+        os.pwrite(file, text.encode(), 0)
+
+
+def _ordered(parts: tuple[Part, ...]) -> list[Part]:
+    return sorted(parts, key=lambda part: (part.partition, part.sequence))
+
+
+def _paths(dataset: Dataset | None) -> list[str]:
+    return [file.path for file in dataset.files] if dataset else []

@@ -1,0 +1,210 @@
+"""The truth: numbered documents, each naming every live file of a source.
+
+Document `000000000042.json` holds, for all datasets of the source at once, the
+files, schema and state (watermarks) that commit 42 made true. A document is
+written aside, synced and linked to its number; the link fails where the number
+is taken, so of two runs one wins and the other learns of it.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pipelines.batch import Json, Part
+from pipelines.errors import Conflict, StoreError
+from pipelines.load.disk import DISK, Disk, store_errors, write_file
+from pipelines.load.schema import decode_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+_NAME = re.compile(r"^(\d{12})\.json$")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A committed Parquet file: `path` in the store, `partition`/`name` in the view."""
+
+    path: str
+    partition: str
+    name: str
+    rows: int
+    size_bytes: int
+    digest: str
+    stats: dict[str, tuple[Json, Json]]
+    commit: int
+
+    @classmethod
+    def of(cls, part: Part, commit: int, number: int) -> LiveFile:
+        """The file that *part* becomes, as the *number*-th one of its dataset in *commit*."""
+        name = f"part-{commit:012d}-{number}.parquet"
+        return cls(part.path, part.partition, name, part.rows, part.size_bytes, part.digest, dict(part.stats), commit)
+
+    @property
+    def view_path(self) -> str:
+        """Where analysts see it, below the dataset's folder."""
+        return f"{self.partition}/{self.name}".lstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What a commit says about one dataset."""
+
+    files: tuple[LiveFile, ...] = ()
+    columns: tuple[Json, ...] | None = None
+    key: tuple[str, ...] = ()
+    write: str = "append"
+    partition_by: tuple[str, ...] = ()
+    state: Json = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The one schema of all files; None before the first rows."""
+        return None if self.columns is None else decode_schema(self.columns)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all live files."""
+        return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One document of the log."""
+
+    n: int
+    run: str
+    parent: int
+    created_at: datetime
+    config_hash: str = ""
+    code_version: str = ""
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> set[str]:
+        """The store paths that this commit needs."""
+        return {file.path for dataset in self.datasets.values() for file in dataset.files}
+
+    def encode(self) -> bytes:
+        """The document as it lies in the log."""
+        datasets = {name: {"rows": value.rows, **_fields(value)} for name, value in self.datasets.items()}
+        document = {"format": FORMAT, **_fields(self), "datasets": datasets}
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Commit:
+        """The inverse of `encode`; ValueError, KeyError or TypeError where *data* is no document."""
+        document = orjson.loads(data)
+        if document.pop("format") != FORMAT:
+            raise ValueError("another format")
+        datasets = {name: _dataset(value) for name, value in document.pop("datasets").items()}
+        created_at = datetime.fromisoformat(document.pop("created_at"))
+        return cls(**document, created_at=created_at, datasets=datasets)
+
+
+def _fields(value: Dataset | Commit) -> dict[str, Json]:
+    return {item.name: getattr(value, item.name) for item in fields(value)}
+
+
+def _dataset(value: dict[str, Json]) -> Dataset:
+    del value["rows"]
+    files = tuple(LiveFile(**{**file, "stats": _stats(file["stats"])}) for file in value.pop("files"))
+    names = {name: None if value[name] is None else tuple(value[name]) for name in ("columns", "key", "partition_by")}
+    return Dataset(**{**value, **names, "files": files})
+
+
+def _stats(value: dict[str, list[Json]]) -> dict[str, tuple[Json, Json]]:
+    return {name: (low, high) for name, (low, high) in value.items()}
+
+
+class Log:
+    """The documents of one source."""
+
+    def __init__(self, folder: Path, tmp: Path, disk: Disk = DISK) -> None:
+        self._folder, self._tmp, self._disk = folder, tmp, disk
+
+    def numbers(self) -> list[int]:
+        """The commits that are kept, oldest first."""
+        if not self._folder.is_dir():
+            return []
+        with store_errors("reading the log"):
+            return sorted(int(match[1]) for path in self._folder.iterdir() if (match := _NAME.match(path.name)))
+
+    def head(self) -> Commit | None:
+        """The newest commit."""
+        numbers = self.numbers()
+        return self.read(numbers[-1]) if numbers else None
+
+    def read(self, number: int) -> Commit:
+        """Commit *number*.
+
+        Raises:
+            StoreError: It is not kept (any more), or damaged.
+        """
+        path = self._path(number)
+        with store_errors(f"reading commit {number}"):
+            data = path.read_bytes()
+        try:
+            return Commit.decode(data)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"the commit document {path} is damaged ({type(error).__name__})",
+                "restore it from a backup, or remove it to go back one commit",
+            ) from error
+
+    def append(self, commit: Commit, *, hard_links: bool = True) -> None:
+        """Make *commit* the truth: before this returns it is, after a power cut too.
+
+        Raises:
+            Conflict: Another run has made a commit of that number.
+            StoreError: The disk is full or refuses; nothing was committed.
+        """
+        place, aside = self._path(commit.n), self._tmp / f"{uuid.uuid4().hex}.json"
+        with store_errors(f"writing commit {commit.n}"):
+            self._disk.folder(self._folder)
+            try:
+                write_file(aside, commit.encode(), self._disk)
+                self._publish(aside, place, hard_links=hard_links)
+            except FileExistsError:
+                # a network file system may repeat a link that had succeeded
+                winner = self.read(commit.n)
+                if winner.run != commit.run:
+                    raise Conflict(
+                        f"run {winner.run} made commit {commit.n} while this one was working",
+                        "run again: it starts from the new commit; nothing of this run was published",
+                    ) from None
+            finally:
+                with suppress(OSError):
+                    self._disk.unlink(aside)
+            self._disk.sync(self._folder)
+
+    def forget(self, number: int) -> None:
+        """Remove commit *number* from the log."""
+        self._disk.unlink(self._path(number))
+
+    def sync(self) -> None:
+        """Bring the names in the log to the platter."""
+        self._disk.sync(self._folder)
+
+    def _publish(self, aside: Path, place: Path, *, hard_links: bool) -> None:
+        if hard_links:
+            self._disk.link(aside, place)
+            return
+        # without second names the lock is what keeps the number free between these two
+        if place.exists():
+            raise FileExistsError(place)
+        self._disk.rename(aside, place)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:012d}.json"

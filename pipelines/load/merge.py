@@ -1,0 +1,147 @@
+"""What append, replace and upsert make of the live files and the parts just staged.
+
+All modes leave the files of a dataset with one schema, so that a plain glob
+reads them as one: files of another schema are written again in the same commit.
+A change that changes nothing keeps the very same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.batch import Part
+from pipelines.errors import ExpectationFailed
+from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
+from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.parquet import file_schema, groups
+from pipelines.load.schema import OnMismatch, recast, same_columns, unify
+from pipelines.load.upsert import upsert
+from pipelines.load.winners import row_hashes
+
+__all__ = ["Change", "Place", "Step", "plan", "resolve", "work"]
+
+
+def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: OnMismatch = "widen") -> Step | Change:
+    """The first step from *dataset*, as it is committed, and the *staged* parts to its change.
+
+    Parts count as read in the order of their `sequence`.
+
+    Raises:
+        ExpectationFailed: An empty answer would empty a dataset.
+        TypeConflict: Columns come as another type and *on_mismatch* does not widen.
+        KeyMissing: With upsert, a row has no key.
+    """
+    staged = sorted((part for part in staged if part.rows), key=lambda part: part.sequence)
+    schemas = {part.path: file_schema(place.store / part.path) for part in staged}
+    if place.target.write == "replace":
+        return _replace(place, dataset, staged, schemas)
+    if not staged:
+        return Change(dataset.files, schema=dataset.schema)
+    known = [dataset.schema] if dataset.schema is not None else []
+    schema = unify([*known, *schemas.values()], on_mismatch)
+    odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
+    if place.target.write == "upsert":
+        return upsert(place, dataset, staged, schema, odd)
+    rows = {"new": sum(part.rows for part in staged)}
+    if not known or same_columns(known[0], schema):
+        return _adopt(place, dataset.files, staged, odd, schema=schema, counts=rows)
+    return _adopt(place, (), [*dataset.files, *staged], [*dataset.files, *odd], schema=schema, counts=rows)
+
+
+def _adopt(  # noqa: PLR0913 - the parts that make a change
+    place: Place,
+    kept: Iterable[LiveFile],
+    files: Sequence[LiveFile | Part],
+    odd: Sequence[LiveFile | Part],
+    *,
+    schema: pa.Schema,
+    counts: dict[str, int],
+    unused: tuple[Part, ...] = (),
+) -> Step:
+    """Keep *kept*, add *files*; those of them that are *odd* are written again first."""
+    rewritten = {file.path for file in odd}
+    fine = [part for part in files if isinstance(part, Part) and part.path not in rewritten]
+    dropped = (*unused, *(part for part in odd if isinstance(part, Part)))
+
+    def fold(results: Sequence[tuple[Part, ...]]) -> Change:
+        return Change(tuple(kept), (*fine, *chain(*results)), dropped, schema, counts)
+
+    return Step(tuple(recasts(place, odd, schema)), fold)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """How many rows two sets of files have in common, whatever their order."""
+
+    place: Place
+    live: tuple[LiveFile, ...]
+    staged: tuple[Part, ...]
+    schema: pa.Schema
+
+    def work(self) -> int:
+        """The size of the common multiset of rows."""
+        one, other = self._hashes(self.live), self._hashes(self.staged)
+        values, counts = np.unique(one, return_counts=True)
+        others, other_counts = np.unique(other, return_counts=True)
+        _, left, right = np.intersect1d(values, others, assume_unique=True, return_indices=True)
+        return int(np.minimum(counts[left], other_counts[right]).sum())
+
+    def _hashes(self, files: Sequence[LiveFile | Part]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+        tables = chain.from_iterable(groups(self.place.store / file.path) for file in files)
+        return np.concatenate([row_hashes(recast(table, self.schema)) for table in tables])
+
+
+def _replace(place: Place, dataset: Dataset, staged: list[Part], schemas: dict[str, pa.Schema]) -> Step | Change:
+    if not staged and dataset.rows and not place.target.allow_empty:
+        raise ExpectationFailed(
+            f"{place.dataset}: the answer is empty, but {dataset.rows} rows are committed; they are kept",
+            "say `allow_empty: true` if an empty answer is right",
+        )
+    known = dataset.schema
+    schema = _with_known_types(unify(schemas.values()), known) if staged else known
+    if schema is None or not staged:
+        return Change(schema=schema, counts={"removed": dataset.rows})
+    odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
+    if known is None or not same_columns(known, schema):
+        counts = {"new": sum(part.rows for part in staged), "removed": dataset.rows}
+        return _adopt(place, (), staged, odd, schema=schema, counts=counts)
+    return _compare(place, dataset, staged, odd, schema)
+
+
+def _compare(place: Place, dataset: Dataset, staged: list[Part], odd: list[Part], schema: pa.Schema) -> Step:
+    """Keep the live files of those partitions that came again as they were."""
+    live = by_partition(dataset.files)
+    new = by_partition(staged)
+    both = [folder for folder in new if folder in live]
+    units: list[Unit] = [Compare(place, tuple(live[folder]), tuple(new[folder]), schema) for folder in both]
+
+    def fold(common: Sequence[int]) -> Step:
+        rows = dict(zip(both, common, strict=True))
+        same = {folder for folder in both if rows[folder] == _rows(live[folder]) == _rows(new[folder])}
+        counts = {"new": _rows(staged) - sum(common), "unchanged": sum(common), "removed": dataset.rows - sum(common)}
+        kept = [file for file in dataset.files if file.partition in same]
+        parts = [part for part in staged if part.partition not in same]
+        unused = tuple(part for part in staged if part.partition in same)
+        odd_parts = [part for part in odd if part.partition not in same]
+        return _adopt(place, kept, parts, odd_parts, schema=schema, counts=counts, unused=unused)
+
+    return Step(tuple(units), fold)
+
+
+def _with_known_types(schema: pa.Schema, known: pa.Schema | None) -> pa.Schema:
+    """Columns that came with nulls only keep the type they had."""
+    if known is None:
+        return schema
+    names = set(known.names)
+    return pa.schema(
+        [known.field(one.name) if pa.types.is_null(one.type) and one.name in names else one for one in schema]
+    )
+
+
+def _rows(files: Sequence[LiveFile | Part]) -> int:
+    return sum(file.rows for file in files)

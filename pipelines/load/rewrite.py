@@ -1,0 +1,241 @@
+"""The two pieces of work that an upsert hands to worker processes.
+
+`Match` takes live files and finds the rows that the winners replace: a file
+without any stays as it is, another is streamed row group by row group into a
+new one. `Settle` takes the staged parts of a partition and leaves in them only
+the rows that are new there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.batch import Part
+from pipelines.load.changes import Place
+from pipelines.load.disk import store_errors
+from pipelines.load.log import LiveFile
+from pipelines.load.parquet import PartWriter, groups
+from pipelines.load.schema import recast
+from pipelines.load.winners import HASH, PART, ROW, VERSION, Winners, key_columns, key_frame, row_hashes
+
+Rows: TypeAlias = np.ndarray[Any, Any]
+_WINNER, _LIVE, _READ_VERSION = "·winner", "·live", "·version_right"
+_CACHED_BYTES = 256 * 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """What a `Match` found: per live file None (untouched) or its new parts; winners that need no place any more."""
+
+    files: tuple[tuple[Part, ...] | None, ...]
+    taken: bytes
+    updated: int
+    unchanged: int
+    stale: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Bring the winners that are in *live* already to their rows there.
+
+    `recast` says that the files have an older schema and are written again anyway.
+    """
+
+    place: Place
+    live: tuple[LiveFile, ...]
+    staged: tuple[Part, ...]
+    winners: Winners
+    schema: pa.Schema
+    recast: bool
+
+    def work(self) -> Matched:
+        """The new files; memory: the winners' keys, a file's keys, one row group and its new rows."""
+        winners = self.winners.load().with_row_index(_WINNER)
+        rows = _StagedRows(self.place, self.staged, self.schema)
+        taken = np.zeros(self.winners.rows, bool)
+        merges = [_FileMerge(self, file, winners, rows, taken) for file in self.live]
+        files = tuple(merge.run() for merge in merges)
+        return Matched(
+            files,
+            np.packbits(taken).tobytes(),
+            sum(merge.updated for merge in merges),
+            sum(merge.unchanged for merge in merges),
+            sum(merge.stale for merge in merges),
+        )
+
+
+@dataclass(slots=True)
+class _FileMerge:
+    """One live file on its way to its successor."""
+
+    unit: Match
+    file: LiveFile
+    winners: pl.DataFrame
+    rows: _StagedRows
+    taken: Rows
+    updated: int = 0
+    unchanged: int = 0
+    stale: int = 0
+
+    def run(self) -> tuple[Part, ...] | None:
+        """The new parts; None if the file stays."""
+        place, path = self.unit.place, self.unit.place.store / self.file.path
+        hits = self._fresh(self._hits())
+        if not len(hits) and not self.unit.recast:
+            return None
+        with (
+            store_errors("reading the store"),
+            path.open("rb") as file,
+            pq.ParquetFile(file) as parquet,
+            place.writer() as writer,
+        ):
+            return writer.close() if self._stream(parquet, hits, writer) else None
+
+    def _stream(self, parquet: pq.ParquetFile, hits: pl.DataFrame, writer: PartWriter) -> bool:
+        """Write the successor, from the first row group that differs on; False if none does."""
+        changed, first = self.unit.recast, 0
+        positions = hits[_LIVE].to_numpy()
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            low, high = np.searchsorted(positions, [first, first + rows])
+            if changed or high > low:
+                table = recast(parquet.read_row_group(group), self.unit.schema)
+                updates = self._updates(table, hits[low:high], first)
+                if len(updates) and not changed:
+                    changed = True
+                    self._copy(parquet, group, writer)
+                if changed:
+                    writer.write_to(self.file.partition, self._patched(table, updates, first))
+            first += rows
+        return changed
+
+    def _hits(self) -> pl.DataFrame:
+        """Winners whose key is in the file, with their place in it, in its order."""
+        unit, keys = self.unit, list(self.unit.place.target.key)
+        tables = groups(unit.place.store / self.file.path, key_columns(unit.place, unit.schema))
+        frame = pl.concat([key_frame(unit.place, table, unit.schema) for table in tables])
+        winners = _within(self.winners, keys, self.file)
+        return frame.with_row_index(_LIVE).join(winners, on=keys, how="inner").sort(_LIVE)
+
+    def _fresh(self, hits: pl.DataFrame) -> pl.DataFrame:
+        """The hits without those whose live row has a greater version."""
+        if not self.unit.place.target.version:
+            return hits
+        newer = hits[VERSION].is_not_null() & (hits[_READ_VERSION].is_null() | (hits[VERSION] > hits[_READ_VERSION]))
+        newer = newer.fill_null(value=False)
+        self.stale += int(newer.sum())
+        self.taken[hits.filter(newer)[_WINNER].to_numpy()] = True
+        return hits.filter(~newer)
+
+    def _updates(self, table: pa.Table, hits: pl.DataFrame, first: int) -> pl.DataFrame:
+        """The hits whose row differs from the live one; the others are done with."""
+        if not len(hits):
+            return hits
+        local = hits[_LIVE].to_numpy() - first
+        sparse = len(hits) < len(table) // 4
+        live = row_hashes(table.take(pa.array(local))) if sparse else row_hashes(table)[local]
+        same = pl.Series(live) == hits[HASH]
+        self.unchanged += int(same.sum())
+        self.taken[hits.filter(same)[_WINNER].to_numpy()] = True
+        updates = hits.filter(~same)
+        self.updated += len(updates)
+        return updates
+
+    def _patched(self, table: pa.Table, updates: pl.DataFrame, first: int) -> pa.Table:
+        """*table* with the rows of *updates*: in place, or gone if they moved to another partition."""
+        if not len(updates):
+            return table
+        folders = [part.partition == self.file.partition for part in self.unit.staged]
+        stays = np.array(folders)[updates[PART].to_numpy()]
+        here = updates.filter(pl.Series(stays))
+        self.taken[here[_WINNER].to_numpy()] = True
+        order = np.arange(len(table))
+        order[updates[_LIVE].to_numpy() - first] = -1
+        order[here[_LIVE].to_numpy() - first] = len(table) + np.arange(len(here))
+        new = self.rows.take(here[PART].to_numpy(), here[ROW].to_numpy())
+        return pa.concat_tables([table, new]).take(pa.array(order[order >= 0]))
+
+    def _copy(self, parquet: pq.ParquetFile, end: int, writer: PartWriter) -> None:
+        for group in range(end):
+            writer.write_to(self.file.partition, recast(parquet.read_row_group(group), self.unit.schema))
+
+
+class _StagedRows:
+    """Rows of staged parts by number; keeps as many parts in memory as are worth it."""
+
+    def __init__(self, place: Place, staged: Sequence[Part], schema: pa.Schema) -> None:
+        self._place, self._staged, self._schema = place, staged, schema
+        self._tables: dict[int, pa.Table] = {}
+
+    def take(self, parts: Rows, rows: Rows) -> pa.Table:
+        """Row *rows[i]* of part *parts[i]*, for all i in order."""
+        order = np.argsort(parts, kind="stable")
+        numbers = np.unique(parts).tolist()
+        tables = [self._table(number).take(pa.array(rows[parts == number])) for number in numbers]
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return pa.concat_tables([self._schema.empty_table(), *tables]).take(pa.array(back))
+
+    def _table(self, number: int) -> pa.Table:
+        if number not in self._tables:
+            if sum(table.nbytes for table in self._tables.values()) > _CACHED_BYTES:
+                self._tables.clear()
+            tables = groups(self._place.store / self._staged[number].path)
+            self._tables[number] = pa.concat_tables([recast(table, self._schema) for table in tables])
+        return self._tables[number]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Write the rows of *parts* (numbers in *staged*) that still need a place, after those of *joined*."""
+
+    place: Place
+    partition: str
+    parts: tuple[int, ...]
+    staged: tuple[Part, ...]
+    joined: str
+    winners: Winners
+    taken: bytes
+    schema: pa.Schema
+
+    def work(self) -> tuple[Part, ...]:
+        """The new parts."""
+        with self.place.writer(self.staged[self.parts[0]].sequence) as writer:
+            for table in self._tables():
+                writer.write_to(self.partition, recast(table, self.schema))
+            return writer.close()
+
+    def _tables(self) -> Iterator[pa.Table]:
+        if self.joined:
+            yield from groups(self.place.store / self.joined)
+        winners = self.winners.load().select(PART, ROW)
+        left = winners.filter(pl.Series(~unpack(self.taken, self.winners.rows)))
+        for number in self.parts:
+            rows = np.sort(left.filter(pl.col(PART) == number)[ROW].to_numpy())
+            first = 0
+            for table in groups(self.place.store / self.staged[number].path):
+                low, high = np.searchsorted(rows, [first, first + len(table)])
+                yield table.take(pa.array(rows[low:high] - first))
+                first += len(table)
+
+
+def unpack(bits: bytes, rows: int) -> Rows:
+    """The mask that `Matched.taken` packs."""
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=rows).astype(bool)
+
+
+def _within(winners: pl.DataFrame, keys: Sequence[str], file: LiveFile) -> pl.DataFrame:
+    """The winners whose keys lie between the file's least and greatest."""
+    for key in keys:
+        bounds = file.stats.get(key)
+        numeric = winners[key].dtype.is_integer()
+        if bounds and numeric and all(isinstance(bound, int) for bound in bounds):
+            winners = winners.filter(pl.col(key).is_between(*bounds))
+    return winners

@@ -1,0 +1,225 @@
+"""How an upsert goes: rank what was read, match it with what is live, settle the rest.
+
+Where a key can never move to another partition every partition is a scope of
+its own; else all files are one scope, as a row may leave one partition for
+another. In a scope the winners of this run are found first. Each live file that
+can hold one of them (its least and greatest key tell) is matched. What is left
+is new: it stays in the staged parts, or joins a small file of its partition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.batch import Part
+from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts
+from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.rewrite import Match, Matched, Settle, unpack
+from pipelines.load.schema import same_columns
+from pipelines.load.winners import PART, Rank, Winners, key_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_UNIT_BYTES = 32 * 10**6
+_SMALL_BYTES = 64 * 10**3
+_JOIN_FACTOR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Files among which a key is unique: live ones that may be touched, and staged parts in reading order."""
+
+    live: tuple[LiveFile, ...]
+    staged: tuple[Part, ...]
+
+
+def upsert(place: Place, dataset: Dataset, staged: Sequence[Part], schema: pa.Schema, odd: Sequence[Part]) -> Step:
+    """The first step of merging *staged* into *dataset*; *odd* parts have another schema than *schema*."""
+    key_columns(place, schema)
+    known = dataset.schema
+    old = bool(dataset.files) and known is not None and not same_columns(known, schema)
+    merge = _Upsert(place, dataset, schema, old, frozenset(part.path for part in odd))
+    scopes = list(merge.scopes(staged))
+    ranks = tuple(Rank(place, scope.staged, schema, hashed=bool(scope.live)) for scope in scopes)
+    return Step(ranks, lambda winners: merge.match(scopes, winners))
+
+
+@dataclass(frozen=True, slots=True)
+class _Upsert:
+    place: Place
+    dataset: Dataset
+    schema: pa.Schema
+    recast: bool
+    odd: frozenset[str]
+
+    def scopes(self, staged: Sequence[Part]) -> Iterator[Scope]:
+        if not self.place.target.keys_stay:
+            yield Scope(self._touchable(self.dataset.files, staged), tuple(staged))
+            return
+        live = by_partition(self.dataset.files)
+        for folder, parts in by_partition(staged).items():
+            yield Scope(self._touchable(live.pop(folder, []), parts), tuple(parts))
+
+    def match(self, scopes: Sequence[Scope], winners: Sequence[Winners]) -> Step:
+        """Match the winners with the live files of their scope."""
+        units: list[Unit] = []
+        owners: list[int] = []
+        for number, (scope, best) in enumerate(zip(scopes, winners, strict=True)):
+            for files in _portions(scope.live):
+                units.append(Match(self.place, files, scope.staged, best, self.schema, self.recast))
+                owners.append(number)
+
+        def fold(results: Sequence[Matched]) -> Step:
+            found: list[list[Matched]] = [[] for _ in scopes]
+            for number, result in zip(owners, results, strict=True):
+                found[number].append(result)
+            return self.settle([_Settling(self, *each) for each in zip(scopes, winners, found, strict=True)])
+
+        return Step(tuple(units), fold)
+
+    def settle(self, settlings: Sequence[_Settling]) -> Step:
+        """Give the winners that are new a place."""
+        for settling in settlings:
+            settling.sort_out()
+        matched = {file.path for settling in settlings for file in settling.scope.live}
+        old = [file for file in self.dataset.files if self.recast and file.path not in matched]
+        gone = {path for settling in settlings for path in settling.gone} | {file.path for file in old}
+        units = [unit for settling in settlings for unit in settling.units] + recasts(self.place, old, self.schema)
+
+        def fold(results: Sequence[tuple[Part, ...]]) -> Change:
+            for settling in settlings:
+                Path(settling.winners.path).unlink(missing_ok=True)
+            added = [part for settling in settlings for part in settling.added]
+            return Change(
+                tuple(file for file in self.dataset.files if file.path not in gone),
+                (*(part for part in added if part.path not in gone), *chain(*results)),
+                (
+                    *(part for part in added if part.path in gone),
+                    *(part for settling in settlings for part in settling.dropped),
+                ),
+                self.schema,
+                _counts(settlings),
+            )
+
+        return Step(tuple(units), fold)
+
+    def _touchable(self, files: Sequence[LiveFile], staged: Sequence[Part]) -> tuple[LiveFile, ...]:
+        keys = self.place.target.key
+        # min and max of a part with other types do not compare with those of live files
+        if self.recast or any(part.path in self.odd for part in staged):
+            return tuple(files)
+        return tuple(file for file in files if any(overlap(file, part, keys) for part in staged))
+
+
+class _Settling:
+    """One scope after matching: what is decided, and the units that are still needed."""
+
+    def __init__(self, upsert: _Upsert, scope: Scope, winners: Winners, matched: list[Matched]) -> None:
+        self.upsert, self.scope, self.winners, self.matched = upsert, scope, winners, matched
+        self.units: list[Unit] = []
+        self.added: list[Part] = []
+        self.dropped: list[Part] = []
+        self.gone: set[str] = set()
+        self._taken: Any = np.zeros(winners.rows, bool)
+
+    @property
+    def new(self) -> int:
+        """Rows whose key was in no live file."""
+        return self.winners.rows - sum(sum((one.updated, one.unchanged, one.stale)) for one in self.matched)
+
+    def sort_out(self) -> None:
+        """Decide about every live file and staged part."""
+        results = chain.from_iterable(one.files for one in self.matched)
+        for file, successors in zip(self.scope.live, results, strict=True):
+            if successors is not None:
+                self.gone.add(file.path)
+                self.added += successors
+        for one in self.matched:
+            self._taken |= unpack(one.taken, self.winners.rows)
+        left = self._left()
+        numbered = by_partition(self.scope.staged)
+        numbers = {part.path: number for number, part in enumerate(self.scope.staged)}
+        for folder, parts in numbered.items():
+            self._sort_out_folder(folder, {numbers[part.path]: left[numbers[part.path]] for part in parts})
+
+    def _left(self) -> list[int]:
+        """For each staged part the rows that need a place."""
+        if not self._taken.any():
+            return list(self.winners.per_part)
+        parts = self.winners.load()[PART].to_numpy()[~self._taken]
+        return [int(rows) for rows in np.bincount(parts, minlength=len(self.scope.staged))]
+
+    def _sort_out_folder(self, folder: str, left: dict[int, int]) -> None:
+        staged = self.scope.staged
+        needed = {number: rows for number, rows in left.items() if rows}
+        self.dropped += [staged[number] for number in left if number not in needed]
+        joined = self._joined(folder, needed)
+        whole = [
+            number
+            for number, rows in needed.items()
+            if not joined and rows == staged[number].rows and staged[number].path not in self.upsert.odd
+        ]
+        self.added += [staged[number] for number in whole]
+        rest = tuple(number for number in needed if number not in whole)
+        if rest:
+            self.dropped += [staged[number] for number in rest]
+            taken = np.packbits(self._taken).tobytes()
+            place, schema = self.upsert.place, self.upsert.schema
+            self.units.append(Settle(place, folder, rest, staged, joined, self.winners, taken, schema))
+
+    def _joined(self, folder: str, needed: dict[int, int]) -> str:
+        """The path of the smallest file of *folder* if the new rows shall join it."""
+        here: list[LiveFile | Part] = [file for file in self.upsert.dataset.files if file.path not in self.gone]
+        here = [file for file in (*here, *self.added) if file.partition == folder]
+        if not needed or not here:
+            return ""
+        parts = self.scope.staged
+        new_bytes = sum(parts[number].size_bytes * rows // parts[number].rows for number, rows in needed.items())
+        smallest = min(here, key=lambda file: file.size_bytes)
+        # the factor bounds how often a row is written again, and so the number of small files
+        if smallest.size_bytes > max(_SMALL_BYTES, _JOIN_FACTOR * new_bytes):
+            return ""
+        self.gone.add(smallest.path)
+        return smallest.path
+
+
+def overlap(one: LiveFile | Part, other: LiveFile | Part, keys: Sequence[str]) -> bool:
+    """Whether the two may hold the same key; where min and max are not known, they may."""
+    for key in keys:
+        left, right = one.stats.get(key), other.stats.get(key)
+        if left is None or right is None or type(left[0]) is not type(right[0]):
+            continue
+        if left[1] < right[0] or right[1] < left[0]:
+            return False
+    return True
+
+
+def _portions(files: Sequence[LiveFile]) -> Iterator[tuple[LiveFile, ...]]:
+    """Files in portions of about one unit's worth of bytes."""
+    portion: list[LiveFile] = []
+    for file in files:
+        if portion and sum(one.size_bytes for one in (*portion, file)) > _UNIT_BYTES:
+            yield tuple(portion)
+            portion = []
+        portion.append(file)
+    if portion:
+        yield tuple(portion)
+
+
+def _counts(settlings: Sequence[_Settling]) -> dict[str, int]:
+    matched = [one for settling in settlings for one in settling.matched]
+    read = sum(part.rows for settling in settlings for part in settling.scope.staged)
+    return {
+        "new": sum(settling.new for settling in settlings),
+        "updated": sum(one.updated for one in matched),
+        "unchanged": sum(one.unchanged for one in matched),
+        "stale": sum(one.stale for one in matched),
+        "duplicates": read - sum(settling.winners.rows for settling in settlings),
+    }

@@ -1,0 +1,126 @@
+"""What analysts see: a folder of complete Parquet files, switched in one step.
+
+The view of a dataset is built aside, of second names for files of the store,
+and swapped with the old one. Nothing but whole commits is ever in it: no
+temporary names, no logs, no symbolic links. Where the file system cannot swap,
+the old folder is moved away and the new one in; where it knows no second names,
+files are copied.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import StoreError
+from pipelines.load.disk import DISK, Abilities, Disk
+from pipelines.load.log import Dataset
+
+OURS = re.compile(r"^part-\d{12}-\d+\.parquet$")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The folder of one source that analysts glob, `data/parquet/<source>`."""
+
+    folder: Path
+    store: Path
+    tmp: Path
+    abilities: Abilities
+    disk: Disk = DISK
+
+    def publish(self, name: str, dataset: Dataset) -> None:
+        """Show *dataset* as it is committed; what was shown before is removed.
+
+        Raises:
+            StoreError: The view, or what stands in its place, is a symbolic link.
+            OSError: The disk refuses; the old or the new state is visible, whole.
+        """
+        refuse_links(self.folder, self.folder / name)
+        aside, place = self.tmp / f"view-{uuid.uuid4().hex}", self.folder / name
+        self.disk.folder(aside)
+        for file in dataset.files:
+            self.disk.folder((aside / file.view_path).parent)
+            self._place(self.store / file.path, aside / file.view_path)
+        self.disk.folder(self.folder)
+        if place.exists():
+            self._swap(aside, place)
+            self.disk.remove(aside)
+        else:
+            self.disk.rename(aside, place)
+
+    def withdraw(self, name: str) -> None:
+        """Remove a dataset that is no longer in the lake from the view, in one step."""
+        aside = self.tmp / f"view-{uuid.uuid4().hex}"
+        self.disk.rename(self.folder / name, aside)
+        self.disk.remove(aside)
+
+    def shows(self, name: str, dataset: Dataset) -> bool:
+        """Whether the view holds exactly the files of *dataset*.
+
+        Names are unique to a commit, and equal names that are the same file have
+        equal bytes; where files are copies, their sizes are compared.
+        """
+        wanted = {file.view_path: file for file in dataset.files}
+        found = dict(self._found(self.folder / name))
+        if wanted.keys() != found.keys():
+            return False
+        if not self.abilities.hard_links:
+            return all(found[path].stat().st_size == file.size_bytes for path, file in wanted.items())
+        return all(_same(found[path], self.store / file.path) for path, file in wanted.items())
+
+    def foreign(self, name: str, dataset: Dataset) -> Iterator[Path]:
+        """Files in the dataset's folder that no commit can have put there."""
+        ours = {file.view_path for file in dataset.files}
+        for path, file in self._found(self.folder / name):
+            if path not in ours and not OURS.match(file.name):
+                yield file
+
+    def strangers(self, names: set[str]) -> Iterator[Path]:
+        """What lies beside the datasets *names* in the source's folder."""
+        if self.folder.is_dir():
+            yield from (path for path in sorted(self.folder.iterdir()) if path.name not in names)
+
+    def _found(self, place: Path) -> Iterator[tuple[str, Path]]:
+        for folder, folders, files in os.walk(place):
+            links = [name for name in folders if (Path(folder) / name).is_symlink()]
+            for name in (*files, *links):
+                path = Path(folder) / name
+                yield path.relative_to(place).as_posix(), path
+
+    def _place(self, stored: Path, seen: Path) -> None:
+        if self.abilities.hard_links:
+            self.disk.link(stored, seen)
+        else:
+            self.disk.copy(stored, seen)
+
+    def _swap(self, aside: Path, place: Path) -> None:
+        if self.abilities.exchange:
+            self.disk.exchange(aside, place)
+            return
+        # for an instant there is no folder: a reader fails loudly and tries again
+        old = aside.with_name(f"{aside.name}-old")
+        self.disk.rename(place, old)
+        self.disk.rename(aside, place)
+        self.disk.remove(old)
+
+
+def refuse_links(*folders: Path) -> None:
+    """Raise `StoreError` where a folder that we write to is a symbolic link."""
+    for folder in folders:
+        if folder.is_symlink():
+            raise StoreError(
+                f"{folder} is a symbolic link; files would be written and removed wherever it leads",
+                "remove the link, or point the data folder of the settings there instead",
+            )
+
+
+def _same(seen: Path, stored: Path) -> bool:
+    try:
+        return seen.samefile(stored) and not seen.is_symlink()
+    except FileNotFoundError:
+        return False

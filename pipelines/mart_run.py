@@ -1,0 +1,130 @@
+"""The marts of one run: each is made again when what it is made from has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from pipelines.errors import PipelineError
+from pipelines.extract.events import Event
+from pipelines.load.lake import Draft, Lake
+from pipelines.load.merge import Place, plan, resolve, work
+from pipelines.load.target import Target
+from pipelines.marts.model import MARTS, Mart, Marts
+from pipelines.marts.units import plan as divide
+from pipelines.report import Problem, ResourceReport, SourceReport
+from pipelines.source_run import Shared
+from pipelines.version import CODE_VERSION
+from pipelines.worker import Milled, make_mart
+
+
+def run_marts(marts: Marts, shared: Shared) -> SourceReport | None:
+    """Bring all marts up to date in one commit; None where there are none."""
+    if not marts.marts:
+        return None
+    lake = Lake(shared.settings.data, MARTS)
+    try:
+        with lake.lock(shared.run_id):
+            lake.recover()
+            return _MartRun(marts, lake, shared).run()
+    except PipelineError as error:
+        reports = tuple(ResourceReport(MARTS, name) for name in marts.marts)
+        return SourceReport(MARTS, None, False, reports, Problem.of(error))
+
+
+class _MartRun:
+    """The steps of all marts, in the order of their inputs; the lock is held."""
+
+    def __init__(self, marts: Marts, lake: Lake, shared: Shared) -> None:
+        self._marts, self._lake, self._shared = marts, lake, shared
+        self._draft: Draft = lake.begin(shared.run_id, code_version=CODE_VERSION, now=shared.now)
+        self._heads, self._files = _committed(marts, shared.settings.data)
+        self._wanted = marts.fingerprints(self._heads)
+
+    def run(self) -> SourceReport:
+        """Make what is stale, then commit."""
+        reports = [self._settled(name) for name in self._marts.in_order()]
+        committed = self._lake.commit(self._draft)
+        number = committed.head.n if committed.head else None
+        self._tell(Event("committed", "", time.monotonic(), size=number or 0))
+        settings = self._shared.settings
+        self._lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=self._shared.now)
+        changed = committed.changed and bool(self._draft.changed)
+        return SourceReport(MARTS, number, changed, tuple(reports), view_pending=bool(committed.pending))
+
+    def _tell(self, event: Event) -> None:
+        self._shared.listen(MARTS, event)
+
+    def _settled(self, name: str) -> ResourceReport:
+        report = self._bring(name)
+        rows = report.rows_written
+        self._tell(Event("settled", name, time.monotonic(), seconds=report.seconds, size=rows, note=report.verdict))
+        return report
+
+    def _bring(self, name: str) -> ResourceReport:
+        mart, started = self._marts.marts[name], time.monotonic()
+        report = ResourceReport(MARTS, name, verdict="complete")
+        missing = [dataset for dataset in mart.inputs.values() if not self._files.get(dataset)]
+        if missing:
+            return replace(report, verdict="skipped", evidence=f"no rows yet in {', '.join(missing)}")
+        try:
+            if self._draft.state(name) == {"inputs": self._wanted[name]}:
+                rows = self._draft.dataset(name).rows
+                self._note_files(name)
+                return replace(report, unchanged=rows, evidence="its inputs have not changed")
+            report = self._make(name, mart, report)
+        except PipelineError as error:
+            self._files.pop(f"{MARTS}.{name}", None)
+            return replace(report.failed(error), seconds=time.monotonic() - started)
+        return replace(report, seconds=time.monotonic() - started)
+
+    def _make(self, name: str, mart: Mart, report: ResourceReport) -> ResourceReport:
+        target = Target(
+            key=tuple(mart.key),
+            partition_by=tuple(mart.partition_by),
+            sort_by=tuple(mart.sort_by),
+            write="replace",
+            allow_empty=True,
+        )
+        units = divide(name, mart, self._files, self._shared.engine.workers)
+        made: list[Milled] = self._shared.engine.map(partial(make_mart, store=self._lake.store, target=target), units)
+        place = Place(self._lake.store, self._lake.tmp, name, target)
+        parts = [part for milled in made for part in milled.parts]
+        change = resolve(
+            plan(place, self._draft.dataset(name), parts), lambda steps: self._shared.engine.map(work, steps)
+        )
+        self._draft.set_files(name, change, target)
+        self._draft.set_state(name, {"inputs": self._wanted[name]})
+        self._note_files(name)
+        return replace(
+            report,
+            rows_read=sum(milled.rows_read for milled in made),
+            new=change.counts.get("new", 0),
+            unchanged=change.counts.get("unchanged", 0),
+            files_written=len(change.added),
+            evidence=f"{len(units)} {'unit' if len(units) == 1 else 'units'} of rows",
+        )
+
+    def _note_files(self, name: str) -> None:
+        """What a later mart reads: the files of the draft, committed or just made."""
+        self._files[f"{MARTS}.{name}"] = [self._lake.store / file.path for file in self._draft.dataset(name).files]
+
+
+def _committed(marts: Marts, data: Path) -> tuple[dict[str, int], dict[str, list[Path]]]:
+    """The head of every source that a mart reads, and the live files of its datasets."""
+    heads: dict[str, int] = {}
+    files: dict[str, list[Path]] = {}
+    for source in {dataset.split(".", 1)[0] for mart in marts.marts.values() for dataset in mart.inputs.values()}:
+        if source == MARTS:
+            continue
+        lake = Lake(data, source)
+        head = lake.head()
+        if head is not None:
+            heads[source] = head.n
+            snapshot: Mapping[str, list[Path]] = lake.snapshot(head.n)
+            files.update({f"{source}.{name}": paths for name, paths in snapshot.items()})
+    return heads, files

@@ -1,0 +1,86 @@
+"""Batches from the backlog to the workers, results back, one ledger a source."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from pipelines.batch import Batch
+from pipelines.errors import PipelineError
+from pipelines.extract.channel import Backlog
+from pipelines.pool import Engine
+from pipelines.worker import Milled, Recipe, describe, mill
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What came of a resource's batches so far; *error* is the first that failed."""
+
+    milled: list[Milled] = field(default_factory=list)
+    error: PipelineError | None = None
+    ended_at: float = 0.0
+
+    @property
+    def rows_read(self) -> int:
+        """Records in all pages so far."""
+        return sum(milled.rows_read for milled in self.milled)
+
+
+class Milling:
+    """Keeps every worker busy while there are batches: as many threads as workers, each waiting for one."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        backlog: Backlog,
+        recipes: Mapping[str, Recipe],
+        on_batch: Callable[[Batch, Milled], None] = lambda batch, milled: None,
+    ) -> None:
+        self.ledgers = {resource: Ledger() for resource in recipes}
+        self._engine, self._backlog, self._recipes, self._on_batch = engine, backlog, recipes, on_batch
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._serve, name=f"mill-{i}") for i in range(engine.workers)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            self._backlog.close()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until every batch is milled."""
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        try:
+            while (batch := self._backlog.take()) is not None:
+                self._mill(batch)
+        except PipelineError:
+            return  # the channel was closed by an error that its owner reports
+
+    def _mill(self, batch: Batch) -> None:
+        ledger = self.ledgers[batch.resource]
+        if ledger.error is not None:
+            return
+        try:
+            milled = self._engine.call(mill, batch, self._recipes[batch.resource])
+        except PipelineError as error:
+            self._fail(batch, describe(error, batch))
+            return
+        with self._lock:
+            ledger.milled.append(milled)
+            ledger.ended_at = time.monotonic()
+        self._on_batch(batch, milled)
+
+    def _fail(self, batch: Batch, error: PipelineError) -> None:
+        with self._lock:
+            self.ledgers[batch.resource].error = self.ledgers[batch.resource].error or error
+        self._backlog.drop(batch.resource, error)

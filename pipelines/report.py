@@ -1,0 +1,204 @@
+"""What a run did: one frozen value, as JSON for machines and a table for people.
+
+A report holds names, counts and our own error texts; never a URL's query, a
+header or a value from the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from pipelines.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, PipelineError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Verdict = Literal["complete", "unproved", "incomplete", "failed", "skipped"]
+_COLORS = {"complete": "green", "unproved": "cyan", "incomplete": "yellow", "failed": "red", "skipped": "dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as reports keep it."""
+
+    kind: str
+    message: str
+    hint: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, error: PipelineError) -> Problem:
+        """The lasting part of *error*."""
+        return cls(error.kind, error.message, error.hint, error.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceReport:
+    """One resource or mart in one run.
+
+    `rows_read` counts records in answers; `rows_written` counts rows that the
+    commit added or changed: `new` + `updated`. `seconds` is the time from its
+    first request to its last batch.
+    """
+
+    source: str
+    resource: str
+    verdict: Verdict = "skipped"
+    evidence: str = ""
+    requests: int = 0
+    resumed: int = 0
+    retries: int = 0
+    rows_read: int = 0
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    files_written: int = 0
+    bytes_fetched: int = 0
+    seconds: float = 0.0
+    problem: Problem | None = None
+
+    @property
+    def name(self) -> str:
+        """`source.resource`."""
+        return f"{self.source}.{self.resource}"
+
+    @property
+    def rows_written(self) -> int:
+        """Rows that the commit added or changed."""
+        return self.new + self.updated
+
+    def failed(self, error: PipelineError) -> ResourceReport:
+        """The same resource, failed by *error*; nothing of it was written."""
+        return replace(
+            self, verdict="failed", problem=Problem.of(error), new=0, updated=0, unchanged=0, files_written=0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """One source (or the marts) in one run; `commit` is None where nothing could be committed."""
+
+    source: str
+    commit: int | None
+    changed: bool
+    resources: tuple[ResourceReport, ...]
+    problem: Problem | None = None
+    view_pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A whole run, in the order of the sources."""
+
+    run_id: str
+    started_at: str
+    seconds: float
+    data: str
+    sources: tuple[SourceReport, ...]
+    warnings: tuple[str, ...] = ()
+    machine: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def resources(self) -> Iterator[ResourceReport]:
+        """All resources of all sources."""
+        return (resource for source in self.sources for resource in source.resources)
+
+    @property
+    def problems(self) -> list[tuple[str, Problem]]:
+        """What failed, each under its name, sources first."""
+        found = [(source.source, source.problem) for source in self.sources if source.problem]
+        return found + [(resource.name, resource.problem) for resource in self.resources if resource.problem]
+
+    @property
+    def rows(self) -> int:
+        """Rows that this run added or changed."""
+        return sum(resource.rows_written for resource in self.resources)
+
+    @property
+    def changed(self) -> bool:
+        """Whether any file of any dataset was written."""
+        return any(source.changed for source in self.sources)
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete; the first problem's own code; 3 when a resource is incomplete."""
+        if self.problems:
+            return self.problems[0][1].exit_code or EXIT_FAILED
+        incomplete = any(resource.verdict == "incomplete" for resource in self.resources)
+        return EXIT_INCOMPLETE if incomplete else EXIT_OK
+
+    def to_json(self) -> bytes:
+        """The report as indented JSON; `read_report` is the way back for people's tools."""
+        return orjson.dumps({**asdict(self), "exit_code": self.exit_code}, option=orjson.OPT_INDENT_2)
+
+    def save(self, folder: Path) -> Path:
+        """Write `<folder>/<run id>.json` whole or not at all, and return its path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.run_id}.json"
+        aside = path.with_suffix(".tmp")
+        aside.write_bytes(self.to_json())
+        aside.replace(path)
+        return path
+
+
+def show(report: RunReport, console: Console) -> None:
+    """Print the table of resources, the problems and where the Parquet lies; fits 80 columns."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("resource", no_wrap=True)
+    for title in ("requests", "read", "written", "new", "updated", "s"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for resource in report.resources:
+        table.add_row(
+            resource.name,
+            _count(resource.requests),
+            _count(resource.rows_read),
+            _count(resource.rows_written),
+            _count(resource.new),
+            _count(resource.updated),
+            f"{resource.seconds:.1f}",
+            f"[{_COLORS[resource.verdict]}]{resource.verdict}[/]",
+        )
+    console.print(table)
+    _show_problems(report, console)
+    _show_result(report, console)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "[dim]-[/]"
+
+
+def _show_problems(report: RunReport, console: Console) -> None:
+    for name, problem in report.problems:
+        console.print(f"\n[red]{name}: {problem.kind}[/] {_plain(problem.message)}", highlight=False)
+        if problem.hint:
+            console.print(f"  hint: {_plain(problem.hint)}", style="dim", highlight=False)
+    for warning in report.warnings:
+        console.print(f"[yellow]warning:[/] {_plain(warning)}", highlight=False)
+
+
+def _show_result(report: RunReport, console: Console) -> None:
+    rows = f"{report.rows:,} rows written" if report.changed else "nothing new: no file was rewritten"
+    console.print(f"\n{rows} in {report.seconds:.1f} s (run {report.run_id})", highlight=False)
+    dataset = next((r.name.replace(".", "/") for r in report.resources if r.rows_read or r.new), None)
+    if dataset is None:
+        return
+    glob = f"{report.data}/parquet/{dataset}/**/*.parquet"
+    console.print(f"Parquet: {report.data}/parquet/<source>/<dataset>/", highlight=False)
+    console.print(f'  pandas  pd.read_parquet("{report.data}/parquet/{dataset}")', highlight=False, style="dim")
+    console.print(f"  DuckDB  FROM '{glob}'", highlight=False, style="dim")
+    console.print(f'  Polars  pl.read_parquet("{glob}")', highlight=False, style="dim")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

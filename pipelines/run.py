@@ -1,0 +1,104 @@
+"""The spine: what the parent process does, from YAML to one commit for each source.
+
+Threads wait for the network, processes compute, one commit makes it true:
+
+    sources side by side (a thread each)
+      extract   threads > page spool > backlog        pipelines/extract/
+      mill      workers: pages > Parquet parts        pipelines/worker.py
+      commit    parts + watermarks, all or nothing    pipelines/load/lake.py
+    marts, from what is committed now                 pipelines/mart_run.py
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+from pipelines.errors import StoreError
+from pipelines.mart_run import run_marts
+from pipelines.pool import Pool
+from pipelines.project import Project
+from pipelines.report import RunReport
+from pipelines.settings import Settings
+from pipelines.source_run import Listener, Shared, run_source
+
+_PRELOAD = ("pipelines.worker", "pyarrow.parquet", "polars")
+
+
+def run(
+    project: Project,
+    *,
+    listen: Listener = lambda source, event: None,
+    stop: threading.Event | None = None,
+    now: datetime | None = None,
+) -> RunReport:
+    """Bring every source of *project* up to date, then the marts, and save the report.
+
+    What goes wrong in one source is in its report and stops no other. Setting
+    *stop* ends the run within seconds; what was fetched is kept for the next.
+
+    Raises:
+        StoreError: The data folder cannot be written to.
+    """
+    started, now = time.monotonic(), now or datetime.now(UTC)
+    run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    settings = project.settings
+    _prepare(settings)
+    with Pool(worker_count(settings), preload=_preload(project)) as pool, _answering(settings) as origin_map:
+        shared = Shared(run_id, now, settings, pool, listen, stop or threading.Event(), origin_map=origin_map)
+        with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
+            reports = list(threads.map(partial(run_source, shared=shared), project.sources))
+        marts = run_marts(project.marts, shared)
+    report = RunReport(
+        run_id=run_id,
+        started_at=now.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - started,
+        data=str(settings.data),
+        sources=(*reports, *([marts] if marts else [])),
+        warnings=project.warnings,
+        machine={"workers": pool.workers, "cpus": os.cpu_count()},
+    )
+    report.save(settings.data / "runs")
+    return report
+
+
+def worker_count(settings: Settings) -> int:
+    """`workers` as a number: auto is one for each CPU that this process may use."""
+    return len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
+
+
+def _prepare(settings: Settings) -> None:
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot create the data folder {settings.data}: {error.strerror}",
+            "set THREADMILL_DATA to a folder that you may write to",
+        ) from error
+
+
+def _preload(project: Project) -> list[str]:
+    """Pandas costs half a second: only where some function wants frames."""
+    uses_pandas = bool(project.marts.marts) or any(
+        resource.transform for source in project.sources for resource in source.resources.values()
+    )
+    return [*_PRELOAD, *(["pandas"] if uses_pandas else [])]
+
+
+@contextmanager
+def _answering(settings: Settings) -> Iterator[Mapping[str, str]]:
+    """Where each live origin really is: the bundled APIs in their profile, the internet otherwise."""
+    if not settings.bundled_apis:
+        yield {}
+        return
+    from pipelines.demo import serve
+
+    with serve() as origin_map:
+        yield origin_map

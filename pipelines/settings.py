@@ -1,0 +1,199 @@
+"""How a run is set up: folders, workers, memory, retention, profile.
+
+Command line > environment (`THREADMILL_*`, also from `.env`) > the profile's table
+in `config/settings.toml` > the file's top > default. A profile also names the
+variables that the YAML files may use, and whether the bundled APIs answer.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipelines.errors import ConfigError
+from pipelines.problems import nearest
+from pipelines.values import Bytes, Seconds
+
+PREFIX = "THREADMILL_"
+FILE = "settings.toml"
+
+
+def _workers(value: object) -> object:
+    if value == "auto":
+        return value
+    if not str(value).isdigit() or not 1 <= int(str(value)) <= 256:
+        raise PydanticCustomError("workers", "needs auto or a whole number from 1 to 256")
+    return int(str(value))
+
+
+Workers = Annotated[Literal["auto"] | int, BeforeValidator(_workers)]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as `threadmill settings` prints it: value as written, and where it came from."""
+
+    name: str
+    value: str
+    origin: str
+    description: str
+
+
+class Settings(BaseSettings):
+    """All run settings; frozen, so that a run means the same from its first step to its last."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    config: Path = Field(Path("config"), description="folder of the source files and of settings.toml")
+    data: Path = Field(Path("data"), description="folder for lake, spool and the Parquet view")
+    transforms: Path | None = Field(None, description="folder of transform modules instead of pipelines/transforms")
+    profile: str = Field("live", description="which table of [profiles] applies")
+    workers: Workers = Field("auto", description="worker processes; auto is one for each CPU")
+    batch_size: Bytes = Field("16MB", validate_default=True, description="JSON that one worker gets at a time")
+    memory: Bytes = Field(
+        "256MB", validate_default=True, description="fetched pages that may wait for workers, all sources together"
+    )
+    spool_retention: Seconds = Field(
+        "7d", validate_default=True, description="how long fetched pages are kept for replay"
+    )
+    kept_commits: int = Field(10, ge=1, description="commits of a source that vacuum keeps")
+    grace: Seconds = Field(
+        "1h", validate_default=True, description="how long replaced files stay for readers that still have them open"
+    )
+    bundled_apis: bool = Field(False, description="answer from the bundled APIs on loopback instead of the internet")
+    variables: dict[str, str] = Field(default_factory=dict, description="values for ${NAME} in the YAML files")
+
+    _origins: dict[str, tuple[str, str]] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `read_settings` brought together: the process environment is not read behind its back."""
+        return (init_settings,)
+
+
+def environment(root: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of *env*, and those of the file `.env` in *root* that *env* does not have."""
+    file = root / ".env"
+    if not file.is_file():
+        return dict(env)
+    written = dotenv_values(file, interpolate=False)
+    return {**{name: value for name, value in written.items() if value is not None}, **env}
+
+
+def read_settings(env: Mapping[str, str], *, root: Path = Path(), **given: Any) -> Settings:
+    """The settings of the project in *root*; *given* are those of the command line, None where not said.
+
+    Raises:
+        ConfigError: An unknown setting, a value that does not fit, or a profile that the file has not.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    told = _environment(env)
+    folder = root / Path(str(given.get("config", told.get("config", "config"))))
+    file, profiles = _file(folder / FILE)
+    layers = [("command line", given), ("environment", told), (str(folder / FILE), file)]
+    profile = str(_first(layers, "profile", "live"))
+    layers.insert(2, (f"{folder / FILE} [profiles.{profile}]", _profile(profiles, profile, folder / FILE)))
+    merged = {name: value for _, layer in reversed(layers) for name, value in layer.items()}
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise _refuse(error, layers) from None
+    settings._origins.update(_origins(layers))
+    return settings
+
+
+def describe(settings: Settings) -> list[Setting]:
+    """Each setting with the text it was given as and where it came from; variables by name only."""
+    described = []
+    for name, field in Settings.model_fields.items():
+        value, origin = settings._origins.get(name, (field.get_default(call_default_factory=True), "default"))
+        described.append(Setting(name, _shown(value), _spelled(name, origin), field.description or ""))
+    return described
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = ", ".join(value) if isinstance(value, dict) else str("" if value is None else value)
+    return text or "-"
+
+
+def _spelled(name: str, origin: str) -> str:
+    return f"{PREFIX}{name.upper()}" if origin == "environment" else origin
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that *env* names, read as pydantic-settings reads them."""
+    names = {name.lower() for name in env if name.upper().startswith(PREFIX)}
+    unknown = sorted(names - {f"{PREFIX}{name}".lower() for name in Settings.model_fields})
+    if unknown:
+        word = unknown[0].removeprefix(PREFIX.lower())
+        known = ", ".join(Settings.model_fields)
+        message = f"{unknown[0].upper()}: no such setting{nearest(word, Settings.model_fields)}"
+        raise ConfigError(message, f"known settings: {known}")
+    source = EnvSettingsSource(Settings, env_prefix=PREFIX)
+    source.env_vars = {name.lower(): value for name, value in env.items() if value}
+    return {name: value for name, value in source().items() if value is not None}
+
+
+def _file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The top of settings.toml and its profiles; both empty where there is no file."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", "check its permissions") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}", "see https://toml.io") from None
+    profiles = data.pop("profiles", {})
+    if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
+        raise ConfigError(f"{path}: profiles: needs one table for each, such as [profiles.live]", "see docs")
+    return data, profiles
+
+
+def _profile(profiles: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    if name not in profiles and (profiles or name != "live"):
+        known = ", ".join(sorted(profiles)) or "none"
+        raise ConfigError(f"{path}: no profile {name!r}{nearest(name, profiles)}", f"known profiles: {known}")
+    table = dict(profiles.get(name, {}))
+    variables = table.get("variables")
+    if isinstance(variables, dict):
+        # TOML has dates and numbers where a variable is always text
+        table["variables"] = {key: str(value) for key, value in variables.items()}
+    return table
+
+
+def _first(layers: list[tuple[str, dict[str, Any]]], name: str, default: Any) -> Any:
+    return next((layer[name] for _, layer in layers if name in layer), default)
+
+
+def _origins(layers: list[tuple[str, dict[str, Any]]]) -> dict[str, tuple[Any, str]]:
+    return {name: (value, origin) for origin, layer in reversed(layers) for name, value in layer.items()}
+
+
+def _refuse(error: ValidationError, layers: list[tuple[str, dict[str, Any]]]) -> ConfigError:
+    """All that is wrong with the settings, each with where it was said."""
+    lines: dict[str, str] = {}
+    for item in error.errors():
+        name = str(item["loc"][0])
+        origin = _spelled(name, _origins(layers).get(name, ("", "default"))[1])
+        unknown = item["type"] == "extra_forbidden"
+        told = f"no such setting{nearest(name, Settings.model_fields)}" if unknown else item["msg"]
+        lines.setdefault(name, f"{origin}: {name}: {told.replace('Input should', 'should')}")
+    return ConfigError("\n".join(lines.values()), f"known settings: {', '.join(Settings.model_fields)}")

@@ -1,0 +1,243 @@
+"""One source in one run: lock, extract, mill, merge, and one commit for all its resources."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pipelines.batch import Batch, Part
+from pipelines.config import Resource, Source
+from pipelines.errors import PipelineError
+from pipelines.extract.channel import Backlog
+from pipelines.extract.client import Client
+from pipelines.extract.events import Event, EventKind
+from pipelines.extract.extractor import Extraction, Extractor
+from pipelines.extract.limits import Budgets
+from pipelines.extract.spool import Spool
+from pipelines.extract.watermark import Watermark, comparable
+from pipelines.load.lake import Draft, Lake
+from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.merge import Change, Place, plan, resolve, work
+from pipelines.milling import Ledger, Milling
+from pipelines.pool import Engine
+from pipelines.report import Problem, ResourceReport, SourceReport
+from pipelines.settings import Settings
+from pipelines.version import CODE_VERSION
+from pipelines.worker import Milled, Recipe
+
+Listener = Callable[[str, Event], None]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all sources of a run share; `listen` is told of every event with the source's name."""
+
+    run_id: str
+    now: datetime
+    settings: Settings
+    engine: Engine
+    listen: Listener = lambda source, event: None
+    stop: threading.Event = field(default_factory=threading.Event)
+    budgets: Budgets = field(default_factory=Budgets)
+    origin_map: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_source(source: Source, shared: Shared) -> SourceReport:
+    """Bring *source* up to date; what goes wrong is in the report, and no other source is touched."""
+    lake = Lake(shared.settings.data, source.name)
+    try:
+        with lake.lock(shared.run_id):
+            foreign = lake.recover().foreign
+            report = _SourceRun(source, lake, shared).run()
+            return replace(report, warnings=tuple(f"{path}: moved out of the view" for path in foreign))
+    except PipelineError as error:
+        resources = tuple(ResourceReport(source.name, name) for name in source.resources)
+        return SourceReport(source.name, None, False, resources, Problem.of(error))
+
+
+class _SourceRun:
+    """The steps of one source, in order; the lock is held."""
+
+    def __init__(self, source: Source, lake: Lake, shared: Shared) -> None:
+        self._source, self._lake, self._shared = source, lake, shared
+        self._draft = lake.begin(
+            shared.run_id, config_hash=source.config_hash, code_version=CODE_VERSION, now=shared.now
+        )
+        self._watermarks = {name: _watermark(self._draft, name) for name in source.resources}
+        self._recipes = {name: self._recipe(name, resource) for name, resource in source.resources.items()}
+        self._started = time.monotonic()
+
+    def run(self) -> SourceReport:
+        """Extract and mill side by side, then commit what is whole."""
+        spool = self._spool()
+        try:
+            extractions, ledgers = self._fetch_and_mill(spool)
+            reports = [self._settled(name, extractions[name], ledgers[name]) for name in self._source.resources]
+            committed = self._lake.commit(self._draft)
+            number = committed.head.n if committed.head else None
+            self._tell("committed", size=number or 0)
+        finally:
+            spool.close()
+        if all(report.problem is None for report in reports):
+            spool.clear()
+        settings = self._shared.settings
+        self._lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=self._shared.now)
+        return SourceReport(
+            source=self._source.name,
+            commit=number,
+            changed=committed.changed and bool(self._draft.changed),
+            resources=tuple(reports),
+            view_pending=bool(committed.pending),
+        )
+
+    def _spool(self) -> Spool:
+        head = self._draft.head
+        plan = {
+            "config": self._source.config_hash,
+            "commit": head.n if head else 0,
+            "clock": self._shared.now.isoformat(),
+        }
+        return Spool(self._shared.settings.data / "spool" / self._source.name, plan)
+
+    def _recipe(self, name: str, resource: Resource) -> Recipe:
+        dataset, incremental = self._draft.dataset(name), resource.incremental
+        watermark = self._watermarks[name]
+        floors = {"": watermark.value, **watermark.parents} if watermark else {}
+        edge: list[Path] = []
+        if incremental and watermark and resource.write == "append":
+            edge = [self._lake.store / file.path for file in reaching(dataset, incremental.cursor, watermark)]
+        return Recipe(
+            source=self._source.name,
+            resource=name,
+            shape=resource.shape(),
+            target=resource.target(),
+            store=self._lake.store,
+            columns=dataset.columns,
+            cursor=incremental.cursor if incremental else None,
+            cursor_kind=incremental.kind if incremental else "instant",
+            floors={parent: floor for parent, floor in floors.items() if floor},
+            edge=tuple(edge),
+            transforms=self._shared.settings.transforms,
+            slice_bytes=self._shared.settings.batch_size,
+        )
+
+    def _fetch_and_mill(self, spool: Spool) -> tuple[Mapping[str, Extraction], Mapping[str, Ledger]]:
+        source, shared = self._source, self._shared
+        endpoints = {name: resource.endpoint() for name, resource in source.resources.items()}
+        backlog = Backlog(source.name, source.resources, workers=shared.engine.workers)
+
+        def listen(event: Event) -> None:
+            shared.listen(source.name, event)
+
+        client = Client(source.connection(), origin_map=shared.origin_map, budgets=shared.budgets, listen=listen)
+        with client, Milling(shared.engine, backlog, self._recipes, self._on_batch) as milling:
+            extractor = Extractor(
+                source.connection(),
+                endpoints,
+                name=source.name,
+                client=client,
+                spool=spool,
+                backlog=backlog,
+                watermarks=self._watermarks,
+                clock=datetime.fromisoformat(spool.plan["clock"]),
+                mask={},
+                listen=listen,
+                stop=shared.stop,
+            )
+            return extractor.run(), milling.ledgers
+
+    def _tell(
+        self, kind: EventKind, resource: str = "", *, seconds: float = 0.0, size: int = 0, note: str = ""
+    ) -> None:
+        event = Event(kind, resource, time.monotonic(), seconds=seconds, size=size, note=note)
+        self._shared.listen(self._source.name, event)
+
+    def _on_batch(self, batch: Batch, milled: Milled) -> None:
+        self._tell("batch", batch.resource, seconds=milled.wall_s, size=milled.rows_read)
+
+    def _settled(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
+        report = self._settle(name, extraction, ledger)
+        self._tell("settled", name, seconds=report.seconds, size=report.rows_written, note=report.verdict)
+        return report
+
+    def _settle(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
+        """Put what came of a resource into the draft; if anything failed, nothing of it."""
+        report = self._report(name, extraction, ledger)
+        parts = [part for milled in ledger.milled for part in milled.parts]
+        try:
+            if error := extraction.error or ledger.error:
+                raise error
+            change = self._merge(name, parts)
+            self._draft.set_files(name, change, self._recipes[name].target)
+            if extraction.verdict != "incomplete":
+                self._advance(name, ledger)
+        except PipelineError as error:
+            self._lake.discard(tuple(parts))
+            return report.failed(error)
+        counts = change.counts
+        return replace(
+            report,
+            new=counts.get("new", 0),
+            updated=counts.get("updated", 0),
+            unchanged=counts.get("unchanged", 0),
+            files_written=len(change.added),
+        )
+
+    def _merge(self, name: str, parts: Sequence[Part]) -> Change:
+        """What append, replace or upsert makes of the staged parts; workers do the work."""
+        recipe, engine = self._recipes[name], self._shared.engine
+        stats = (recipe.cursor,) if recipe.cursor else ()
+        place = Place(self._lake.store, self._lake.tmp, name, recipe.target, stats)
+        step = plan(place, self._draft.dataset(name), parts)
+        return resolve(step, lambda units: engine.map(work, units))
+
+    def _advance(self, name: str, ledger: Ledger) -> None:
+        """Move the watermark to the greatest cursor that was read; it never goes back."""
+        incremental = self._source.resources[name].incremental
+        if incremental is None:
+            return
+        watermark = self._watermarks[name] or Watermark(kind=incremental.kind)
+        for milled in ledger.milled:
+            for parent, value in milled.cursors.items():
+                watermark = watermark.advance(value, parent)
+        if watermark.value or watermark.parents:
+            self._draft.set_state(name, {"watermark": watermark.to_json()})
+
+    def _report(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
+        return ResourceReport(
+            source=self._source.name,
+            resource=name,
+            verdict=extraction.verdict,
+            evidence=extraction.evidence,
+            requests=extraction.requests,
+            resumed=extraction.from_spool,
+            retries=extraction.retries,
+            rows_read=ledger.rows_read,
+            rejected=sum(milled.rows_rejected for milled in ledger.milled),
+            bytes_fetched=extraction.raw_bytes,
+            seconds=(ledger.ended_at or time.monotonic()) - self._started,
+        )
+
+
+def reaching(dataset: Dataset, cursor: str, watermark: Watermark) -> list[LiveFile]:
+    """The files of *dataset* that may hold rows at or after the watermark."""
+    floors = [floor for floor in (watermark.value, *watermark.parents.values()) if floor]
+    lowest = min((comparable(floor, watermark.kind) for floor in floors), default=None)
+    if lowest is None:
+        return []
+
+    def may_reach(file: LiveFile) -> bool:
+        if cursor not in file.stats:
+            return True
+        return bool(comparable(str(file.stats[cursor][1]), watermark.kind) >= lowest)  # type: ignore[operator]  # one kind
+
+    return [file for file in dataset.files if may_reach(file)]
+
+
+def _watermark(draft: Draft, name: str) -> Watermark | None:
+    state = draft.state(name)
+    return Watermark.from_json(state["watermark"]) if state else None

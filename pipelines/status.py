@@ -1,0 +1,56 @@
+"""What is committed now: one line a dataset, from the newest commit of each source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipelines.load.lake import Lake
+from pipelines.marts.model import MARTS
+from pipelines.project import Project
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def status_of(project: Project) -> list[dict[str, Any]]:
+    """Every dataset of every configured source and the marts, as plain values.
+
+    Raises:
+        StoreError: A commit document cannot be read.
+    """
+    found = []
+    names = {source.name: list(source.resources) for source in project.sources}
+    for source, resources in {**names, MARTS: list(project.marts.marts)}.items():
+        head = Lake(project.settings.data, source).head()
+        committed = head.datasets if head else {}
+        for name in {**dict.fromkeys(resources), **committed}:
+            dataset = committed.get(name)
+            found.append(
+                {
+                    "dataset": f"{source}.{name}",
+                    "rows": dataset.rows if dataset else 0,
+                    "files": len(dataset.files) if dataset else 0,
+                    "bytes": sum(file.size_bytes for file in dataset.files) if dataset else 0,
+                    "state": dataset.state if dataset else None,
+                    "commit": head.n if head else None,
+                    "committed_at": head.created_at.isoformat(timespec="seconds") if head else None,
+                }
+            )
+    return found
+
+
+def show_status(found: list[dict[str, Any]], console: Console) -> None:
+    """Print the datasets as a table that fits 80 columns."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("dataset", no_wrap=True)
+    for title in ("rows", "files", "MB", "commit"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("watermark", no_wrap=True)
+    for one in found:
+        state = one["state"] or {}
+        watermark = (state.get("watermark") or {}).get("value", "") if isinstance(state, dict) else ""
+        numbers = (f"{one['rows']:,}", str(one["files"]), f"{one['bytes'] / 1e6:.2f}", str(one["commit"] or "-"))
+        table.add_row(one["dataset"], *numbers, watermark)
+    console.print(table)

@@ -1,0 +1,164 @@
+"""Pages of JSON, lines or CSV into one Arrow table: fast where it can, exact always.
+
+A page is first tried by a decoder made for the columns known so far
+(`fast.py`). What that refuses is read value by value (`exact.py`), which
+defines the result, and whatever it teaches widens the plan for the pages after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.batch import Json
+from pipelines.transform.columns import Shape
+from pipelines.transform.exact import Reject, columns_of, read_exactly, type_of
+from pipelines.transform.exact_json import exact
+from pipelines.transform.fast import decoder_for
+from pipelines.transform.plan import Plan, first_plan
+
+REJECTS = pa.schema([("record", pa.string()), ("column", pa.string()), ("reason", pa.string())])
+_BOM = b"\xef\xbb\xbf"
+_EMPTY = b"[]"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The rows, the records set aside (None where there are none), and which path the pages took."""
+
+    table: pa.Table
+    rejects: pa.Table | None
+    fast_pages: int
+    exact_pages: int
+
+
+@dataclass
+class _Pages:
+    """What has been read of a slice so far."""
+
+    columns: list[dict[str, pa.Array]] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    fast: int = 0
+
+
+class _Wider(Exception):  # noqa: N818 - no error: the slice is read again
+    """Pages read before a column widened have lost what the wider type would have kept."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+
+
+def decode(
+    pages: Sequence[tuple[bytes, Mapping[str, Json]]],
+    shape: Shape,
+    known: pa.Schema | None = None,
+    *,
+    fast: bool = True,
+) -> Decoded:
+    """The records of *pages* as one table, in order; each page's carry becomes columns.
+
+    *known* is the dataset's schema of the last commit: undeclared columns start
+    from its types. The result is the same with *fast* and without.
+
+    Raises:
+        DecodeError: A page is not what `format` says, or its text is broken.
+        RecordsMissing: A page has no records where `records` points.
+        TypeConflict: A value does not fit its column, and the policy says fail.
+        SchemaError: Two fields would share a column, or a new field is to fail.
+        ConfigError: A time names no zone, and its column declares none.
+    """
+    carried = frozenset(name for _, carry in pages for name in carry)
+    plan = first_plan(shape, known, carried)
+    while True:
+        try:
+            read, final = _read(pages, shape, plan, fast=fast)
+            table = _joined(read, final)
+        except _Wider as wider:
+            plan = wider.plan
+            continue
+        table = _with_carry(table, read.rows, [carry for _, carry in pages], shape)
+        return Decoded(table, _rejected(read.rejects), read.fast, len(pages) - read.fast)
+
+
+def _read(
+    pages: Sequence[tuple[bytes, Mapping[str, Json]]], shape: Shape, plan: Plan, *, fast: bool
+) -> tuple[_Pages, Plan]:
+    read = _Pages()
+    for body, _ in pages:
+        array = _array_of_records(body, shape) if fast else None
+        taken = decoder_for(plan).read(array) if array is not None else None
+        if taken is not None:
+            columns, rows = taken
+            read.fast += 1
+        else:
+            page = read_exactly(body, shape, plan)
+            plan, columns, rows = page.plan, page.columns, page.rows
+            read.rejects += page.rejects
+        read.columns.append(columns)
+        read.rows.append(rows)
+    return read, plan
+
+
+def _array_of_records(body: bytes, shape: Shape) -> bytes | None:
+    """The page as one raw JSON array, where it has one."""
+    body = body.removeprefix(_BOM)
+    if shape.format == "json":
+        return shape.records.slice(body) if body.strip() else _EMPTY
+    if shape.format == "ndjson" and shape.records.path == "@":
+        return b"[" + b",".join(line for line in body.split(b"\n") if line.strip()) + b"]"
+    return None
+
+
+def _joined(read: _Pages, plan: Plan) -> pa.Table:
+    """The pages' columns one below the other, each in its final type."""
+    arrays = []
+    for reading in plan.readings:
+        kind = type_of(reading)
+        chunks = [
+            _as_final(columns.get(reading.name), rows, kind, plan, reading.name)
+            for columns, rows in zip(read.columns, read.rows, strict=True)
+        ]
+        arrays.append(pa.chunked_array(chunks, kind))
+    return pa.Table.from_arrays(arrays, names=[reading.name for reading in plan.readings])
+
+
+def _as_final(array: pa.Array | None, rows: int, kind: pa.DataType, plan: Plan, name: str) -> pa.Array:
+    if array is None or (pa.types.is_null(array.type) and not pa.types.is_null(kind)):
+        return pa.nulls(rows, kind)
+    if array.type == kind:
+        return array
+    if not pa.types.is_integer(array.type) and not pa.types.is_boolean(array.type):
+        raise _Wider(plan)
+    try:
+        return array.cast(kind, safe=True)
+    except pa.ArrowInvalid:
+        raise _Wider(plan.widen(name, pa.string())) from None
+
+
+def _with_carry(
+    table: pa.Table, rows: Sequence[int], carries: Sequence[Mapping[str, Json]], shape: Shape
+) -> pa.Table:
+    """*table* with the columns that parents give, each value for all rows of its page."""
+    names = list(dict.fromkeys(name for carry in carries for name in carry))
+    if not names:
+        return table
+    declared = {name: column for name, column in shape.columns.items() if name in names and not column.source}
+    plan = first_plan(Shape(columns=declared, on_mismatch=shape.on_mismatch), None)
+    records = [{name: exact(value) for name, value in carry.items()} for carry in carries]
+    page = columns_of(records, shape.on_mismatch, replace(plan, rename=tuple((name, name) for name in names)))
+    places = pa.array([index for index, count in enumerate(rows) for _ in range(count)], pa.int64())
+    for name in names:
+        table = table.append_column(name, pc.take(page.columns[name], places))
+    return table
+
+
+def _rejected(rejects: Sequence[Reject]) -> pa.Table | None:
+    if not rejects:
+        return None
+    rows = [{"record": one.record, "column": one.column, "reason": one.reason} for one in rejects]
+    return pa.Table.from_pylist(rows, schema=REJECTS)

@@ -1,0 +1,245 @@
+"""Pages read by a decoder made for their columns: msgspec checks each type.
+
+The decoder takes a page only if every field is known and every value is of its
+column's kind; anything else is refused, and `exact.py` reads the page. Nothing
+is rounded, cut or made null on the way: strictness is why msgspec and not
+Polars or pyarrow.json, which are measured in `benchmarks/decode.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import UNSET, Raw
+from msgspec.structs import astuple
+
+from pipelines.errors import DecodeError
+from pipelines.transform.column_types import ColumnType
+from pipelines.transform.convert import Misfit, converter
+from pipelines.transform.exact import array_for, type_of, values_of
+from pipelines.transform.exact_json import parse_json
+from pipelines.transform.plan import Plan, Reading
+from pipelines.transform.settle import settle
+from pipelines.transform.times import FIRST_SECOND, LAST_SECOND, PER_SECOND, Zoneless
+
+_KEY_END = int.from_bytes(b'":', "little")
+_EXACT_FLOAT = 2.0**53
+
+
+class Refused(Exception):  # noqa: N818 - no error: the exact path takes the page
+    """The page holds something that only the exact path can judge."""
+
+
+_REFUSALS = (Refused, Misfit, Zoneless, DecodeError, pa.ArrowException, OverflowError, UnicodeError, RecursionError)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """An object's fields: scalar columns, objects with columns in them, or raw JSON for several columns."""
+
+    names: tuple[str, ...]
+    fields: tuple[_Node | Reading | tuple[Reading, ...], ...]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The decoders of one plan; cached, because making them takes about a millisecond."""
+
+    plan: Plan
+    root: _Node
+    whole: msgspec.json.Decoder[list[Any]]
+    """For pages where each record has each field."""
+    gaps: msgspec.json.Decoder[list[Any]]
+    """For pages where records leave fields out."""
+
+    def read(self, page: bytes) -> tuple[dict[str, pa.Array], int] | None:
+        """The columns and the number of records of a JSON array, or None: then read it exactly."""
+        try:
+            if self.plan.on_new == "ignore" and not page.isascii():
+                page.decode()
+            records = self._records(page)
+            keys = _Keys()
+            columns = dict(_columns(self.root, records, self.plan, keys))
+            if self.plan.on_new != "ignore" and keys.count != _keys_in(page):
+                return None  # a field came twice in one object, or keys are not written as `"name":`
+        except _REFUSALS:
+            return None
+        return columns, len(records)
+
+    def _records(self, page: bytes) -> list[Any]:
+        for decoder in (self.whole, self.gaps):
+            try:
+                return decoder.decode(page)
+            except msgspec.ValidationError:
+                continue
+            except (msgspec.MsgspecError, UnicodeError) as error:
+                raise Refused from error
+        raise Refused
+
+
+@lru_cache(maxsize=64)
+def decoder_for(plan: Plan) -> Decoder:
+    """The decoder for the columns of *plan*."""
+    root = _node(plan.readings)
+    strict = plan.on_new != "ignore"
+    whole, gaps = (
+        msgspec.json.Decoder(list[_struct(root, strict, optional)]) for optional in (False, True)  # type: ignore[misc] # made at run time
+    )
+    return Decoder(plan, root, whole, gaps)
+
+
+class _Keys:
+    """How many keys the decoded part of a page must have."""
+
+    count = 0
+
+
+def _node(readings: Sequence[Reading], depth: int = 0) -> _Node:
+    groups: dict[str, list[Reading]] = {}
+    for reading in readings:
+        groups.setdefault(str(reading.path[depth]), []).append(reading)
+    return _Node(tuple(groups), tuple(_field(group, depth + 1) for group in groups.values()))
+
+
+def _field(group: list[Reading], depth: int) -> _Node | Reading | tuple[Reading, ...]:
+    """One scalar, an object of scalars, or raw JSON that is taken apart value by value."""
+    if len(group) == 1 and len(group[0].path) == depth and _word(group[0]) is not Raw:
+        return group[0]
+    nested = all(
+        len(one.path) > depth and _word(one) is not Raw and not any(isinstance(step, int) for step in one.path)
+        for one in group
+    )
+    node = _node(group, depth) if nested else None
+    return node if node and not any(isinstance(below, tuple) for below in node.fields) else tuple(group)
+
+
+def _word(reading: Reading) -> Any:
+    """The Python type that msgspec checks for: `Raw` where only the exact reading knows."""
+    if reading.declared is not None:
+        return _declared_word(reading.declared)
+    words = {pa.null(): None, pa.bool_(): bool, pa.int64(): int, pa.float64(): float, pa.string(): str}
+    return words.get(reading.settled, Raw)
+
+
+def _declared_word(kind: ColumnType) -> Any:
+    if kind.is_integer or kind.epoch:
+        return int
+    return {"float64": float, "string": str, "bool": bool, "date": str, "timestamp": str}.get(kind.kind, Raw)
+
+
+def _struct(node: _Node, strict: bool, optional: bool) -> Any:
+    fields = []
+    for index, field in enumerate(node.fields):
+        word = _struct(field, strict, optional) if isinstance(field, _Node) else Raw
+        word = _word(field) if isinstance(field, Reading) else word
+        word = word if word in (Raw, None) else word | None
+        fields.append((f"c{index}", word, UNSET) if optional else (f"c{index}", word))
+    names = {f"c{index}": name for index, name in enumerate(node.names)}
+    return msgspec.defstruct("Fields", fields, forbid_unknown_fields=strict, rename=names, gc=False)
+
+
+def _columns(node: _Node, records: list[Any], plan: Plan, keys: _Keys) -> Iterator[tuple[str, pa.Array]]:
+    """The columns below *node*, one value for each of *records*."""
+    keys.count += len(records) * len(node.names)
+    columns: list[Any] = list(zip(*map(astuple, records), strict=True)) if records else [()] * len(node.names)
+    for name, field, values in zip(node.names, node.fields, columns, strict=False):
+        if missing := values.count(UNSET):
+            if missing == len(values) and plan.on_new == "ignore":
+                raise Refused  # the field may go by another spelling, which only the exact path looks for
+            keys.count -= missing
+            values = [None if value is UNSET else value for value in values]  # noqa: PLW2901 - the same, without gaps
+        if isinstance(field, Reading):
+            yield field.name, _array(field, values)
+        elif isinstance(field, _Node):
+            yield from _below(field, values, plan, keys)
+        else:
+            yield from _taken_apart(name, field, values, plan, keys)
+
+
+def _below(node: _Node, values: Sequence[Any], plan: Plan, keys: _Keys) -> Iterator[tuple[str, pa.Array]]:
+    """The columns inside an object that some records may not have."""
+    present = [value for value in values if value is not None]
+    if len(present) == len(values):
+        yield from _columns(node, present, plan, keys)
+        return
+    count = iter(range(len(values)))
+    places = pa.array([None if value is None else next(count) for value in values], pa.int64())
+    for name, array in _columns(node, present, plan, keys):
+        yield name, array.take(places)
+
+
+def _taken_apart(
+    name: str, readings: tuple[Reading, ...], values: Sequence[Raw | None], plan: Plan, keys: _Keys
+) -> Iterator[tuple[str, pa.Array]]:
+    """The columns inside raw JSON, as the exact path reads them."""
+    unique = plan.on_new != "ignore"
+    texts = [b"null" if value is None else bytes(value) for value in values]
+    keys.count += sum(map(_keys_in, texts)) if unique else 0
+    depth = next(index for index, step in enumerate(readings[0].path) if step == name)
+    above = readings[0].path[:depth]
+    records: list[Any] = [{name: parse_json(text, unique=unique)} for text in texts]
+    for step in reversed(above):
+        records = [{step: record} for record in records]
+    for reading in readings:
+        found = values_of(records, reading, plan.claimed)
+        if reading.declared is not None:
+            found = list(map(converter(reading.declared, reading.zone), found))
+        elif settle(reading.settled, found) != reading.settled:
+            raise Refused
+        yield reading.name, array_for(reading, found)
+
+
+def _array(reading: Reading, values: Sequence[Any]) -> pa.Array:
+    """Values that msgspec has checked as the column's type; `Refused` or an Arrow error where they may not fit."""
+    kind = reading.declared
+    if kind is not None and kind.kind in ("date", "timestamp"):
+        return _times(kind, reading.zone, values)
+    array = pa.array(values, type_of(reading))
+    if pa.types.is_floating(array.type) and len(array) > array.null_count:
+        extremes = pc.min_max(array)
+        if max(-extremes["min"].as_py(), extremes["max"].as_py()) >= _EXACT_FLOAT:
+            raise Refused  # it may have been an integer that a float rounds
+    return array
+
+
+def _times(kind: ColumnType, zone: str | None, values: Sequence[Any]) -> pa.Array:
+    if kind.kind == "date":
+        days = pa.array(values, pa.string()).cast(pa.date32())
+        return _in_years(days, days.cast(pa.int32()).cast(pa.int64()), 1 / 86_400)
+    if kind.epoch:
+        counts = pa.array(values, pa.int64())
+        instants = _in_years(counts, counts, PER_SECOND[kind.epoch]).cast(pa.timestamp(kind.epoch, "UTC"))
+        return instants.cast(kind.arrow)
+    text = pa.array(values, pa.string())
+    try:
+        instants = text.cast(kind.arrow)
+    except pa.ArrowInvalid:
+        if zone is None:
+            raise
+        local = text.cast(pa.timestamp(kind.unit))
+        instants = pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="raise").cast(kind.arrow)
+    return _in_years(instants, instants.cast(pa.int64()), PER_SECOND[kind.unit])
+
+
+def _in_years(array: pa.Array, counts: pa.Array, per_second: float) -> pa.Array:
+    """*array*, refused where its *counts* leave the years 1 to 9999."""
+    if len(counts) > counts.null_count:
+        extremes = pc.min_max(counts)
+        first, last = extremes["min"].as_py() / per_second, extremes["max"].as_py() / per_second
+        if first < FIRST_SECOND or last >= LAST_SECOND + 1:
+            raise Refused
+    return array
+
+
+def _keys_in(text: bytes) -> int:
+    """How often `":` stands in *text*: once for each key, as long as no string holds it."""
+    even = np.frombuffer(text, "<u2", len(text) // 2)
+    odd = np.frombuffer(text, "<u2", (len(text) - 1) // 2, 1) if len(text) > 2 else even[:0]
+    return int(np.count_nonzero(even == _KEY_END) + np.count_nonzero(odd == _KEY_END))

@@ -1,0 +1,214 @@
+"""What a worker process does with one batch: pages in, staged Parquet parts out.
+
+A batch is read in slices, so that memory does not grow with its size. Nothing
+a worker writes is visible before the parent commits it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.batch import Batch, Json, PageRef, Part
+from pipelines.errors import CursorError, PipelineError
+from pipelines.load.boundary import as_type, at_or_after, unseen
+from pipelines.load.parquet import PartWriter
+from pipelines.load.schema import decode_schema, encode_schema, unify
+from pipelines.load.target import Target
+from pipelines.marts.units import MartUnit, make
+from pipelines.transform.columns import Shape
+from pipelines.transform.decode import decode
+from pipelines.transform.frames import apply
+
+_PARENT = "__parent__"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a worker must know of a resource; the same for all its batches.
+
+    `columns` is the schema of the rows that are committed (None before the
+    first), `floors` the watermark of each parent ("" without parents) below
+    which appended rows are old, `edge` the committed files that reach it.
+    """
+
+    source: str
+    resource: str
+    shape: Shape
+    target: Target
+    store: Path
+    columns: tuple[Json, ...] | None = None
+    cursor: str | None = None
+    cursor_kind: str = "instant"
+    floors: Mapping[str, str] = field(default_factory=dict)
+    edge: tuple[Path, ...] = ()
+    transforms: Path | None = None
+    slice_bytes: int = 16_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Milled:
+    """What came of a batch. `cursors` has the greatest cursor of each parent as text."""
+
+    sequence: int
+    parts: tuple[Part, ...]
+    columns: tuple[Json, ...]
+    rows_read: int
+    rows_rejected: int
+    cursors: Mapping[str, str]
+    cpu_s: float
+    wall_s: float
+    pid: int = 0
+
+
+def mill(batch: Batch, recipe: Recipe) -> Milled:
+    """Decode, type, transform, partition and write the pages of *batch*.
+
+    Raises:
+        PipelineError: Of any kind that data can cause; the message names resource and page.
+    """
+    started, cpu = time.monotonic(), time.process_time()
+    rows_read = rows_rejected = 0
+    cursors: dict[str, str] = {}
+    schemas: list[pa.Schema] = []
+    seen = _seen(recipe)
+    writer = PartWriter(
+        recipe.store,
+        recipe.resource,
+        recipe.target,
+        sequence=batch.sequence,
+        stats=[recipe.cursor] if recipe.cursor else [],
+    )
+    with writer:
+        for pages in _slices(batch.pages, recipe.slice_bytes):
+            decoded = decode(_bodies(pages), recipe.shape, _known(recipe))
+            rows_read += len(decoded.table) + decoded.rejected
+            rows_rejected += decoded.rejected
+            table = _fresh(decoded.table, recipe, cursors)
+            if recipe.shape.transform:
+                table = apply(table, recipe.shape.transform, folder=recipe.transforms)
+            if seen is not None:
+                table = unseen(table, seen, recipe.target.key)
+            schemas.append(table.schema)
+            writer.write(table)
+        parts = writer.close()
+    return Milled(
+        sequence=batch.sequence,
+        parts=parts,
+        columns=tuple(encode_schema(unify(schemas))),
+        rows_read=rows_read,
+        rows_rejected=rows_rejected,
+        cursors=cursors,
+        cpu_s=time.process_time() - cpu,
+        wall_s=time.monotonic() - started,
+    )
+
+
+def make_mart(unit: MartUnit, store: Path, target: Target) -> Milled:
+    """Make the rows of one unit of a mart and write them."""
+    started, cpu = time.monotonic(), time.process_time()
+    table = make(unit)
+    with PartWriter(store, unit.mart, target, sequence=unit.sequence) as writer:
+        writer.write(table)
+        parts = writer.close()
+    columns = tuple(encode_schema(unify([table.schema])))
+    spent, passed = time.process_time() - cpu, time.monotonic() - started
+    return Milled(unit.sequence, parts, columns, len(table), 0, {}, spent, passed)
+
+
+def _slices(pages: tuple[PageRef, ...], size: int) -> Iterator[list[PageRef]]:
+    """Runs of pages of about *size* bytes, at least one page each."""
+    waiting = deque(pages)
+    while waiting:
+        taken = [waiting.popleft()]
+        room = size - taken[0].raw_bytes
+        while waiting and waiting[0].raw_bytes <= room:
+            room -= waiting[0].raw_bytes
+            taken.append(waiting.popleft())
+        yield taken
+
+
+def _bodies(pages: list[PageRef]) -> list[tuple[bytes, dict[str, Json]]]:
+    return [(page.read(), {**dict(page.carry), **({_PARENT: page.parent} if page.parent else {})}) for page in pages]
+
+
+def _known(recipe: Recipe) -> pa.Schema | None:
+    return None if recipe.columns is None else decode_schema(recipe.columns)
+
+
+def _seen(recipe: Recipe) -> pa.Table | None:
+    if not recipe.edge or not recipe.cursor:
+        return None
+    return at_or_after(recipe.edge, recipe.cursor, min(recipe.floors.values()))
+
+
+def _fresh(table: pa.Table, recipe: Recipe, cursors: dict[str, str]) -> pa.Table:
+    """The rows at or after their floor; notes the greatest cursor of each parent in *cursors*."""
+    parents = table[_PARENT] if _PARENT in table.column_names else None
+    table = table.drop_columns([_PARENT]) if parents is not None else table
+    if recipe.cursor is None or not len(table):
+        return table
+    column = _cursor_column(table, recipe)
+    for parent in [""] if parents is None else pc.unique(parents).to_pylist():
+        values = column if parents is None else column.filter(pc.equal(parents, parent))
+        cursors[parent] = _greatest(cursors.get(parent), values)
+    if recipe.target.write != "append" or not recipe.floors:
+        return table
+    floors = [recipe.floors.get(parent) for parent in ([""] if parents is None else parents.to_pylist())]
+    if parents is None:
+        return table.filter(pc.greater_equal(column, as_type(floors[0] or "", column.type))) if floors[0] else table
+    keep = [floor is None or bool(value >= floor) for value, floor in zip(_texts(column), floors, strict=True)]
+    return table.filter(pa.array(keep, pa.bool_()))
+
+
+def _cursor_column(table: pa.Table, recipe: Recipe) -> pa.ChunkedArray:
+    name = recipe.cursor or ""
+    if name not in table.column_names:
+        raise CursorError(
+            f"{recipe.source}.{recipe.resource}: records have no field {name!r}",
+            f"`incremental.cursor` names a column; there are {', '.join(table.column_names[:20])}",
+        )
+    column = table[name]
+    if column.null_count:
+        raise CursorError(
+            f"{recipe.source}.{recipe.resource}: {column.null_count} records have no {name!r}",
+            "without it the next run cannot know what is new: choose another cursor, or leave such records out",
+        )
+    if recipe.cursor_kind != "text" and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return _typed(column, recipe)
+    return column
+
+
+def _typed(column: pa.ChunkedArray, recipe: Recipe) -> pa.ChunkedArray:
+    """A text column as what it stands for, so that 9 comes before 10 and offsets compare as instants."""
+    kind = pa.timestamp("us", "UTC") if recipe.cursor_kind == "instant" else pa.decimal128(38, 9)
+    try:
+        return column.cast(kind)
+    except pa.ArrowInvalid:
+        raise CursorError(
+            f"{recipe.source}.{recipe.resource}: {recipe.cursor!r} is text that cannot be compared",
+            "declare its type in `columns`, such as timestamp with its format",
+        ) from None
+
+
+def _greatest(known: str | None, values: pa.ChunkedArray) -> str:
+    top = pc.max(values)
+    if known is not None:
+        top = pc.max(pa.array([as_type(known, values.type).as_py(), top.as_py()], values.type))
+    return str(top.cast(pa.string()).as_py())
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    return [str(text) for text in column.cast(pa.string()).to_pylist()]
+
+
+def describe(error: PipelineError, batch: Batch) -> PipelineError:
+    """*error* with the resource it happened in, of the same kind."""
+    name = f"{batch.source}.{batch.resource}"
+    return error if name in error.message else type(error)(f"{name}: {error.message}", error.hint)

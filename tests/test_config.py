@@ -1,0 +1,157 @@
+"""From YAML to sources: what is accepted, and what it becomes."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import NOT_SOURCES, load
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.paginators import LinkHeader
+from pipelines.load.target import Target
+from pipelines.transform.columns import Shape
+from tests.project import FORGE, ONE, SHOP, TOKEN, TOP, Project, resource
+
+ROOT = Path(__file__).parents[1]
+
+
+def source_files() -> list[Path]:
+    return sorted(path for path in (ROOT / "config").glob("*.yaml") if path.stem not in NOT_SOURCES)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty project that is the current folder."""
+    return Project(tmp_path, monkeypatch)
+
+
+def test_a_source_file_becomes_a_source_with_units_read_and_kinds_chosen(project: Project) -> None:
+    project.write(SHOP)
+
+    sources = project.load()
+
+    shop = sources["shop"]
+    orders = shop.resources["orders"]
+    assert sources.names == ("shop",)
+    assert sources.warnings == ()
+    assert isinstance(orders.paginate, LinkHeader)
+    assert orders.incremental is not None
+    assert (orders.incremental.start, orders.incremental.lag) == ("2024-01-01", 3600.0)
+    assert (shop.schedule and shop.schedule.timezone, shop.limits.in_flight) == ("Europe/Madrid", 8)
+
+
+def test_each_stage_gets_its_part_of_a_resource_and_can_send_it_to_a_process(project: Project) -> None:
+    project.write(SHOP)
+    orders = project.load()["shop"].resources["orders"]
+
+    parts = pickle.loads(pickle.dumps((orders.endpoint(), orders.shape(), orders.target())))  # noqa: S301  # our own
+
+    endpoint, shape, target = parts
+    assert [type(part) for part in parts] == [Endpoint, Shape, Target]
+    assert (endpoint.path, list(shape.columns), target.key) == ("/orders", ["total", "created_at"], ("id",))
+    assert (endpoint.incremental, endpoint.paginate) == (orders.incremental, orders.paginate)
+
+
+def test_defaults_lie_under_each_resource_key_by_key(project: Project) -> None:
+    project.write(FORGE, "forge")
+
+    resources = project.load()["forge"].resources
+
+    assert resources["repos"].params == {"per_page": 100, "state": "all"}
+    assert resources["issues"].params == {"per_page": 100, "state": "open"}
+    assert [resource.key for resource in resources.values()] == [("id",), ("id",)]
+
+
+def test_null_takes_a_default_away(project: Project) -> None:
+    project.write(
+        FORGE.replace("{path: /orgs/acme/repos, write: replace}", "{path: /x, key: null, params: null}"), "forge"
+    )
+
+    repos = project.load()["forge"].resources["repos"]
+
+    assert (repos.key, repos.params) == ((), {})
+
+
+def test_dates_and_words_stay_text(project: Project) -> None:
+    """YAML's own rules would give a date, two booleans, an octal and a sexagesimal number."""
+    project.write(
+        resource("path: /x", "params: {a: 2024-01-01, b: yes, c: 012, d: 1:30, e: 1_000, f: 1e3, g: 7, h: true, n: ~}")
+    )
+
+    params = project.load()["shop"].resources["r"].params
+
+    assert params == {
+        "a": "2024-01-01", "b": "yes", "c": "012", "d": "1:30", "e": "1_000", "f": 1000.0, "g": 7, "h": True, "n": None,
+    }  # fmt: skip
+
+
+def test_a_reference_is_looked_up_in_the_environment_then_in_the_profile(project: Project) -> None:
+    headers = '{a: "${A}", b: "${B}", c: "${C:-3 c}", d: "x-${A}-${B}", e: "$${A}", f: "$A"}'
+    project.write(f"{TOP}headers: {headers}\n{ONE}")
+
+    sources = load(Path("config"), env={"A": "1"}, variables={"A": "profile", "B": "2"})
+
+    assert sources["shop"].headers == {"a": "1", "b": "2", "c": "3 c", "d": "x-1-2", "e": "${A}", "f": "$A"}
+
+
+def test_a_reference_gives_numbers_flags_and_units_too(project: Project) -> None:
+    project.write(
+        "base_url: https://a.example\nlimits: {rate: '${RATE}', in_flight: '${FLIGHTS}'}\n"
+        "resources: {r: {path: /x, allow_empty: '${EMPTY}'}}\n"
+    )
+
+    shop = project.load(RATE="10/s", FLIGHTS="3", EMPTY="true")["shop"]
+
+    assert (shop.limits.in_flight, shop.resources["r"].allow_empty) == (3, True)
+
+
+def test_s11_what_a_reference_says_is_never_read_again(project: Project) -> None:
+    project.write(f'{TOP}headers: {{a: "${{A}}", b: "{{{{ x }}}}"}}\n{ONE}')
+
+    headers = project.load(A="${SHOP_TOKEN}")["shop"].headers
+
+    assert headers == {"a": "${SHOP_TOKEN}", "b": "{{ x }}"}
+
+
+def test_only_the_sources_asked_for_need_to_be_right(project: Project) -> None:
+    project.write(SHOP)
+    project.write("base_url: [", "broken")
+
+    assert load(Path("config"), env={"SHOP_TOKEN": TOKEN}, only={"shop"}).names == ("shop",)
+
+
+def test_the_marts_file_is_no_source(project: Project) -> None:
+    project.write(SHOP)
+    project.write("anything: else\n", "marts")
+
+    assert project.load().names == ("shop",)
+
+
+def test_an_anchor_may_be_used_again(project: Project) -> None:
+    project.write(TOP + "resources:\n  a: &a {path: /a, params: {x: 1}}\n  b: *a\n")
+
+    resources = project.load()["shop"].resources
+
+    assert resources["a"] == resources["b"]
+
+
+def test_the_source_files_of_the_repository_load_in_a_tenth_of_a_second() -> None:
+    if not source_files():
+        pytest.skip("no source files")
+    variables = _AnyVariable()
+    load(ROOT / "config", env={}, variables=variables)
+
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        load(ROOT / "config", env={}, variables=variables)
+        seconds.append(time.perf_counter() - began)
+
+    assert min(seconds) < 0.1
+
+
+class _AnyVariable(dict[str, str]):
+    """Has a value for every name without a default."""

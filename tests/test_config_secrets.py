@@ -1,0 +1,127 @@
+"""Where secrets come from, and that they show nowhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import load
+from pipelines.errors import ConfigError
+from tests.project import ONE, SHOP, TOKEN, TOP, Project, resource
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty project that is the current folder."""
+    return Project(tmp_path, monkeypatch)
+
+
+def test_a_prefect_secret_is_read_by_the_one_who_has_prefect(project: Project) -> None:
+    project.write(SHOP.replace('"${SHOP_TOKEN}"', "prefect-secret:shop"))
+
+    shop = load(Path("config"), env={}, prefect_secret={"shop": TOKEN}.__getitem__)["shop"]
+
+    assert shop.auth is not None
+    assert shop.auth.headers() == {"Authorization": f"Bearer {TOKEN}"}
+    assert shop.secrets.hide(f"x{TOKEN}") == "x***"
+
+
+SECRETS = {
+    "bearer": 'auth: {bearer: "${SHOP_TOKEN}"}',
+    "api-key": 'auth: {api_key: {header: X-Key, value: "${SHOP_TOKEN}"}}',
+    "basic": 'auth: {basic: {user: u, password: "${SHOP_TOKEN}"}}',
+    "header": 'headers: {X-Anything: "v1 ${SHOP_TOKEN}"}',
+    "param": 'params: {api_key: "${SHOP_TOKEN}"}',
+    "param-by-variable": 'params: {k: "${SHOP_TOKEN}"}',
+    "literal": f"auth: {{bearer: {TOKEN}}}",
+}
+
+
+@pytest.mark.parametrize("line", [pytest.param(line, id=name) for name, line in SECRETS.items()])
+def test_s05_a_secret_shows_in_no_repr_dump_or_error(project: Project, line: str) -> None:
+    project.write(f"{TOP}{line}\n{ONE}")
+
+    shop = project.load()["shop"]
+
+    shown = [
+        repr(shop),
+        str(shop),
+        str(shop.model_dump()),
+        shop.model_dump_json(),
+        repr(shop.resources),
+        shop.config_hash,
+    ]
+    assert TOKEN not in "".join(shown)
+    assert shop.secrets.hide(f"GET /?k={TOKEN}") == "GET /?k=***"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(f"retry: {TOKEN}", id="wrong-place-literal"),
+        pytest.param('auth: {bearer: {tokn: "${SHOP_TOKEN}"}}', id="wrong-key"),
+        pytest.param('auth: {basic: "${SHOP_TOKEN}"}', id="wrong-kind"),
+        pytest.param('headers: {X: ["${SHOP_TOKEN}"]}', id="wrong-type"),
+        pytest.param('timeout: "${SHOP_TOKEN}"', id="wrong-unit"),
+        pytest.param(f"auth: {{bearer: [{TOKEN}]}}", id="literal-list"),
+    ],
+)
+def test_s05_an_error_never_quotes_what_a_variable_held(project: Project, line: str) -> None:
+    project.write(f'{TOP}{line}\nparams: {{token: "${{SHOP_TOKEN}}"}}\n{ONE}')
+
+    told = "\n".join(project.mistakes())
+
+    assert TOKEN not in told
+
+
+def test_a_literal_secret_is_warned_about(project: Project) -> None:
+    project.write(f"{TOP}auth:\n  bearer: {TOKEN}\nheaders: {{X-Api-Key: abcdefgh, Accept: text/csv}}\n{ONE}")
+
+    warnings = project.load().warnings
+
+    assert warnings == (
+        "config/shop.yaml:3: auth.bearer: a literal secret; write ${NAME} and set it in `.env`",
+        "config/shop.yaml:4: headers.X-Api-Key: a literal secret; write ${NAME} and set it in `.env`",
+    )
+
+
+def test_a_plain_variable_is_no_secret(project: Project) -> None:
+    project.write(resource("path: /x", 'params: {from: "${FROM:-2024-01-01}", token: "${PUBLIC}"}'))
+
+    sources = load(Path("config"), env={"FROM": "2025-06-01"}, variables={"PUBLIC": "profile-value"})
+
+    assert sources.secrets.hide("2025-06-01 profile-value") == "2025-06-01 profile-value"
+
+
+def test_the_hash_follows_the_configuration_and_not_the_secrets(project: Project) -> None:
+    def hashed(content: str, **env: str) -> str:
+        project.write(content)
+        return project.load(**env)["shop"].config_hash
+
+    base = hashed(SHOP)
+
+    assert hashed("# a comment\n" + SHOP, SHOP_TOKEN="rotated-token") == base
+    assert hashed(SHOP.replace("rate: 10/s", "rate: 5/s")) == base
+    assert hashed(SHOP.replace("per_page: 100", "per_page: 50")) != base
+    assert hashed(SHOP.replace("per_page: 100", "per_page: '${N}'"), N="1") != hashed(
+        SHOP.replace("per_page: 100", "per_page: '${N}'"), N="2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reader", "told"),
+    [
+        pytest.param(None, "prefect-secret:shop can be read in a Prefect flow only", id="no-prefect"),
+        pytest.param({}.__getitem__, "Prefect has no Secret block 'shop'", id="no-block"),
+    ],
+)
+def test_a_prefect_secret_that_cannot_be_read_is_a_mistake(
+    project: Project, reader: Callable[[str], str] | None, told: str
+) -> None:
+    project.write(SHOP.replace('"${SHOP_TOKEN}"', "prefect-secret:shop"))
+
+    with pytest.raises(ConfigError, match=re.escape(f"config/shop.yaml:2: auth.bearer: {told}")):
+        load(Path("config"), env={}, prefect_secret=reader)
