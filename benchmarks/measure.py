@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,9 +77,7 @@ def run(command: Sequence[str], *, folder: Path, log: Path, timeout_s: float, me
     tree = Tree(os.getpid())
     with log.open("wb") as output:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         with _exit_of(process) as exited:
             peak_kb, samples = _sample(tree, exited, timeout_s) if memory else (0, 0)
             if not memory:
@@ -132,10 +130,8 @@ def _end_leftovers(tree: Tree, *, at_once: bool) -> None:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 class Tree:
@@ -161,15 +157,12 @@ class Tree:
 
 def _children(pid: int) -> Iterator[int]:
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return
     for thread in threads:
-        try:
-            with open(f"/proc/{pid}/task/{thread}/children") as file:
-                yield from map(int, file.read().split())
-        except OSError:
-            continue
+        with suppress(OSError):  # it has just ended
+            yield from map(int, (thread / "children").read_text().split())
 
 
 def pss_kb(pid: int) -> int:

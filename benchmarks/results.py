@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from dataclasses import dataclass, field
@@ -73,8 +74,8 @@ def read(file: Path) -> Results:
 
 def write(results: Results, file: Path) -> None:
     """Keep *results*, so that a later run of one section leaves the others."""
-    rounded = msgspec.json.decode(msgspec.json.encode(results), float_hook=lambda text: round(float(text), 4))
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(rounded), indent=1) + b"\n")
+    rounded = json.loads(msgspec.json.encode(results), parse_float=lambda text: round(float(text), 4))
+    file.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 def machine() -> str:

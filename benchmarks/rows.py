@@ -70,7 +70,7 @@ def summed(frame: pl.DataFrame, name: str) -> Rows:
     form = frame.select(_column(column, frame.schema[column], kind) for column, kind in COLUMNS[name].items())
     hashes = form.hash_rows(seed=7)
     # two sums, since one of 64-bit values would not fit
-    low, high = (hashes & 0xFFFFFFFF).sum(), (hashes // 2**32).sum()
+    low, high = int((hashes & 0xFFFFFFFF).sum()), int((hashes // 2**32).sum())
     return Rows(frame.height, (low + high * 2**32) % 2**64)
 
 

@@ -96,7 +96,9 @@ def _nginx(folder: Path, port: int) -> list[str]:
 
 
 def _nginx_conf(folder: Path, port: int) -> str:
-    temporary = "\n".join(f"  {what}_temp_path tmp_{what};" for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = "\n".join(
+        f"  {what}_temp_path tmp_{what};" for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     user = "user root;" if os.geteuid() == 0 else ""
     return f"""\
 load_module {ECHO_MODULE};

@@ -156,10 +156,11 @@ def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem
     if short:
         warnings.append(document.problem((), f"{len(short)} secrets are too short to be hidden in logs"))
     resources, found = _resources(document, resolved.data)
-    problems += found
-    source, found = _connected(document, {**resolved.data, "source": file.name, "resources": resources})
-    problems += found
-    problems += check(document, resources, source=file.name, transforms=reading.transforms)
+    source, unconnected = _connected(document, {**resolved.data, "source": file.name, "resources": resources})
+    crossed = check(document, resources, source=file.name, transforms=reading.transforms)
+    # what is not set does not fit either; saying it once is enough
+    unset = {(problem.line, problem.where) for problem in problems}
+    problems += [each for each in (*found, *unconnected, *crossed) if (each.line, each.where) not in unset]
     if problems or file.problems or source is None:
         return None, problems, warnings
     source._secrets = reading.secrets

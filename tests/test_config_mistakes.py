@@ -71,6 +71,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         pytest.param(TOP + 'headers: {X-Y: "${NOT_SET}"}\n' + ONE, [
             r"2: headers\.X-Y: \$\{NOT_SET\} is not set; set it in the environment or in `\.env`",
         ], id="a08-missing-variable"),
+        pytest.param(TOP + 'limits: {rate: "${NOT_SET}"}\n' + ONE, [r"2: limits\.rate: \$\{NOT_SET\} is not set; .*"],
+                     id="a08-missing-variable-told-once"),
         pytest.param(TOP + 'headers: {X-Y: "${not set}"}\n' + ONE, [r"2: headers\.X-Y: needs \$\{NAME\} or .*"],
                      id="not-a-reference"),
         pytest.param(TOP + ONE + "base_url: https://b.example\n", [

@@ -1,6 +1,7 @@
 """dlt's declarative REST source into Parquet files, with its defaults or tuned by its documentation.
 
-Tuned: run in a folder whose `.dlt/config.toml` is `dlt_tuned.toml`, with PEER_TUNED=1. Needs an environment with `dlt[filesystem,parquet]`.
+Tuned: run in a folder whose `.dlt/config.toml` is `dlt_tuned.toml`, with PEER_TUNED=1.
+Needs an environment with `dlt[filesystem,parquet]`.
 """
 
 from __future__ import annotations

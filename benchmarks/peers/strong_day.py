@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-import aiohttp
 import polars as pl
 import pyarrow.parquet as pq
 
 from benchmarks.peers.async_pages import PAGES_AHEAD, ROW_GROUP, connect, pages, parse
 from benchmarks.peers.columns import COLUMNS
 from benchmarks.peers.workload import Job, job, table
+
+if TYPE_CHECKING:
+    import aiohttp
 
 threads = ThreadPoolExecutor(2)
 

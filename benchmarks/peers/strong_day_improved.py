@@ -10,14 +10,17 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
+from typing import TYPE_CHECKING
 
-import aiohttp
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from benchmarks.peers.async_pages import PAGES_AHEAD, ROW_GROUP, connect, pages, parse
 from benchmarks.peers.columns import COLUMNS, Columns
 from benchmarks.peers.workload import Job, job, table
+
+if TYPE_CHECKING:
+    import aiohttp
 
 parsers, writers = ThreadPoolExecutor(2), ThreadPoolExecutor(8)
 

@@ -97,7 +97,8 @@ class Chain:
     records: int = 0
     total: int | None = None
     last_page: int | None = None
-    held: dict[int, PageRef] = field(default_factory=dict)
+    is_addressed: bool = False
+    held: dict[int, PageRef | None] = field(default_factory=dict)
     released: int = 0
 
     def ask(self, request: Request, fingerprint: str, max_pages: int | None) -> None:
@@ -131,15 +132,19 @@ class Chain:
             if counts and not empty:
                 self.records += page.count
 
-    def in_order(self, number: int, ref: PageRef) -> list[PageRef]:
-        """The pages that may go on now that page *number* is there: none, or a run without gap."""
+    def in_order(self, number: int, ref: PageRef | None) -> list[PageRef]:
+        """The pages that may go on now that page *number* is there: none, or a run without gap.
+
+        None stands for a page without records: it takes its turn, nothing more.
+        """
+        ready: list[PageRef] = []
         with self.lock:
-            self.held[number] = replace(ref, order=(*self.question.order, number))
-            ready = []
+            self.held[number] = ref and replace(ref, order=(*self.question.order, number))
             while self.released in self.held:
-                ready.append(self.held.pop(self.released))
+                following = self.held.pop(self.released)
+                ready += [following] if following else []
                 self.released += 1
-            return ready
+        return ready
 
 
 def _pairs(params: dict[str, Json]) -> tuple[tuple[str, str], ...]:

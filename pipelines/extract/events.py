@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-EventKind = Literal["answered", "retried", "throttled", "waited", "spooled", "from_spool", "planned", "finished", "batch", "settled", "committed"]
+EventKind = Literal[
+    "answered",
+    "retried",
+    "throttled",
+    "waited",
+    "spooled",
+    "from_spool",
+    "planned",
+    "finished",
+    "batch",
+    "settled",
+    "committed",
+]
 
 
 @dataclass(frozen=True, slots=True)

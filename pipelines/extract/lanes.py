@@ -28,6 +28,8 @@ class Lanes(Generic[Step]):
 
     def add(self, resource: str, *steps: Step) -> None:
         """Queue *steps* behind those of the same resource."""
+        if not steps:
+            return
         with self._changed:
             self._waiting.setdefault(resource, deque()).extend(steps)
             self._changed.notify(len(steps))

