@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 from benchmarks import essay, pages, report, results, server, startup
@@ -21,6 +23,7 @@ PORT = 18713
 def main() -> None:
     """Measure the sections asked for and render all that were ever measured."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with us
     file = HERE / "results.json"
     if not asked.render:
         for name in asked.only or SECTIONS:
@@ -64,7 +67,8 @@ def _measured(name: str, asked: argparse.Namespace) -> Section:
 
 
 def _command(name: str, asked: argparse.Namespace) -> str:
-    return f"python -m benchmarks --only {name} --rounds {asked.rounds}{' --peers' if asked.peers else ''}"
+    chosen = "".join(f" --contender {one}" for one in asked.contender or ())
+    return f"python -m benchmarks --only {name} --rounds {asked.rounds}{' --peers' if asked.peers else ''}{chosen}"
 
 
 if __name__ == "__main__":

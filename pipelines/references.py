@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipelines.batch import Json
-from pipelines.problems import Keys, Problem, nearest
-from pipelines.yaml_source import Document
+from pipelines.problems import Document, Keys, Problem, nearest
 
 PREFECT = "prefect-secret:"
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}|\$\{[^}]*\}?")
@@ -154,4 +153,6 @@ def _is_literal_secret(keys: Keys) -> bool:
     leaf = next((key for key in reversed(keys) if isinstance(key, str)), "")
     if "auth" in keys:
         return bool(_SECRET_IN_AUTH.search(leaf))
+    if "mask" in keys[:-2]:
+        return leaf == "sha256"
     return ("headers" in keys or "params" in keys) and bool(_SECRET_NAME.search(leaf))

@@ -90,6 +90,8 @@ class SourceReport:
     resources: tuple[ResourceReport, ...]
     problem: Problem | None = None
     view_pending: bool = False
+    foreign: tuple[str, ...] = ()
+    """Files that somebody else had put into the view; they were moved aside."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,9 +16,10 @@ from pipelines.errors import PipelineError
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
 from pipelines.extract.events import Event, EventKind
-from pipelines.extract.extractor import Extraction, Extractor
+from pipelines.extract.extraction import Extraction
+from pipelines.extract.extractor import Extractor
 from pipelines.extract.limits import Budgets
-from pipelines.extract.spool import Spool
+from pipelines.extract.spool import Plan, Spool
 from pipelines.extract.watermark import Watermark, comparable
 from pipelines.load.lake import Draft, Lake
 from pipelines.load.log import Dataset, LiveFile
@@ -26,6 +28,7 @@ from pipelines.milling import Ledger, Milling
 from pipelines.pool import Engine
 from pipelines.report import Problem, ResourceReport, SourceReport
 from pipelines.settings import Settings
+from pipelines.transform.mask import mask as mask_page
 from pipelines.version import CODE_VERSION
 from pipelines.worker import Milled, Recipe
 
@@ -53,7 +56,7 @@ def run_source(source: Source, shared: Shared) -> SourceReport:
         with lake.lock(shared.run_id):
             foreign = lake.recover().foreign
             report = _SourceRun(source, lake, shared).run()
-            return replace(report, warnings=tuple(f"{path}: moved out of the view" for path in foreign))
+            return replace(report, foreign=foreign)
     except PipelineError as error:
         resources = tuple(ResourceReport(source.name, name) for name in source.resources)
         return SourceReport(source.name, None, False, resources, Problem.of(error))
@@ -73,17 +76,13 @@ class _SourceRun:
 
     def run(self) -> SourceReport:
         """Extract and mill side by side, then commit what is whole."""
-        spool = self._spool()
-        try:
+        with self._spool() as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
             reports = [self._settled(name, extractions[name], ledgers[name]) for name in self._source.resources]
             committed = self._lake.commit(self._draft)
             number = committed.head.n if committed.head else None
-            self._tell("committed", size=number or 0)
-        finally:
-            spool.close()
-        if all(report.problem is None for report in reports):
-            spool.clear()
+            spool.settle([report.resource for report in reports if report.problem], commit=number or 0)
+        self._tell("committed", size=number or 0)
         settings = self._shared.settings
         self._lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=self._shared.now)
         return SourceReport(
@@ -96,11 +95,7 @@ class _SourceRun:
 
     def _spool(self) -> Spool:
         head = self._draft.head
-        plan = {
-            "config": self._source.config_hash,
-            "commit": head.n if head else 0,
-            "clock": self._shared.now.isoformat(),
-        }
+        plan = Plan(self._source.config_hash, head.n if head else 0, self._shared.now)
         return Spool(self._shared.settings.data / "spool" / self._source.name, plan)
 
     def _recipe(self, name: str, resource: Resource) -> Recipe:
@@ -133,8 +128,8 @@ class _SourceRun:
         def listen(event: Event) -> None:
             shared.listen(source.name, event)
 
-        client = Client(source.connection(), origin_map=shared.origin_map, budgets=shared.budgets, listen=listen)
-        with client, Milling(shared.engine, backlog, self._recipes, self._on_batch) as milling:
+        client = Client(source.connection(), origin_map=shared.origin_map, budgets=shared.budgets)
+        with closing(client), Milling(shared.engine, backlog, self._recipes, self._on_batch) as milling:
             extractor = Extractor(
                 source.connection(),
                 endpoints,
@@ -143,8 +138,8 @@ class _SourceRun:
                 spool=spool,
                 backlog=backlog,
                 watermarks=self._watermarks,
-                clock=datetime.fromisoformat(spool.plan["clock"]),
-                mask={},
+                clock=spool.plan.clock,
+                masks={name: mask for name in endpoints if (mask := _mask(source.resources[name]))},
                 listen=listen,
                 stop=shared.stop,
             )
@@ -241,3 +236,11 @@ def reaching(dataset: Dataset, cursor: str, watermark: Watermark) -> list[LiveFi
 def _watermark(draft: Draft, name: str) -> Watermark | None:
     state = draft.state(name)
     return Watermark.from_json(state["watermark"]) if state else None
+
+
+def _mask(resource: Resource) -> Callable[[bytes], bytes] | None:
+    """What covers the fields named by `mask` in a page, before anything of it is written."""
+    if not resource.mask:
+        return None
+    rules, records, layout = resource.mask, resource.records, resource.format
+    return lambda body: mask_page(body, layout, records, rules)

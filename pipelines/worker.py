@@ -22,11 +22,14 @@ from pipelines.load.parquet import PartWriter
 from pipelines.load.schema import decode_schema, encode_schema, unify
 from pipelines.load.target import Target
 from pipelines.marts.units import MartUnit, make
+from pipelines.transform.checks import Expectations, enforce, set_aside, violations
 from pipelines.transform.columns import Shape
 from pipelines.transform.decode import decode
-from pipelines.transform.frames import apply
+from pipelines.transform.frames import FOLDER, Transform, apply, resolve
 
 _PARENT = "__parent__"
+REJECTS = Target(write="upsert", key=("record", "column"))
+"""How records that were set aside are kept: once each, however often they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Milled:
 
     sequence: int
     parts: tuple[Part, ...]
+    rejects: tuple[Part, ...]
     columns: tuple[Json, ...]
     rows_read: int
     rows_rejected: int
@@ -78,29 +82,29 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     cursors: dict[str, str] = {}
     schemas: list[pa.Schema] = []
     seen = _seen(recipe)
-    writer = PartWriter(
-        recipe.store,
-        recipe.resource,
-        recipe.target,
-        sequence=batch.sequence,
-        stats=[recipe.cursor] if recipe.cursor else [],
-    )
-    with writer:
+    transform = _transform(recipe)
+    with _writer(recipe, batch) as writer, _rejects_writer(recipe, batch) as rejects:
         for pages in _slices(batch.pages, recipe.slice_bytes):
             decoded = decode(_bodies(pages), recipe.shape, _known(recipe))
-            rows_read += len(decoded.table) + decoded.rejected
-            rows_rejected += decoded.rejected
-            table = _fresh(decoded.table, recipe, cursors)
-            if recipe.shape.transform:
-                table = apply(table, recipe.shape.transform, folder=recipe.transforms)
+            table = decoded.table
+            aside = [decoded.rejects]
+            rows_read += len(table) + (len(decoded.rejects) if decoded.rejects else 0)
+            table = _fresh(table, recipe, cursors)
+            if transform:
+                table = apply(table, transform)
             if seen is not None:
                 table = unseen(table, seen, recipe.target.key)
+            table, more = checked(table, recipe.shape.expect, f"{recipe.source}.{recipe.resource}")
+            for refused in filter(None, [*aside, more]):
+                rows_rejected += len(refused)
+                rejects.write(refused)
             schemas.append(table.schema)
             writer.write(table)
-        parts = writer.close()
+        parts, reject_parts = writer.close(), rejects.close()
     return Milled(
         sequence=batch.sequence,
         parts=parts,
+        rejects=reject_parts,
         columns=tuple(encode_schema(unify(schemas))),
         rows_read=rows_read,
         rows_rejected=rows_rejected,
@@ -108,6 +112,20 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
         cpu_s=time.process_time() - cpu,
         wall_s=time.monotonic() - started,
     )
+
+
+def checked(table: pa.Table, expectations: Expectations, name: str) -> tuple[pa.Table, pa.Table | None]:
+    """The rows that may stay, and those that a check of severity quarantine sets aside.
+
+    Raises:
+        ExpectationFailed: A check of each row, of severity fail, does not hold.
+    """
+    per_row = [one for one in expectations if one.per_row]
+    if not per_row or not len(table):
+        return table, None
+    table, aside = set_aside(table, per_row)
+    enforce(violations(table, per_row), name)
+    return table, aside
 
 
 def make_mart(unit: MartUnit, store: Path, target: Target) -> Milled:
@@ -119,7 +137,26 @@ def make_mart(unit: MartUnit, store: Path, target: Target) -> Milled:
         parts = writer.close()
     columns = tuple(encode_schema(unify([table.schema])))
     spent, passed = time.process_time() - cpu, time.monotonic() - started
-    return Milled(unit.sequence, parts, columns, len(table), 0, {}, spent, passed)
+    return Milled(unit.sequence, parts, (), columns, len(table), 0, {}, spent, passed)
+
+
+def _transform(recipe: Recipe) -> Transform | None:
+    name = recipe.shape.transform
+    return resolve(name, (recipe.transforms or FOLDER,)) if name else None
+
+
+def _writer(recipe: Recipe, batch: Batch) -> PartWriter:
+    stats = (recipe.cursor,) if recipe.cursor else ()
+    return PartWriter(recipe.store, recipe.resource, recipe.target, sequence=batch.sequence, stats=stats)
+
+
+def _rejects_writer(recipe: Recipe, batch: Batch) -> PartWriter:
+    return PartWriter(recipe.store, rejects_of(recipe.resource), REJECTS, sequence=batch.sequence)
+
+
+def rejects_of(resource: str) -> str:
+    """The dataset that keeps the records of *resource* that were set aside."""
+    return f"{resource}__rejects"
 
 
 def _slices(pages: tuple[PageRef, ...], size: int) -> Iterator[list[PageRef]]:

@@ -8,14 +8,13 @@ build objects, duplicate keys and aliases that multiply are refused.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipelines.batch import Json
-from pipelines.problems import Keys, Problem, dotted
+from pipelines.problems import Document, Keys, Problem, dotted
 
 MAX_BYTES = 1 << 20
 _MAX_VALUES = 20_000
@@ -38,36 +37,6 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 for _name, (_pattern, _first) in _PLAIN.items():
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(_pattern), _first)
-
-
-@dataclass(frozen=True)
-class Document:
-    """One file's data, and where in the file each value stands.
-
-    `moved` tells where values come from that the file says elsewhere, such as
-    `defaults` that became part of a resource.
-    """
-
-    path: Path
-    data: Json
-    lines: dict[Keys, int]
-    moved: dict[Keys, Keys] = field(default_factory=dict)
-
-    def written(self, keys: Keys) -> Keys:
-        """The place in the file of the value at *keys*."""
-        for size in range(len(keys), 0, -1):
-            if keys[:size] in self.moved:
-                return self.moved[keys[:size]] + keys[size:]
-        return keys
-
-    def line(self, keys: Keys) -> int:
-        """The line of *keys*, or of the nearest enclosing value."""
-        place = self.written(keys)
-        return next((self.lines[place[:size]] for size in range(len(place), -1, -1) if place[:size] in self.lines), 1)
-
-    def problem(self, keys: Keys, what: str) -> Problem:
-        """Say *what* is wrong at *keys*."""
-        return Problem(str(self.path), self.line(keys), dotted(self.written(keys)), what)
 
 
 def read(path: Path) -> tuple[Document, list[Problem]]:

@@ -160,7 +160,7 @@ class FakeApi:
                     self.running += 1
                     self.most_running = max(self.most_running, self.running)
                 try:
-                    answer = self._routes.get(asked.path, lambda asked: say({"message": "not found"}, 404))(asked)
+                    answer = self._routes.get(asked.path, _unknown)(asked)
                     self._gone.wait(answer.delay_s)
                 finally:
                     with self._lock:
@@ -196,6 +196,10 @@ class FakeApi:
             if self._gone.wait(pause_s):
                 break
         return False
+
+
+def _unknown(asked: Asked) -> Answer:
+    return say({"message": f"nothing at {asked.path}"}, 404)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ resources:
     write: upsert
     partition_by: [month(created_at)]
     columns: {total: "decimal(12,2)", created_at: timestamp}
+    mask: {customer.email: {sha256: "${MASK_SALT:-none-is-set}"}, customer.phone: drop}
+    expect: [{unique: id}, {min_rows: 1, severity: warn}]
 """
 FORGE = """\
 base_url: https://api.forge.example

@@ -38,9 +38,12 @@ def read(raw: HTTPResponse, *, cap: int, deadline: float, clock: Callable[[], fl
     expected = raw.length_remaining
     if expected is not None and expected > cap:
         raise BodyTooLarge(f"the answer has {expected:,} bytes, more than {cap:,}", _TOO_LARGE)
+    if expected is not None:
+        # one read into one buffer, half the cost of pieces; the watch keeps the deadline
+        return raw.read(expected, decode_content=False) if expected else b""
     pieces: list[bytes] = []
     size = 0
-    while raw.length_remaining != 0 and (piece := raw.read1(_PIECE, decode_content=False)):
+    while piece := raw.read1(_PIECE, decode_content=False):
         pieces.append(piece)
         size += len(piece)
         if size > cap:

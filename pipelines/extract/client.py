@@ -222,6 +222,7 @@ class Client:
             encodings = headers.get("content-encoding", "")
             if needs_frame and wire and not (encodings or "content-length" in headers or raw.chunked):
                 raise Truncated("an answer of lines without length may have been cut", _NO_FRAME)
+            raw.release_conn()
             return _Answer(raw.status, headers, body.inflate(wire, encodings, cap), len(wire))
         except BaseException:
             raw.close()

@@ -18,6 +18,7 @@ class Origins:
     """The origins of one connection."""
 
     def __init__(self, connection: Connection, stand_ins: Mapping[str, str] | None = None) -> None:
+        self._home = f"{connection.origin}/"  # most URLs, told by their beginning
         self._trusted = {connection.origin, *(host.origin for host in connection.allow_hosts if host.with_credentials)}
         self._allowed = self._trusted | {host.origin for host in connection.allow_hosts}
         pairs = {origin_of(live): origin_of(local) for live, local in (stand_ins or {}).items()}
@@ -30,6 +31,8 @@ class Origins:
         Raises:
             OriginError: The configuration allows no request there.
         """
+        if url.startswith(self._home):
+            return url
         origin = _origin(url)
         if origin in self._live:
             return self._live[origin] + url[_origin_length(url) :]
@@ -42,12 +45,14 @@ class Origins:
 
     def on_the_wire(self, url: str) -> str:
         """Where *url*, in its configured origin, is really asked."""
+        if not self._local:
+            return url
         origin = _origin(url)
         return self._local[origin] + url[_origin_length(url) :] if origin in self._local else url
 
     def sees_credentials(self, url: str) -> bool:
         """Whether credentials and common headers go to *url*."""
-        return _origin(url) in self._trusted
+        return url.startswith(self._home) or _origin(url) in self._trusted
 
 
 def _origin(url: str) -> str:

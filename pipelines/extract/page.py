@@ -93,8 +93,8 @@ class Request:
 
     def with_link(self, link: str) -> Request:
         """Follow *link*, which may be relative; its query replaces the parameters."""
-        url = quote(urljoin(self.full_url, link.strip()), safe="%/:=&?~+!$,;'@()*[]")
-        return replace(self, url=url.partition("#")[0], params=())
+        url = urljoin(self.full_url, link.strip()).partition("#")[0]
+        return replace(self, url=quote(url, safe="%/:=&?~+!$,;'@()*[]"), params=())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -92,10 +92,19 @@ class Spool:
                 file.close()
             (self.folder / f"{resource}.pages").unlink(missing_ok=True)
 
-    def settle(self, *, whole: bool) -> None:
-        """After a commit: forget everything where the commit contains all of it, else keep it."""
+    def settle(self, unfinished: Collection[str], *, commit: int) -> None:
+        """After commit number *commit*: keep the pages of *unfinished* resources only.
+
+        Their watermarks have not moved, so the next run asks the same and resumes.
+        """
+        for path in self.folder.glob("*.pages"):
+            if path.stem not in unfinished:
+                self.drop(path.stem)
         self.close()
-        if whole:
+        if unfinished:
+            self.plan = replace(self.plan, commit=commit)
+            _write_whole(self.folder / _PLAN, orjson.dumps(self.plan))
+        else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipelines.batch import Part
+from pipelines.load.disk import DISK, Disk
 from pipelines.load.log import LiveFile
 from pipelines.load.parquet import PartWriter, groups
 from pipelines.load.schema import recast
@@ -51,10 +52,11 @@ class Place:
     dataset: str
     target: Target
     stats: tuple[str, ...] = ()
+    disk: Disk = DISK
 
     def writer(self, sequence: int = 0) -> PartWriter:
         """A writer of new parts."""
-        return PartWriter(self.store, self.dataset, self.target, sequence=sequence, stats=self.stats)
+        return PartWriter(self.store, self.dataset, self.target, sequence=sequence, stats=self.stats, disk=self.disk)
 
 
 class Unit(Protocol):

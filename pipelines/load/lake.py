@@ -145,7 +145,12 @@ class Lake:
         """What the file system can do; tried once."""
         with store_errors("preparing the data folder"):
             refuse_links(self.folder, self.store, self.tmp, self.folder / "log", self._view_folder)
-            self._disk.folder(self.store)
+            if not (self.folder / "log").is_dir():
+                for folder in (self.store, self.folder / "log"):
+                    self._disk.folder(folder)
+                # the names of these folders must survive a power cut as well as what is in them
+                for folder in (self.folder, *self.folder.parents[:3]):
+                    self._disk.sync(folder)
             return probe(self.tmp, self._disk)
 
     @cached_property
@@ -156,6 +161,8 @@ class Lake:
     @contextmanager
     def lock(self, run: str) -> Iterator[None]:
         """Keep other runs out of this source.
+
+        If the run fails, what it staged is removed at once.
 
         Raises:
             Busy: Another run is in; the message names its process, run and start.
@@ -168,7 +175,12 @@ class Lake:
         try:
             with store_errors("locking the lake"):
                 self._take(file, f"process {os.getpid()}, run {run}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-            yield
+            try:
+                yield
+            except BaseException:
+                with suppress(PipelineError):
+                    self.tidy()
+                raise
         finally:
             os.close(file)
 
@@ -218,13 +230,20 @@ class Lake:
             with suppress(OSError):
                 self._disk.unlink(self.store / part.path)
 
+    def tidy(self) -> int:
+        """Remove everything that no commit names; how many files went. Call it with the lock held."""
+        with store_errors("tidying the lake"):
+            return recovery.tidy(self.log, self.store, self.tmp, self._disk)
+
     def vacuum(self, *, keep: int, grace: timedelta, now: datetime) -> int:
         """Forget all but the last *keep* commits and those younger than *grace*; how many went.
 
-        Store files that no kept commit names are removed. Call it with the lock held.
+        Then everything that no kept commit names is removed. Call it with the lock held.
         """
         with store_errors("vacuuming the lake"):
-            return recovery.vacuum(self.log, self.store, self._disk, keep=keep, younger_than=now - grace)
+            forgotten = recovery.forget(self.log, keep=keep, younger_than=now - grace)
+        self.tidy()
+        return forgotten
 
     def snapshot(self, number: int | None = None) -> dict[str, list[Path]]:
         """The store files of every dataset as of a commit (the head), which no later run changes."""

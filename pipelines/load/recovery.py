@@ -29,7 +29,6 @@ class Recovery:
 
 def recover(log: Log, view: View, foreign: Path, disk: Disk) -> Recovery:
     """Bring the view to the head commit and remove what no commit names."""
-    _empty(view.tmp, disk)
     head = log.head()
     moved = tuple(_set_aside(head, view, foreign, disk))
     shown = []
@@ -37,23 +36,26 @@ def recover(log: Log, view: View, foreign: Path, disk: Disk) -> Recovery:
         if not view.shows(name, dataset):
             view.publish(name, dataset)
             shown.append(name)
-    leftovers = sweep(view.store, {path for number in log.numbers() for path in log.read(number).paths}, disk)
-    return Recovery(tuple(shown), moved, leftovers)
+    return Recovery(tuple(shown), moved, tidy(log, view.store, view.tmp, disk))
 
 
-def vacuum(log: Log, store: Path, disk: Disk, *, keep: int, younger_than: datetime) -> int:
-    """Forget old commits, then remove the files that only they named; how many commits went."""
-    commits = [log.read(number) for number in log.numbers()]
-    old = [commit for commit in commits[: -max(1, keep)] if commit.created_at < younger_than]
-    if not old:
-        return 0
-    for commit in old:
-        log.forget(commit.n)
-    # before the files go: a power cut must not bring back a document whose files are gone
-    log.sync()
-    numbers = {commit.n for commit in old}
-    sweep(store, {path for commit in commits if commit.n not in numbers for path in commit.paths}, disk)
+def forget(log: Log, *, keep: int, younger_than: datetime) -> int:
+    """Remove old commits from the log, the oldest first; how many went."""
+    old = [number for number in log.numbers()[: -max(1, keep)] if log.read(number).created_at < younger_than]
+    for number in old:
+        log.forget(number)
+    if old:
+        # before their files go: a power cut must not bring back a document whose files are gone
+        log.sync()
     return len(old)
+
+
+def tidy(log: Log, store: Path, tmp: Path, disk: Disk) -> int:
+    """Empty *tmp* and remove from the store what no commit names; how many files."""
+    refuse_links(tmp, store)
+    for path in sorted(tmp.iterdir()) if tmp.is_dir() else ():
+        disk.remove(path)
+    return sweep(store, {path for number in log.numbers() for path in log.read(number).paths}, disk)
 
 
 def sweep(store: Path, named: set[str], disk: Disk) -> int:
@@ -68,12 +70,6 @@ def sweep(store: Path, named: set[str], disk: Disk) -> int:
         if len(unnamed) == len(files) and here != store and not any((here / name).exists() for name in folders):
             disk.remove(here)
     return swept
-
-
-def _empty(tmp: Path, disk: Disk) -> None:
-    refuse_links(tmp)
-    for path in sorted(tmp.iterdir()) if tmp.is_dir() else ():
-        disk.remove(path)
 
 
 def _set_aside(head: Commit | None, view: View, foreign: Path, disk: Disk) -> Iterator[str]:

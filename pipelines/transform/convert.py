@@ -52,29 +52,24 @@ def converter(kind: ColumnType, zone: str | None = None) -> Convert:
 
 
 def _converter(kind: ColumnType, zone: str | None) -> Convert:
-    match kind.kind:
-        case "string":
-            return plain_text
-        case "json":
-            return json_text
-        case "bool":
-            return _boolean
-        case "float64":
-            return _float
-        case "decimal":
-            return lambda value: _decimal(value, kind)
-        case "date":
-            return lambda value: day_of(_text(value))
-        case "timestamp" if kind.epoch:
+    if kind.is_integer:
+        lowest, highest = kind.bounds
+        return lambda value: _integer(value, lowest, highest)
+    if kind.kind == "timestamp":
+        if kind.epoch:
             return lambda value: instant_of_epoch(_number(value), kind.epoch, kind.unit)
-        case "timestamp":
-            return lambda value: instant_of(_text(value), kind.unit, zone)
-        case "list":
-            return _list(kind, zone)
-        case "struct":
-            return _struct(kind, zone)
-    lowest, highest = kind.bounds
-    return lambda value: _integer(value, lowest, highest)
+        return lambda value: instant_of(_text(value), kind.unit, zone)
+    if kind.kind in ("list", "struct"):
+        return _list(kind, zone) if kind.kind == "list" else _struct(kind, zone)
+    scalars: dict[str, Convert] = {
+        "string": plain_text,
+        "json": json_text,
+        "bool": _boolean,
+        "float64": _float,
+        "decimal": lambda value: _decimal(value, kind),
+        "date": lambda value: day_of(_text(value)),
+    }
+    return scalars[kind.kind]
 
 
 def described(value: Json) -> str:

@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.batch import Json
+from pipelines.errors import PipelineError
 from pipelines.transform.columns import Shape
 from pipelines.transform.exact import Reject, columns_of, read_exactly, type_of
-from pipelines.transform.exact_json import exact
+from pipelines.transform.exact_json import exact, parse_json
 from pipelines.transform.fast import decoder_for
 from pipelines.transform.plan import Plan, first_plan
 
 REJECTS = pa.schema([("record", pa.string()), ("column", pa.string()), ("reason", pa.string())])
 _BOM = b"\xef\xbb\xbf"
 _EMPTY = b"[]"
+_SAMPLE = 100
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class _Pages:
     fast: int = 0
 
 
-class _Wider(Exception):  # noqa: N818 - no error: the slice is read again
+class _Wider(Exception):
     """Pages read before a column widened have lost what the wider type would have kept."""
 
     def __init__(self, plan: Plan) -> None:
@@ -91,6 +94,8 @@ def _read(
     read = _Pages()
     for body, _ in pages:
         array = _array_of_records(body, shape) if fast else None
+        if array is not None and not read.rows:
+            plan = _sampled(array, shape, plan)
         taken = decoder_for(plan).read(array) if array is not None else None
         if taken is not None:
             columns, rows = taken
@@ -102,6 +107,18 @@ def _read(
         read.columns.append(columns)
         read.rows.append(rows)
     return read, plan
+
+
+def _sampled(array: bytes, shape: Shape, plan: Plan) -> Plan:
+    """What the first records teach, so that not even the first page need be read exactly."""
+    try:
+        texts = msgspec.json.decode(array, type=list[msgspec.Raw])[:_SAMPLE]
+        records = [parse_json(bytes(text), unique=shape.on_new_column != "ignore") for text in texts]
+        if not all(isinstance(record, dict) for record in records):
+            return plan
+        return columns_of(records, shape.on_mismatch, plan).plan
+    except (msgspec.MsgspecError, RecursionError, PipelineError):
+        return plan  # the exact path meets it again, and says what is wrong
 
 
 def _array_of_records(body: bytes, shape: Shape) -> bytes | None:

@@ -103,7 +103,10 @@ def type_of(reading: Reading) -> pa.DataType:
 
 def values_of(records: Sequence[Json], reading: Reading, claimed: frozenset[tuple[str, ...]]) -> list[Json]:
     """The values of one column, before they are converted."""
-    values = [walk(record, reading.path) for record in records]
+    if len(reading.path) == 1:
+        values = [record.get(reading.path[0]) for record in records]
+    else:
+        values = [walk(record, reading.path) for record in records]
     if reading.declared is not None or not claimed:
         return values
     keys = tuple(map(str, reading.path))
@@ -176,7 +179,10 @@ def _settled(values: list[Json], reading: Reading, refusals: _Refusals) -> pa.Da
 def _converted(values: list[Json], reading: Reading, refusals: _Refusals) -> list[Any]:
     """The values of a declared column as pyarrow takes them."""
     convert = converter(reading.declared, reading.zone) if reading.declared else plain_text
-    converted: list[Any] = []
+    try:
+        return list(map(convert, values))
+    except (Misfit, Zoneless):
+        converted: list[Any] = []
     for row, value in enumerate(values):
         try:
             converted.append(convert(value))

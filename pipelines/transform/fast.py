@@ -33,7 +33,7 @@ _KEY_END = int.from_bytes(b'":', "little")
 _EXACT_FLOAT = 2.0**53
 
 
-class Refused(Exception):  # noqa: N818 - no error: the exact path takes the page
+class Refused(Exception):
     """The page holds something that only the exact path can judge."""
 
 
@@ -64,8 +64,8 @@ class Decoder:
         try:
             if self.plan.on_new == "ignore" and not page.isascii():
                 page.decode()
-            records = self._records(page)
-            keys = _Keys()
+            records, gaps = self._records(page)
+            keys = _Keys(gaps)
             columns = dict(_columns(self.root, records, self.plan, keys))
             if self.plan.on_new != "ignore" and keys.count != _keys_in(page):
                 return None  # a field came twice in one object, or keys are not written as `"name":`
@@ -73,10 +73,11 @@ class Decoder:
             return None
         return columns, len(records)
 
-    def _records(self, page: bytes) -> list[Any]:
+    def _records(self, page: bytes) -> tuple[list[Any], bool]:
+        """The records, and whether some leave fields out."""
         for decoder in (self.whole, self.gaps):
             try:
-                return decoder.decode(page)
+                return decoder.decode(page), decoder is self.gaps
             except msgspec.ValidationError:
                 continue
             except (msgspec.MsgspecError, UnicodeError) as error:
@@ -89,17 +90,20 @@ def decoder_for(plan: Plan) -> Decoder:
     """The decoder for the columns of *plan*."""
     root = _node(plan.readings)
     strict = plan.on_new != "ignore"
-    whole, gaps = (
-        msgspec.json.Decoder(list[_struct(root, strict, optional)])
-        for optional in (False, True)  # type: ignore[misc] # made at run time
-    )
+    whole, gaps = (msgspec.json.Decoder(_list_of(_struct(root, strict, optional))) for optional in (False, True))
     return Decoder(plan, root, whole, gaps)
+
+
+def _list_of(item: Any) -> Any:
+    return list[item]
 
 
 class _Keys:
     """How many keys the decoded part of a page must have."""
 
-    count = 0
+    def __init__(self, gaps: bool) -> None:
+        self.gaps = gaps
+        self.count = 0
 
 
 def _node(readings: Sequence[Reading], depth: int = 0) -> _Node:
@@ -151,7 +155,7 @@ def _columns(node: _Node, records: list[Any], plan: Plan, keys: _Keys) -> Iterat
     keys.count += len(records) * len(node.names)
     columns: list[Any] = list(zip(*map(astuple, records), strict=True)) if records else [()] * len(node.names)
     for name, field, values in zip(node.names, node.fields, columns, strict=False):
-        if missing := values.count(UNSET):
+        if keys.gaps and (missing := values.count(UNSET)):
             if missing == len(values) and plan.on_new == "ignore":
                 raise Refused  # the field may go by another spelling, which only the exact path looks for
             keys.count -= missing

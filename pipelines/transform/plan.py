@@ -23,6 +23,7 @@ from pipelines.transform.settle import MOST_COLUMNS
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^\w]+")
 _LONGEST_NAME = 63
+_UNKNOWN = pa.null()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Reading:
     path: Path
     declared: ColumnType | None = None
     zone: str | None = None
-    settled: pa.DataType = pa.null()
+    settled: pa.DataType = _UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def column_name(field: str) -> str:
     if len(name.encode()) <= _LONGEST_NAME:
         return name
     cut = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
-    return f"{cut}_{xxhash.xxh32_hexdigest(field)}"
+    return f"{cut}_{xxhash.xxh32_hexdigest(field.encode())}"
 
 
 def fields_of(record: dict[str, Json], levels: int, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -7,7 +7,7 @@ lists become lists; kinds that share no type become text, numbers as written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -62,7 +62,7 @@ def emitted(settled: pa.DataType) -> pa.DataType:
     return pa.list_(emitted(settled.value_type)) if pa.types.is_list(settled) else settled
 
 
-def array_of(values: Iterable[Json], settled: pa.DataType) -> pa.Array:
+def array_of(values: Sequence[Json], settled: pa.DataType) -> pa.Array:
     """*values* as a column of type *settled*, which `settle` found for them.
 
     Raises:
@@ -70,7 +70,9 @@ def array_of(values: Iterable[Json], settled: pa.DataType) -> pa.Array:
     """
     kind = emitted(settled)
     try:
-        return pa.array([_fitted(value, kind) for value in values], kind)
+        if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+            return pa.array(values, kind)
+        return pa.array(list(map(_nullable(_fitter(kind)), values)), kind)
     except UnicodeEncodeError:
         raise DecodeError("a string holds half of a surrogate pair", "the API sends broken text") from None
 
@@ -102,21 +104,25 @@ def _struct(settled: pa.DataType, values: Sequence[dict[str, Json]]) -> pa.DataT
     return pa.struct(list(types.items()))
 
 
-def _fitted(value: Json, kind: pa.DataType) -> Any:
-    """A parsed value as pyarrow takes it for *kind*."""
-    if value is None or pa.types.is_null(kind):
-        return None
-    if pa.types.is_string(kind):
-        return plain_text(value)
-    if pa.types.is_floating(kind):
-        return _finite(value)
-    if pa.types.is_decimal(kind):
-        return Decimal(value)
+def _fitter(kind: pa.DataType) -> Callable[[Json], Any]:
+    """The function from a parsed value, no null, to what pyarrow takes for *kind*."""
     if pa.types.is_list(kind):
-        return [_fitted(item, kind.value_type) for item in value]
+        item = _nullable(_fitter(kind.value_type))
+        return lambda value: list(map(item, value))
     if pa.types.is_struct(kind):
-        return {item.name: _fitted(value.get(item.name), item.type) for item in kind}
-    return value
+        fields = {field.name: _nullable(_fitter(field.type)) for field in kind}
+        return lambda value: {name: fit(value.get(name)) for name, fit in fields.items()}
+    fitters: dict[pa.DataType, Callable[[Json], Any]] = {
+        pa.null(): lambda _value: None,
+        pa.string(): plain_text,
+        pa.float64(): _finite,
+        BIG_INTEGER: Decimal,
+    }
+    return fitters.get(kind, lambda value: value)
+
+
+def _nullable(fit: Callable[[Json], Any]) -> Callable[[Json], Any]:
+    return lambda value: None if value is None else fit(value)
 
 
 def _finite(value: int | Real) -> float:

@@ -1,18 +1,44 @@
-"""World Bank: aggregates are told from countries."""
+"""World Bank: aggregates are told from countries, coordinates are numbers."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pyarrow as pa
 
-from pipelines.transforms.worldbank import mark_aggregates
+from pipelines.transforms.worldbank import clean_countries
 
 
-def test_aggregates_are_marked_among_the_countries() -> None:
-    """A region named `Aggregates` is how the API tells; the types stay Arrow's."""
-    table = pa.table({"iso3": ["ABW", "WLD"], "region": ["Latin America & Caribbean", "Aggregates"]})
+def frame(*rows: dict[str, str]) -> pd.DataFrame:
+    """Countries as a worker hands them to a transform: Arrow types."""
+    countries: pd.DataFrame = pa.Table.from_pylist(list(rows)).to_pandas(types_mapper=pd.ArrowDtype)
+    return countries
 
-    marked = mark_aggregates(table.to_pandas(types_mapper=pd.ArrowDtype))
 
-    assert pa.Table.from_pandas(marked, preserve_index=False)["is_aggregate"].to_pylist() == [False, True]
-    assert marked.dtypes["is_aggregate"] == pd.ArrowDtype(pa.bool_())
+def test_aggregates_are_marked_and_coordinates_become_numbers() -> None:
+    """Aruba has a capital; the World has none."""
+    countries = frame(
+        {"iso3": "ABW", "region": "Latin America & Caribbean", "longitude": "-70.0167", "latitude": "12.5167"},
+        {"iso3": "WLD", "region": "Aggregates", "longitude": "", "latitude": ""},
+    )
+
+    cleaned = pa.Table.from_pandas(clean_countries(countries), preserve_index=False)
+
+    assert cleaned.to_pylist() == [
+        {
+            "iso3": "ABW",
+            "region": "Latin America & Caribbean",
+            "longitude": -70.0167,
+            "latitude": 12.5167,
+            "is_aggregate": False,
+        },
+        {"iso3": "WLD", "region": "Aggregates", "longitude": None, "latitude": None, "is_aggregate": True},
+    ]
+
+
+def test_a_batch_without_any_coordinates_has_the_same_types() -> None:
+    countries = frame({"iso3": "WLD", "region": "Aggregates", "longitude": "", "latitude": ""})
+
+    cleaned = pa.Table.from_pandas(clean_countries(countries), preserve_index=False)
+
+    assert cleaned.schema.field("longitude").type == pa.float64()
+    assert cleaned.schema.field("is_aggregate").type == pa.bool_()

@@ -1,0 +1,318 @@
+"""What the network and the server can do to one answer, and what we make of it."""
+
+from __future__ import annotations
+
+import gzip
+import resource as usage
+import socket
+import threading
+import time
+import zlib
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from pipelines.errors import PipelineError
+from tests.extract.conftest import IMPATIENT, Shop
+from tests.fake_api import Answer, FakeApi, fake_api, say
+
+WHOLE = say({"data": [{"id": 1}, {"id": 2}]})
+LINES = b'{"id": 1}\n{"id": 2}\n' * 200
+
+
+def kind_of(shop: Shop, **resource: object) -> tuple[str, int]:
+    """The kind of error that `orders` ends with, and the requests it took."""
+    error = shop.one(**resource).error("orders")
+    return error.kind, shop.api.calls["/orders"]
+
+
+def test_t01_a_body_shorter_than_its_content_length_is_truncated(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(200, b'{"data": [' + b" " * 12880, cut=500))
+
+    assert kind_of(shop) == ("Truncated", 3)
+
+
+def test_t02_a_chunked_body_without_its_last_chunk_is_truncated(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(200, WHOLE.body, framing="chunked", cut=len(WHOLE.body) + 4))
+
+    assert kind_of(shop) == ("Truncated", 3)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_t03_half_a_gzip_stream_is_truncated_though_its_lines_are_whole(shop: Shop, framing: str) -> None:
+    packed = gzip.compress(LINES)
+    half = Answer(200, packed[: len(packed) // 2], {"Content-Encoding": "gzip"}, framing=framing)
+    shop.api.answer("/orders", half)
+
+    assert kind_of(shop, records="@", format="ndjson") == ("Truncated", 3)
+
+
+def test_t04_lines_that_only_the_closed_connection_ends_are_truncated(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(200, LINES[:100], framing="close"))
+
+    assert kind_of(shop, records="@", format="ndjson") == ("Truncated", 3)
+
+
+def test_t05_two_resets_before_the_headers_are_survived(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(reset=True), Answer(reset=True), WHOLE)
+
+    outcome = shop.one()
+
+    assert (len(outcome.rows("orders")), shop.api.calls["/orders"]) == (2, 3)
+    assert outcome.extractions["orders"].retries == 2
+
+
+def test_t06_after_a_reset_in_page_three_only_page_three_is_asked_again(shop: Shop) -> None:
+    shop.api.pages("/orders", records=50, page_size=10)
+    whole, broken = shop.api._routes["/orders"], threading.Event()
+
+    def route(asked):  # type: ignore[no-untyped-def]  # as the fake API calls it
+        if asked.params.get("page") == "3" and not broken.is_set():
+            broken.set()
+            return Answer(200, whole(asked).body, cut=40, reset=True)
+        return whole(asked)
+
+    shop.api.route("/orders", route)
+
+    outcome = shop.one(paginate="next_url")
+
+    assert [row["id"] for row in outcome.rows("orders")] == list(range(50))
+    assert [asked.params.get("page") for asked in shop.api.asked] == [None, "2", "3", "3", "4", "5"]
+
+
+def test_t07_a_server_that_never_answers_times_out_in_time(shop: Shop) -> None:
+    shop.settings = {"timeout": {"read": "200ms"}, "retry": {**IMPATIENT, "attempts": 1}}
+    shop.api.answer("/orders", Answer(200, b"[]", delay_s=30))
+    began = time.monotonic()
+
+    assert kind_of(shop) == ("Timeout", 1)
+    assert time.monotonic() - began < 0.7
+
+
+@pytest.mark.parametrize("part", ["body", "head"])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_t08_a_dripping_server_times_out_at_the_total_deadline(shop: Shop, part: str, framing: str) -> None:
+    shop.settings = {"timeout": {"total": "400ms"}, "retry": {**IMPATIENT, "attempts": 1}}
+    shop.api.answer("/orders", Answer(200, WHOLE.body, drip_s=0.05, drip_from=part, framing=framing))
+    began = time.monotonic()
+
+    assert kind_of(shop) == ("Timeout", 1)
+    assert time.monotonic() - began < 0.9
+
+
+def test_t09_an_endless_body_is_too_large_and_takes_no_more_memory_than_the_cap(shop: Shop) -> None:
+    shop.settings = {"max_response": "20MB"}
+    before = usage.getrusage(usage.RUSAGE_SELF).ru_maxrss
+    shop.api.answer("/orders", Answer(200, b"[", framing="close", endless=b" " * 65536))
+
+    assert kind_of(shop) == ("BodyTooLarge", 1)
+    assert usage.getrusage(usage.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_t10_a_decompression_bomb_is_too_large(shop: Shop, encoding: str) -> None:
+    shop.settings = {"max_response": "10MB"}
+    bomb = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
+    packed = b"".join([bomb.compress(b" " * 1_000_000) for _ in range(100)]) + bomb.flush()
+    before = usage.getrusage(usage.RUSAGE_SELF).ru_maxrss
+    shop.api.answer("/orders", Answer(200, packed, {"Content-Encoding": encoding}))
+
+    assert kind_of(shop) == ("BodyTooLarge", 1)
+    assert usage.getrusage(usage.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+def test_t11_fifty_nested_encodings_are_a_decode_error(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(200, WHOLE.body, {"Content-Encoding": ", ".join(["gzip"] * 50)}))
+
+    assert kind_of(shop) == ("DecodeError", 1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{f"X-{number}": "x" for number in range(200)}, {"X-Long": "x" * 70_000}],
+    ids=["200-headers", "70-kib-header"],
+)
+def test_t12_a_flood_of_headers_is_a_protocol_error(shop: Shop, headers: dict[str, str]) -> None:
+    shop.api.answer("/orders", Answer(200, WHOLE.body, headers))
+
+    kind, requests = kind_of(shop)
+
+    assert kind == "HttpError"
+    assert requests <= 3
+
+
+def test_t13_two_server_errors_are_survived(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(500), Answer(503), WHOLE)
+
+    outcome = shop.one()
+
+    assert (len(outcome.rows("orders")), shop.api.calls["/orders"]) == (2, 3)
+    waits = [event.seconds for event in outcome.events if event.kind == "retried"]
+    assert len(waits) == 2
+    assert all(0.0025 <= wait <= 0.02 for wait in waits)
+
+
+def test_t14_a_server_that_always_fails_ends_after_the_budget(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(500))
+
+    assert kind_of(shop) == ("HttpError", 3)
+
+
+def test_t15_a_404_is_an_error_on_page_one_and_on_page_three(shop: Shop) -> None:
+    shop.api.pages("/pages", records=20, page_size=10)
+    whole = shop.api._routes["/pages"]
+    shop.api.route("/pages", lambda asked: say({}, 404) if asked.params.get("page") == "3" else whole(asked))
+
+    outcome = shop.extract(
+        {
+            "orders": {"path": "/orders", "records": "data"},
+            "pages": {"path": "/pages", "records": "data", "paginate": "page_number"},
+            "lenient": {
+                "path": "/pages", "records": "data", "paginate": "page_number", "errors": [{"status": 404, "do": "skip"}],
+            },
+        }
+    )  # fmt: skip
+
+    assert [outcome.error(name).kind for name in ("orders", "pages")] == ["HttpError", "HttpError"]
+    assert "404" in outcome.error("pages").message
+    assert shop.api.calls["/orders"] == 1
+    assert len(outcome.rows("lenient")) == 20
+
+
+def test_t16_a_retry_after_pauses_every_thread_of_that_host_and_one_request_probes(shop: Shop) -> None:
+    shop.settings = {"limits": {"in_flight": 8}}
+    throttled = threading.Event()
+
+    def route(asked):  # type: ignore[no-untyped-def]  # as the fake API calls it
+        if asked.params["n"] == "3" and not throttled.is_set():
+            throttled.set()
+            return Answer(429, headers={"Retry-After": "1"}, delay_s=0.05)
+        return say({"data": [{"id": 1}]}, delay_s=0.0 if throttled.is_set() else 0.01)
+
+    shop.api.route("/orders", route)
+    outcome = shop.one(params={"n": "{n}"}, for_each={"values": {"n": list(range(200))}})
+
+    gaps = [
+        after - before for before, after in zip(shop.api.times("/orders"), shop.api.times("/orders")[1:], strict=False)
+    ]
+    assert outcome.extractions["orders"].error is None
+    assert max(gaps) >= 0.9
+    assert len(outcome.rows("orders")) == 200
+
+
+def test_t17_a_retry_after_date_is_honoured(shop: Shop) -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    shop.api.answer("/orders", Answer(429, headers={"Retry-After": moment}), WHOLE)
+
+    outcome = shop.one()
+
+    first, second = shop.api.times("/orders")
+    assert second - first >= 0.9
+    assert len(outcome.rows("orders")) == 2
+
+
+@pytest.mark.parametrize("written", ["-5", "abc", ""])
+def test_t17_a_retry_after_without_sense_means_backoff(shop: Shop, written: str) -> None:
+    shop.api.answer("/orders", Answer(429, headers={"Retry-After": written}), WHOLE)
+
+    assert len(shop.one().rows("orders")) == 2
+
+
+def test_t17_a_retry_after_beyond_the_budget_ends_at_once_and_names_the_wait(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(429, headers={"Retry-After": "999999"}))
+
+    error = shop.one().error("orders")
+
+    assert (error.kind, shop.api.calls["/orders"]) == ("RateLimited", 1)
+    assert "999,999 s" in error.message
+
+
+def test_t18_throttled_for_ever_ends_with_no_storm(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(429))
+
+    assert kind_of(shop) == ("RateLimited", 3)
+
+
+def test_t19_a_post_is_repeated_only_if_it_may_be(shop: Shop) -> None:
+    search = {"path": "/search", "records": "data", "body": {"q": "x"}}
+    shop.api.answer("/search", Answer(reset=True), WHOLE)
+
+    refused = shop.extract({"orders": search})
+    shop.api.answer("/search", Answer(reset=True), WHOLE)
+    repeated = shop.extract({"orders": {**search, "idempotent": True}})
+
+    assert refused.error("orders").kind == "HttpError"
+    assert "idempotent: true" in refused.error("orders").hint
+    assert len(repeated.rows("orders")) == 2
+    assert shop.api.calls["/search"] == 3
+
+
+def test_t20_a_closed_port_is_an_error_without_the_query(shop: Shop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    shop.settings = {"base_url": f"http://127.0.0.1:{port}", "auth": {"api_key": {"param": "key", "value": "canary"}}}
+
+    error = shop.one(params={"q": "quiet"}).error("orders")
+
+    assert error.kind == "HttpError"
+    assert "cannot connect" in error.message
+    assert "canary" not in str(error)
+    assert "quiet" not in str(error)
+
+
+def test_t20_a_name_that_does_not_resolve_is_an_error(shop: Shop) -> None:
+    shop.settings = {"base_url": "http://no-such-host.invalid"}
+
+    error = shop.one().error("orders")
+
+    assert error.kind == "HttpError"
+    assert "cannot connect" in error.message
+
+
+def test_one_host_that_throttles_does_not_slow_another(shop: Shop) -> None:
+    """Two sources with budgets of their own; the throttled one waits alone."""
+    shop.api.answer("/orders", Answer(429, headers={"Retry-After": "1"}), WHOLE)
+    with fake_api() as other:
+        quick = Shop(other, shop.folder / "quick")
+        other.answer("/orders", WHOLE)
+        slow = threading.Thread(target=shop.one)
+        slow.start()
+
+        began = time.monotonic()
+        outcome = quick.one()
+
+        assert len(outcome.rows("orders")) == 2
+        assert time.monotonic() - began < 0.8
+        slow.join()
+
+
+def test_a_run_that_is_asked_to_stop_ends_within_a_second(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(200, b"[]", delay_s=30))
+    threading.Timer(0.2, shop.stop.set).start()
+    began = time.monotonic()
+
+    outcome = shop.one()
+
+    assert outcome.error("orders").kind == "Interrupted"
+    assert time.monotonic() - began < 1.5
+
+
+def test_nothing_is_left_running_after_an_extraction(shop: Shop) -> None:
+    before = set(threading.enumerate())
+    shop.api.pages("/orders", records=50)
+
+    shop.one(paginate="next_url")
+
+    ours = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith(("fetch", "watch"))]
+    assert ours == []
+
+
+def test_an_error_pickles_with_message_and_hint(api: FakeApi, shop: Shop) -> None:
+    import pickle
+
+    error = shop.one().error("orders")
+
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own error
+    assert isinstance(again, PipelineError)
+    assert (again.kind, again.message, again.hint) == (error.kind, error.message, error.hint)

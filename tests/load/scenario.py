@@ -1,0 +1,161 @@
+"""A small source whose every commit is known in advance, and the oracle that compares.
+
+Run *n* of it reads rows that follow from *n* alone: `events` are appended,
+`entities` upserted (keys move between partitions, versions come out of order),
+`totals` replaced. All three keep the number of the run as their watermark.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.batch import Part
+from pipelines.errors import PipelineError
+from pipelines.load.disk import DISK, Disk
+from pipelines.load.lake import Committed, Draft, Lake
+from pipelines.load.merge import Place, plan, resolve
+from pipelines.load.target import Target
+
+SOURCE = "shop"
+TARGETS = {
+    "events": Target(write="append", partition_by=("day(at)",)),
+    "entities": Target(write="upsert", key=("id",), version="version", partition_by=("team",)),
+    "totals": Target(write="replace"),
+}
+Rows = list[tuple[Any, ...]]
+
+
+def read_rows(dataset: str, run: int) -> list[dict[str, Any]]:
+    """What the API gives run number *run*."""
+    if dataset == "events":
+        return [{"id": run * 10 + i, "at": datetime(2024, 5, 1 + i % 2, tzinfo=UTC)} for i in range(6)]
+    if dataset == "totals":
+        return [{"name": name, "total": run * 100 + i} for i, name in enumerate(("a", "b", "c"))]
+    fresh = [(run * 3 + i) % 10 for i in range(5)]
+    rows = [{"id": key, "version": run, "value": f"{key} of {run}", "team": (key + run) % 2} for key in fresh]
+    late = [{"id": key, "version": run - 2, "value": "too late", "team": 0} for key in fresh[:2]]
+    return [*rows, *late]
+
+
+def expected(dataset: str, runs: int) -> Rows:
+    """All rows after *runs* runs, by a merge too simple to be wrong."""
+    rows = [row for run in range(1, runs + 1) for row in read_rows(dataset, run)]
+    if dataset == "totals":
+        rows = read_rows(dataset, runs) if runs else []
+    if dataset == "entities":
+        newest: dict[int, dict[str, Any]] = {}
+        for row in rows:
+            if row["id"] not in newest or row["version"] >= newest[row["id"]]["version"]:
+                newest[row["id"]] = row
+        rows = list(newest.values())
+    return _sorted(rows)
+
+
+def stage(lake: Lake, draft: Draft, run: int, disk: Disk, targets: dict[str, Target] = TARGETS) -> list[Part]:
+    """Read, write and merge the rows of run number *run* into *draft*; the parts written."""
+    parts: list[Part] = []
+    try:
+        for name, target in targets.items():
+            place = Place(lake.store, lake.tmp, name, target, disk=disk)
+            with place.writer() as writer:
+                writer.write(pa.Table.from_pylist(read_rows(name, run)))
+                staged = writer.close()
+            parts += staged
+            draft.set_files(name, resolve(plan(place, draft.dataset(name), staged)), target)
+            draft.set_state(name, {"run": run})
+    except PipelineError:
+        lake.discard((*parts, *draft.parts, *draft.dropped))
+        raise
+    return parts
+
+
+def run_once(lake: Lake, disk: Disk = DISK, *, locked: bool = True, redo: bool = True) -> Committed:
+    """One run from lock to vacuum, as a real one does it."""
+    with lake.lock(f"process {os.getpid()}") if locked else nullcontext():
+        if locked and redo:
+            lake.recover()
+        draft = lake.begin(os.urandom(8).hex())
+        stage(lake, draft, cursor(draft.head) + 1, disk)
+        committed = lake.commit(draft)
+        if locked:
+            lake.vacuum(keep=2, grace=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+        return committed
+
+
+def cursor(head: Any) -> int:
+    """The run that the newest commit has reached."""
+    return int(head.datasets["events"].state["run"]) if head else 0
+
+
+def seen(root: Path, dataset: str) -> Rows:
+    """What a plain reader of the folder sees."""
+    names = read_rows(dataset, 1)[0].keys()
+    return _sorted(pq.read_table(root / "parquet" / SOURCE / dataset, columns=list(names)).to_pylist())
+
+
+def pinned(lake: Lake, dataset: str) -> Rows:
+    """What a reader of the newest commit's file list sees."""
+    tables = [pq.ParquetFile(path).read() for path in lake.snapshot()[dataset]]
+    return _sorted(pa.concat_tables(tables).to_pylist())
+
+
+def wrong_now(root: Path, lake: Lake) -> Iterator[str]:
+    """What is wrong at this very moment, a dead run's leftovers allowed: one line each."""
+    reached = cursor(lake.head())
+    for name in TARGETS:
+        whole = {run: expected(name, run) for run in (reached - 1, reached) if run > 0}
+        with _loud(f"{name} cannot be read") as problems:
+            if seen(root, name) not in whole.values():
+                problems.append(f"{name} shows no whole commit")
+        yield from problems
+
+
+def wrong_after(root: Path, lake: Lake) -> Iterator[str]:
+    """What is wrong once a run has recovered: one line each."""
+    with _loud("the lake cannot be read") as problems:
+        reached = cursor(lake.head())
+        for name in TARGETS:
+            if seen(root, name) != expected(name, reached):
+                problems.append(f"{name} shows other rows than those of run {reached}")
+            if pinned(lake, name) != expected(name, reached):
+                problems.append(f"{name} holds other rows than those of run {reached}")
+        named = {path for number in lake.log.numbers() for path in lake.log.read(number).paths}
+        stored = {path.relative_to(lake.store).as_posix() for path in lake.store.rglob("*") if path.is_file()}
+        problems.extend(f"left over: {path}" for path in stored - named)
+        problems.extend(f"lost: {path}" for path in named - stored)
+        problems.extend(f"left over: tmp/{path.name}" for path in lake.tmp.iterdir())
+    yield from problems
+
+
+@contextmanager
+def _loud(problem: str) -> Iterator[list[str]]:
+    problems: list[str] = []
+    try:
+        yield problems
+    except (PipelineError, OSError, pa.ArrowException) as error:
+        problems.append(f"{problem}: {type(error).__name__}")
+
+
+def _sorted(rows: list[dict[str, Any]]) -> Rows:
+    return sorted(tuple(row.values()) for row in rows)
+
+
+def clone(old: Path, new: Path) -> Path:
+    """The same lake again, sharing the bytes of its immutable files."""
+    for folder, _, files in os.walk(old):
+        here = new / Path(folder).relative_to(old)
+        here.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            if name == "lock":
+                (here / name).touch()
+            else:
+                os.link(Path(folder) / name, here / name)
+    return new
