@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import brotli  # type: ignore[import-untyped]  # it has no stubs
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from urllib3 import HTTPResponse
 
 _PIECE = 1 << 18
-_MAX_ENCODINGS = 2
+_MAX_CODINGS = 2
 _TOO_LARGE = "raise `max_response`, or ask for smaller pages"
 
 
@@ -40,7 +40,10 @@ def read(raw: HTTPResponse, *, cap: int, deadline: float, clock: Callable[[], fl
         raise BodyTooLarge(f"the answer has {expected:,} bytes, more than {cap:,}", _TOO_LARGE)
     if expected is not None:
         # one read into one buffer, half the cost of pieces; the watch keeps the deadline
-        return raw.read(expected, decode_content=False) if expected else b""
+        whole = raw.read(expected, decode_content=False) if expected else b""
+        if len(whole) < expected:
+            raise Truncated(f"the answer ended after {len(whole):,} of {expected:,} bytes", "run again")
+        return whole
     pieces: list[bytes] = []
     size = 0
     while piece := raw.read1(_PIECE, decode_content=False):
@@ -53,31 +56,42 @@ def read(raw: HTTPResponse, *, cap: int, deadline: float, clock: Callable[[], fl
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def inflate(wire: bytes, encodings: str, cap: int) -> bytes:
-    """*wire* with its Content-Encodings undone, each of which must reach its end.
+def codings(header: str) -> list[str]:
+    """The Content-Encodings that *header* names, in the order they were applied.
 
     Raises:
-        DecodeError: An unknown encoding, too many of them, or bytes that are not it.
+        DecodeError: One is unknown, or there are too many.
+    """
+    names = [name for name in header.lower().replace(" ", "").split(",") if name not in ("", "identity")]
+    if len(names) > _MAX_CODINGS:
+        raise DecodeError(f"the answer is encoded {len(names)} times over", "at most two encodings are undone")
+    unknown = [name[:20] for name in names if name not in _MEMBERS]
+    if unknown:
+        raise DecodeError(
+            f"the answer has the unknown Content-Encoding {unknown[0]!r}", f"known: {', '.join(_MEMBERS)}"
+        )
+    return names
+
+
+def inflate(wire: bytes, names: Sequence[str], cap: int) -> bytes:
+    """*wire* with its encodings undone, each of which must reach its end.
+
+    Raises:
+        DecodeError: The bytes are not what the encoding says.
         Truncated: A compressed stream ended in the middle.
         BodyTooLarge: It inflates to more than *cap*.
     """
-    names = [name for name in encodings.lower().replace(" ", "").split(",") if name not in ("", "identity")]
-    if len(names) > _MAX_ENCODINGS:
-        raise DecodeError(f"the answer is encoded {len(names)} times over", "at most two encodings are undone")
     for name in reversed(names):
         wire = _undo(name, wire, cap) if wire else wire
     return wire
 
 
 def _undo(name: str, data: bytes, cap: int) -> bytes:
-    member_of = _MEMBERS.get(name)
-    if member_of is None:
-        raise DecodeError(f"the answer has the unknown Content-Encoding {name[:20]!r}", "gzip, deflate, br, zstd")
     pieces: list[bytes] = []
     size = 0
     while data:
         try:
-            member = member_of(data, cap + 1 - size)
+            member = _MEMBERS[name](data, cap + 1 - size)
         except (zlib.error, brotli.error, zstd.ZstdError) as error:
             raise DecodeError(f"the answer is not valid {name}: {error}", "the server sent damaged data") from None
         pieces.append(member.inflated)

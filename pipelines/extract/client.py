@@ -21,8 +21,6 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from pipelines.errors import (
-    BodyTooLarge,
-    DecodeError,
     HttpError,
     Interrupted,
     OriginError,
@@ -155,15 +153,10 @@ class Client:
         with self._watch.until(deadline) as exchange:
             try:
                 return self._ask(request, endpoint, deadline)
-            except (Timeout, Truncated) as error:
-                raise _repeatable(type(error)(f"{what}: {error.message}", error.hint), endpoint) from None
-            except (BodyTooLarge, DecodeError) as error:
-                raise type(error)(f"{what}: {error.message}", error.hint) from None
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            except (PipelineError, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if exchange.ended == "stopped":
                     raise Interrupted("the run was asked to stop", "run again to resume") from None
-                cause = TimeoutError() if exchange.ended == "late" else error
-                raise _network_error(what, cause, endpoint) from None
+                raise _translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
 
     def _ask(self, request: Request, endpoint: Endpoint, deadline: float) -> _Answer:
         """Send *request*, following redirects within its origin."""
@@ -218,12 +211,12 @@ class Client:
         try:
             headers = {name.lower(): value for name, value in raw.headers.items()}
             cap = self.connection.max_response
+            codings = body.codings(headers.get("content-encoding", ""))
             wire = body.read(raw, cap=cap, deadline=deadline)
-            encodings = headers.get("content-encoding", "")
-            if needs_frame and wire and not (encodings or "content-length" in headers or raw.chunked):
+            if needs_frame and wire and not (codings or "content-length" in headers or raw.chunked):
                 raise Truncated("an answer of lines without length may have been cut", _NO_FRAME)
             raw.release_conn()
-            return _Answer(raw.status, headers, body.inflate(wire, encodings, cap), len(wire))
+            return _Answer(raw.status, headers, body.inflate(wire, codings, cap), len(wire))
         except BaseException:
             raw.close()
             raise
@@ -244,8 +237,13 @@ def _repeatable(error: PipelineError, endpoint: Endpoint) -> PipelineError | Try
     return HttpError(error.message, "the request may have had an effect; if it may be repeated, say `idempotent: true`")
 
 
-def _network_error(what: str, error: Exception, endpoint: Endpoint) -> PipelineError | TryAgain:
-    """Our error for one of the libraries', whose texts hold whole URLs."""
+def _translated(what: str, error: Exception, endpoint: Endpoint) -> PipelineError | TryAgain:
+    """The error with its URL; ours for one of the libraries', whose texts hold whole queries."""
+    if isinstance(error, OriginError | RedirectRefused):
+        return error
+    if isinstance(error, PipelineError):
+        ours = type(error)(f"{what}: {error.message}", error.hint)
+        return _repeatable(ours, endpoint) if isinstance(error, Timeout | Truncated) else ours
     chain = _causes(error)
     if any(isinstance(cause, ssl.SSLError | requests.exceptions.SSLError) for cause in chain):
         return TlsError(f"{what}: the server's certificate could not be verified", "name its authority in `ca_bundle`")

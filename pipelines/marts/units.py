@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import ConfigError, PipelineError, SchemaError, StoreError, TransformError
 from pipelines.marts.model import HOME, Mart
-from pipelines.marts.query import files_of, run_query
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +149,12 @@ def _read(file: FileRows) -> pa.Table:
 
 def _run(unit: MartUnit) -> pa.Table:
     if unit.maker.endswith(".sql"):
+        from pipelines.marts.query import files_of, run_query
+
         views = {view: files_of([file.path for file in files]) for view, files in unit.inputs}
         return run_query(HOME / unit.maker, views)
+    import pandas as pd
+
     inputs = {name: read_input(files).to_pandas(types_mapper=pd.ArrowDtype) for name, files in unit.inputs}
     result = resolve(unit.maker)(**inputs)
     if isinstance(result, pd.DataFrame):

@@ -20,7 +20,8 @@ from pipelines.transform.columns import Shape
 from pipelines.transform.exact import Reject, columns_of, read_exactly, type_of
 from pipelines.transform.exact_json import exact, parse_json
 from pipelines.transform.fast import decoder_for
-from pipelines.transform.plan import Plan, first_plan
+from pipelines.transform.plan import Plan, Reading, first_plan
+from pipelines.transform.settle import array_of, emitted
 
 REJECTS = pa.schema([("record", pa.string()), ("column", pa.string()), ("reason", pa.string())])
 _BOM = b"\xef\xbb\xbf"
@@ -113,7 +114,7 @@ def _sampled(array: bytes, shape: Shape, plan: Plan) -> Plan:
     """What the first records teach, so that not even the first page need be read exactly."""
     try:
         texts = msgspec.json.decode(array, type=list[msgspec.Raw])[:_SAMPLE]
-        records = [parse_json(bytes(text), unique=shape.on_new_column != "ignore") for text in texts]
+        records = [parse_json(bytes(text), unique=plan.unique) for text in texts]
         if not all(isinstance(record, dict) for record in records):
             return plan
         return columns_of(records, shape.on_mismatch, plan).plan
@@ -134,14 +135,22 @@ def _array_of_records(body: bytes, shape: Shape) -> bytes | None:
 def _joined(read: _Pages, plan: Plan) -> pa.Table:
     """The pages' columns one below the other, each in its final type."""
     arrays = []
-    for reading in plan.readings:
+    readings = [reading for reading in plan.readings if not _opened(reading, plan)]
+    for reading in readings:
         kind = type_of(reading)
         chunks = [
             _as_final(columns.get(reading.name), rows, kind, plan, reading.name)
             for columns, rows in zip(read.columns, read.rows, strict=True)
         ]
         arrays.append(pa.chunked_array(chunks, kind))
-    return pa.Table.from_arrays(arrays, names=[reading.name for reading in plan.readings])
+    return pa.Table.from_arrays(arrays, names=[reading.name for reading in readings])
+
+
+def _opened(reading: Reading, plan: Plan) -> bool:
+    """Whether it is only the place of an object whose fields are the columns."""
+    empty = reading.declared is None and pa.types.is_null(type_of(reading)) and reading.name not in plan.declared
+    depth = len(reading.path)
+    return empty and any(path[:depth] == reading.path and len(path) > depth for path in plan.paths)
 
 
 def _as_final(array: pa.Array | None, rows: int, kind: pa.DataType, plan: Plan, name: str) -> pa.Array:
@@ -149,6 +158,8 @@ def _as_final(array: pa.Array | None, rows: int, kind: pa.DataType, plan: Plan, 
         return pa.nulls(rows, kind)
     if array.type == kind:
         return array
+    if emitted(array.type) == kind:
+        return array_of(array.to_pylist(), kind)
     if not pa.types.is_integer(array.type) and not pa.types.is_boolean(array.type):
         raise _Wider(plan)
     try:

@@ -17,7 +17,7 @@ from pipelines.records import parse
 from pipelines.transform.columns import OnMismatch, Path, Shape
 from pipelines.transform.convert import Misfit, NoTime, converter, described
 from pipelines.transform.exact_json import json_text, parse_json, parse_lines, plain_text
-from pipelines.transform.plan import Plan, Reading, fields_of
+from pipelines.transform.plan import Plan, Reading, fields_of, keys_of
 from pipelines.transform.settle import array_of, emitted, kind_of, settle
 from pipelines.transform.times import Zoneless
 
@@ -46,7 +46,7 @@ class ExactPage:
 
 def read_exactly(body: bytes, shape: Shape, plan: Plan) -> ExactPage:
     """The columns of one page, with a plan that knows all its fields and types."""
-    return columns_of(records_of(body, shape), shape.on_mismatch, plan)
+    return columns_of(records_of(body, shape, unique=plan.unique), shape.on_mismatch, plan)
 
 
 def columns_of(records: list[dict[str, Json]], on_mismatch: OnMismatch | None, plan: Plan) -> ExactPage:
@@ -60,7 +60,7 @@ def columns_of(records: list[dict[str, Json]], on_mismatch: OnMismatch | None, p
     refusals = _Refusals(records, on_mismatch)
     columns: dict[str, list[Any]] = {}
     for reading in plan.readings:
-        values = values_of(records, reading, plan.claimed)
+        values = values_of(records, reading, plan)
         settled = reading.settled
         try:
             if reading.declared is not None:
@@ -75,9 +75,8 @@ def columns_of(records: list[dict[str, Json]], on_mismatch: OnMismatch | None, p
     return _page(plan, columns, refusals)
 
 
-def records_of(body: bytes, shape: Shape) -> list[dict[str, Json]]:
-    """The records of a page, numbers exact."""
-    unique = shape.on_new_column != "ignore"
+def records_of(body: bytes, shape: Shape, *, unique: bool) -> list[dict[str, Json]]:
+    """The records of a page, numbers exact; with *unique* a field that comes twice is an error."""
     if not body.strip():
         return []
     if shape.format == "csv":
@@ -101,16 +100,18 @@ def type_of(reading: Reading) -> pa.DataType:
     return emitted(reading.settled) if reading.declared is None else reading.declared.arrow
 
 
-def values_of(records: Sequence[Json], reading: Reading, claimed: frozenset[tuple[str, ...]]) -> list[Json]:
+def values_of(records: Sequence[Json], reading: Reading, plan: Plan) -> list[Json]:
     """The values of one column, before they are converted."""
     if len(reading.path) == 1:
         values = [record.get(reading.path[0]) for record in records]
     else:
         values = [walk(record, reading.path) for record in records]
-    if reading.declared is not None or not claimed:
+    if reading.declared is not None:
         return values
+    if len(reading.path) <= plan.flatten:
+        values = [None if isinstance(value, dict) else value for value in values]
     keys = tuple(map(str, reading.path))
-    return [without(value, keys, claimed) for value in values]
+    return [without(value, keys, plan.claimed) for value in values] if plan.claimed else values
 
 
 def walk(value: Json, path: Path) -> Json:
@@ -137,13 +138,14 @@ def _fields(records: list[dict[str, Json]], plan: Plan) -> list[tuple[str, ...]]
     seen: dict[tuple[str, ...], None] = {}
     for record in records:
         seen.update(dict.fromkeys(fields_of(record, plan.flatten)))
-    parents = {claim[:depth] for claim in plan.claimed for depth in range(1, len(claim))}
+    opened = {keys for path in (*seen, *plan.paths, *plan.claimed) if (keys := keys_of(path))}
+    parents = {keys[:depth] for keys in opened for depth in range(1, len(keys))}
     return [path for path in seen if path not in plan.claimed and (path not in parents or _rest(records, path, plan))]
 
 
 def _rest(records: list[dict[str, Json]], path: tuple[str, ...], plan: Plan) -> bool:
     """Whether anything of an object is left beside what other columns take from it."""
-    return any(without(walk(record, path), path, plan.claimed) is not None for record in records)
+    return any(value is not None for value in values_of(records, Reading("", path), plan))
 
 
 class _Refusals:

@@ -62,12 +62,12 @@ class Decoder:
     def read(self, page: bytes) -> tuple[dict[str, pa.Array], int] | None:
         """The columns and the number of records of a JSON array, or None: then read it exactly."""
         try:
-            if self.plan.on_new == "ignore" and not page.isascii():
+            if not self.plan.unique and not page.isascii():
                 page.decode()
             records, gaps = self._records(page)
             keys = _Keys(gaps)
             columns = dict(_columns(self.root, records, self.plan, keys))
-            if self.plan.on_new != "ignore" and keys.count != _keys_in(page):
+            if self.plan.unique and keys.count != _keys_in(page):
                 return None  # a field came twice in one object, or keys are not written as `"name":`
         except _REFUSALS:
             return None
@@ -89,7 +89,7 @@ class Decoder:
 def decoder_for(plan: Plan) -> Decoder:
     """The decoder for the columns of *plan*."""
     root = _node(plan.readings)
-    strict = plan.on_new != "ignore"
+    strict = not plan.ignores
     whole, gaps = (msgspec.json.Decoder(_list_of(_struct(root, strict, optional))) for optional in (False, True))
     return Decoder(plan, root, whole, gaps)
 
@@ -156,7 +156,7 @@ def _columns(node: _Node, records: list[Any], plan: Plan, keys: _Keys) -> Iterat
     columns: list[Any] = list(zip(*map(astuple, records), strict=True)) if records else [()] * len(node.names)
     for name, field, values in zip(node.names, node.fields, columns, strict=False):
         if keys.gaps and (missing := values.count(UNSET)):
-            if missing == len(values) and plan.on_new == "ignore":
+            if missing == len(values) and not plan.unique:
                 raise Refused  # the field may go by another spelling, which only the exact path looks for
             keys.count -= missing
             values = [None if value is UNSET else value for value in values]  # noqa: PLW2901 - the same, without gaps
@@ -184,7 +184,7 @@ def _taken_apart(
     name: str, readings: tuple[Reading, ...], values: Sequence[Raw | None], plan: Plan, keys: _Keys
 ) -> Iterator[tuple[str, pa.Array]]:
     """The columns inside raw JSON, as the exact path reads them."""
-    unique = plan.on_new != "ignore"
+    unique = plan.unique
     texts = [b"null" if value is None else bytes(value) for value in values]
     keys.count += sum(map(_keys_in, texts)) if unique else 0
     depth = next(index for index, step in enumerate(readings[0].path) if step == name)
@@ -193,7 +193,7 @@ def _taken_apart(
     for step in reversed(above):
         records = [{step: record} for record in records]
     for reading in readings:
-        found = values_of(records, reading, plan.claimed)
+        found = values_of(records, reading, plan)
         if reading.declared is not None:
             found = list(map(converter(reading.declared, reading.zone), found))
         elif settle(reading.settled, found) != reading.settled:

@@ -58,7 +58,18 @@ class Plan:
     def claimed(self) -> frozenset[tuple[str, ...]]:
         """The nested fields that columns take with `from`; they are no part of undeclared columns."""
         named = (reading.path for reading in self.readings if reading.declared or reading.name in self.declared)
-        return frozenset(keys for path in named if len(keys := _keys(path)) > 1)
+        return frozenset(keys for path in named if len(keys := keys_of(path)) > 1)
+
+    @property
+    def unique(self) -> bool:
+        """Whether a field that comes twice in a record is an error; else its last value counts."""
+        return self.on_new != "ignore"
+
+    @property
+    def ignores(self) -> bool:
+        """Whether a field without a column may be passed over unseen: all that are wanted have theirs."""
+        met = {reading.name for reading in self.readings} | self.carried
+        return self.on_new == "ignore" and all(name in met for name, _ in self.known)
 
     def learn(self, fields: Iterable[tuple[str, ...]]) -> Plan:
         """The plan with columns for *fields* that it had none for.
@@ -122,7 +133,7 @@ def first_plan(shape: Shape, known: pa.Schema | None, carried: frozenset[str] = 
     return Plan(
         tuple(readings),
         shape.flatten,
-        shape.on_new_column,
+        shape.on_new_column if shape.columns or types else "add",
         tuple(shape.rename.items()),
         tuple(types.items()),
         frozenset(shape.columns) | frozenset(shape.rename.values()),
@@ -151,7 +162,7 @@ def fields_of(record: dict[str, Json], levels: int, above: tuple[str, ...] = ())
             yield (*above, name)
 
 
-def _keys(path: Path) -> tuple[str, ...]:
+def keys_of(path: Path) -> tuple[str, ...]:
     """The field names of *path* before its first list position: a position takes the whole list."""
     names = []
     for step in path:

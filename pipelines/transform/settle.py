@@ -62,13 +62,12 @@ def emitted(settled: pa.DataType) -> pa.DataType:
     return pa.list_(emitted(settled.value_type)) if pa.types.is_list(settled) else settled
 
 
-def array_of(values: Sequence[Json], settled: pa.DataType) -> pa.Array:
-    """*values* as a column of type *settled*, which `settle` found for them.
+def array_of(values: Sequence[Json], kind: pa.DataType) -> pa.Array:
+    """*values* as a column of type *kind*, which `settle` found for them.
 
     Raises:
         DecodeError: A string holds half a surrogate pair, or a number exceeds float64.
     """
-    kind = emitted(settled)
     try:
         if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
             return pa.array(values, kind)

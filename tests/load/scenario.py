@@ -85,7 +85,7 @@ def run_once(lake: Lake, disk: Disk = DISK, *, locked: bool = True, redo: bool =
         draft = lake.begin(os.urandom(8).hex())
         stage(lake, draft, cursor(draft.head) + 1, disk)
         committed = lake.commit(draft)
-        if locked:
+        if locked and not committed.pending:
             lake.vacuum(keep=2, grace=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
         return committed
 

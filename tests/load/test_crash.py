@@ -80,12 +80,14 @@ def steps_of_a_run(root: Path) -> int:
     return disk.steps
 
 
-def problems_after_next_runs(root: Path) -> Iterator[str]:
-    """Recover, run once more; what was wrong on the way."""
+def problems_after_next_runs(root: Path, *, run: bool = True) -> Iterator[str]:
+    """Recover, and *run* once more; what was wrong on the way."""
     lake = Lake(root, SOURCE, disk=QUICK)
     with lake.lock("check"):
         lake.recover()
     yield from wrong_after(root, lake)
+    if not run:
+        return
     before = cursor(lake.head())
     run_once(Lake(root, SOURCE, disk=QUICK))
     yield from wrong_after(root, lake)
@@ -95,7 +97,7 @@ def problems_after_next_runs(root: Path) -> Iterator[str]:
 
 @pytest.mark.timeout(120 * ROUNDS)
 def test_k01_a_run_killed_before_any_step_leaves_a_whole_commit(fresh: Callable[[], Path]) -> None:
-    """Kill -9 before every durable step; every second recovery is killed too (k03)."""
+    """Kill -9 before every durable step; every fourth recovery is killed too (k03)."""
     problems: list[str] = []
     steps = steps_of_a_run(fresh())
 
@@ -103,10 +105,10 @@ def test_k01_a_run_killed_before_any_step_leaves_a_whole_commit(fresh: Callable[
         root = fresh()
         code = child(killed_run, root, at)
         problems += [f"step {at}: {line}" for line in wrong_now(root, Lake(root, SOURCE, disk=QUICK))]
-        if at % 2:
-            child(killed_recovery, root, 1 + at // 2 % 25)
+        if at % 4 == 0:
+            child(killed_recovery, root, 1 + at // 4 % 25)
             problems += [f"step {at}, recovery: {line}" for line in wrong_now(root, Lake(root, SOURCE, disk=QUICK))]
-        problems += [f"step {at}, after: {line}" for line in problems_after_next_runs(root)]
+        problems += [f"step {at}, after: {line}" for line in problems_after_next_runs(root, run=at % 2 == 0)]
         problems += [] if code == -9 else [f"step {at}: exit code {code}"]
 
     assert steps > 40
@@ -145,7 +147,7 @@ def test_k05_a_full_disk_costs_the_run_and_nothing_else(fresh: Callable[[], Path
             }
             problems += [f"step {at}: left over {path.name}" for path in left]
         problems += [f"step {at}: {line}" for line in wrong_now(root, Lake(root, SOURCE, disk=QUICK))]
-        problems += [f"step {at}, after: {line}" for line in problems_after_next_runs(root)]
+        problems += [f"step {at}, after: {line}" for line in problems_after_next_runs(root, run=at % 3 == 0)]
 
     assert problems == []
     assert outcomes == {"pending", "committed", True}
@@ -178,16 +180,16 @@ def problems_after_power(root: Path, *, finished: bool) -> Iterator[str]:
 
 def test_k01_a_power_cut_loses_no_commit_that_was_reported(fresh: Callable[[], Path]) -> None:
     """Unsynced bytes are cut and unsynced names dropped, at random."""
-    problems = list(power_cuts(fresh, 60 * ROUNDS, honest=True))
+    problems = list(power_cuts(fresh, 30 * ROUNDS, honest=True))
 
     assert problems == []
 
 
 def test_a_disk_that_only_pretends_to_sync_is_noticed_by_the_same_check(fresh: Callable[[], Path]) -> None:
     """The check would fail if the lake did not sync."""
-    problems = list(power_cuts(fresh, 60, honest=False))
+    problem = next(power_cuts(fresh, 60, honest=False), None)
 
-    assert problems != []
+    assert problem is not None
 
 
 @pytest.mark.parametrize("locked", [pytest.param(True, id="lock"), pytest.param(False, id="no-lock")])
@@ -218,27 +220,23 @@ def test_a_wrong_protocol_is_caught_by_the_same_oracle(
     """Each breaks one promise of the lake; killing it before each step must show it."""
     problems: list[str] = []
 
-    for at in range(1, 200):
-        root, attempt = fresh(), protocol(at)
-        problems += attempt.problems(root)
-        if problems or attempt.finished:
+    for at in random.Random(1).sample(range(1, 200), 199):
+        problems += protocol(at).problems(fresh())
+        if problems:
             break
 
     assert problems != []
 
 
 def test_the_right_protocol_passes_the_oracle_that_catches_the_wrong_ones(fresh: Callable[[], Path]) -> None:
-    """Every step, and the step after the last."""
+    """Steps up to the last, and a run that is not killed."""
     problems: list[str] = []
+    steps = steps_of_a_run(fresh())
 
-    for at in range(1, 200):
-        attempt = wrong_protocols.Protocol(at)
-        problems += attempt.problems(fresh())
-        if attempt.finished:
-            break
+    for at in range(1, steps + 8, 7 if ROUNDS == 1 else 1):
+        problems += wrong_protocols.Protocol(at).problems(fresh())
 
     assert problems == []
-    assert attempt.finished
 
 
 class NoExchangeDisk(QuickDisk):

@@ -15,9 +15,24 @@ from pipelines.transform.decode import decode
 TEXTS = st.one_of(
     st.text(max_size=8),
     st.sampled_from(
-        ["", "12", "007", "1.50", "2024-01-01", "2024-01-01T05:00:00Z", "2024-01-01T05Z", "2024-07-01 05:00:00+02"]
-        + ["2024-03-31T02:30:00", "2024-01-01T05:00:00.123456Z", "2016-12-31T23:59:60Z", "0001-01-01T00:00:00+02:00"]
-        + ['a":b', 'a\\":', "\x00", "null"]
+        [
+            "",
+            "12",
+            "007",
+            "1.50",
+            "2024-01-01",
+            "2024-01-01T05:00:00Z",
+            "2024-01-01T05Z",
+            "2024-07-01 05:00:00+02",
+            "2024-03-31T02:30:00",
+            "2024-01-01T05:00:00.123456Z",
+            "2016-12-31T23:59:60Z",
+            "0001-01-01T00:00:00+02:00",
+            'a":b',
+            'a\\":',
+            "\x00",
+            "null",
+        ]
     ),
 ).map(json.dumps)
 NUMBERS = st.one_of(
@@ -45,8 +60,22 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 TYPES = st.sampled_from(
-    ["int64", "uint8", "float64", "decimal(12,2)", "string", "bool", "date", "json", "timestamp", "timestamp(ms)"]
-    + ["timestamp(ms) from epoch_ms", "timestamp from epoch_s", "list<int64>", "struct<a: int64>"]
+    [
+        "int64",
+        "uint8",
+        "float64",
+        "decimal(12,2)",
+        "string",
+        "bool",
+        "date",
+        "json",
+        "timestamp",
+        "timestamp(ms)",
+        "timestamp(ms) from epoch_ms",
+        "timestamp from epoch_s",
+        "list<int64>",
+        "struct<a: int64>",
+    ]
 )
 
 

@@ -320,7 +320,7 @@ def test_flatten_and_rename_name_the_columns() -> None:
 
     decoded = both(body, flatten=1, rename={"depTime": "departure"}, columns={"user_id": "int64"})
 
-    assert decoded.table.to_pylist()[0] == {"user_id": 2, "departure": 1, "user_geo": {"lat": 0.5}, "user": None}
+    assert decoded.table.to_pylist()[0] == {"user_id": 2, "departure": 1, "user_geo": {"lat": 0.5}}
 
 
 def test_a_declared_column_finds_its_field_under_another_spelling() -> None:

@@ -1,0 +1,224 @@
+"""Credentials go where they belong, and nowhere else."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines.errors import OriginError
+from pipelines.extract.connection import Connection
+from pipelines.extract.origins import Origins
+from tests.extract.conftest import Shop
+from tests.fake_api import Answer, FakeApi, fake_api, say
+
+CANARY = "c4nary-s3cret"
+KINDS = [
+    pytest.param({"auth": {"bearer": CANARY}}, id="bearer"),
+    pytest.param({"auth": {"basic": {"user": "u", "password": CANARY}}}, id="basic"),
+    pytest.param({"auth": {"api_key": {"header": "X-Key", "value": CANARY}}}, id="header"),
+    pytest.param({"auth": {"api_key": {"param": "key", "value": CANARY}}}, id="query"),
+    pytest.param({"headers": {"X-Common": CANARY}, "params": {"k": CANARY}}, id="common"),
+]
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[FakeApi]:
+    """Another origin: `localhost` instead of `127.0.0.1`."""
+    with fake_api("localhost") as running:
+        running.answer("/orders", say({"data": [{"id": 3}], "next": None}))
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "param"),
+    [
+        pytest.param({"bearer": "t"}, ("authorization", "Bearer t"), None, id="bearer"),
+        pytest.param(
+            {"basic": {"user": "ü", "password": "p:w"}},
+            ("authorization", "Basic " + base64.b64encode("ü:p:w".encode()).decode()),
+            None,
+            id="basic",
+        ),
+        pytest.param({"api_key": {"header": "X-Key", "value": "k"}}, ("x-key", "k"), None, id="key-in-a-header"),
+        pytest.param({"api_key": {"param": "key", "value": "k&="}}, None, ("key", "k&="), id="key-in-the-query"),
+    ],
+)
+def test_each_kind_of_auth_reaches_the_api_on_every_page(shop: Shop, auth: Any, header: Any, param: Any) -> None:
+    shop.settings = {"auth": auth}
+    shop.api.pages("/orders", records=20, page_size=10)
+
+    shop.one(paginate="next_url", params={"per_page": 10})
+
+    assert len(shop.api.asked) == 2
+    for asked in shop.api.asked:
+        assert header is None or asked.headers[header[0]] == header[1]
+        assert param is None or asked.params[param[0]] == param[1]
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_a01_a_next_link_elsewhere_is_refused_before_any_packet(shop: Shop, elsewhere: FakeApi, settings: Any) -> None:
+    shop.settings = settings
+    shop.api.answer("/orders", say({"data": [{"id": 1}], "next": f"{elsewhere.url}/orders"}))
+
+    error = shop.one(paginate="next_url").error("orders")
+
+    assert error.kind == "OriginError"
+    assert elsewhere.connections == 0
+    assert CANARY not in str(error)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://169.254.169.254/latest",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "http://user@127.0.0.1/x",
+        "//evil.example/x",
+    ],
+)
+def test_a01_links_of_every_form_are_refused(shop: Shop, link: str) -> None:
+    shop.api.answer("/orders", say({"data": [{"id": 1}], "next": link}))
+
+    error = shop.one(paginate="next_url").error("orders")
+
+    assert (error.kind, len(shop.api.asked)) == ("OriginError", 1)
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_a01_an_allowed_origin_is_asked_without_credentials(shop: Shop, elsewhere: FakeApi, settings: Any) -> None:
+    shop.settings = {**settings, "allow_hosts": [elsewhere.url]}
+    shop.api.answer("/orders", say({"data": [{"id": 1}], "next": f"{elsewhere.url}/orders"}))
+
+    outcome = shop.one(paginate="next_url")
+
+    (asked,) = elsewhere.asked
+    assert len(outcome.rows("orders")) == 2
+    assert CANARY not in repr(asked)
+    assert "authorization" not in asked.headers
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("settings", KINDS)
+def test_a02_a_redirect_elsewhere_is_refused(
+    shop: Shop, elsewhere: FakeApi, settings: Any, method: str, status: int
+) -> None:
+    shop.settings = settings
+    shop.api.answer("/orders", Answer(status, headers={"Location": f"{elsewhere.url}/orders"}))
+
+    error = shop.one(method=method, **({"body": {"secret": CANARY}} if method == "POST" else {})).error("orders")
+
+    assert (error.kind, elsewhere.connections) == ("RedirectRefused", 0)
+    assert CANARY not in str(error)
+
+
+def test_a02_a_redirect_within_the_origin_is_followed_but_not_for_ever(shop: Shop) -> None:
+    shop.settings = {"auth": {"bearer": CANARY}}
+    shop.api.answer("/orders", Answer(307, headers={"Location": "/v2/orders?a=1"}))
+    shop.api.answer("/v2/orders", say({"data": [{"id": 1}]}))
+    shop.api.answer("/loop", Answer(302, headers={"Location": "/loop"}))
+
+    outcome = shop.extract({"orders": {"path": "/orders", "records": "data"}, "loop": {"path": "/loop"}})
+
+    assert len(outcome.rows("orders")) == 1
+    assert shop.api.asked[-1].headers["authorization"] == f"Bearer {CANARY}"
+    assert outcome.error("loop").kind == "RedirectRefused"
+    assert shop.api.calls["/loop"] == 6
+
+
+def test_a04_refused_credentials_are_an_auth_error_after_one_request(shop: Shop) -> None:
+    shop.settings = {"auth": {"bearer": CANARY}}
+    shop.api.answer("/orders", say({"message": "bad token"}, 401))
+
+    error = shop.one().error("orders")
+
+    assert (error.kind, shop.api.calls["/orders"]) == ("AuthError", 1)
+    assert "bad token" in error.message
+    assert CANARY not in str(error)
+
+
+def test_a05_netrc_is_not_used(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine 127.0.0.1 login u password {CANARY}\ndefault login u password {CANARY}\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    shop.api.answer("/orders", say({"data": []}))
+
+    shop.one()
+
+    assert "authorization" not in shop.api.asked[0].headers
+
+
+def test_a06_a_proxy_of_the_environment_is_not_used(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_api() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        shop.api.answer("/orders", say({"data": [{"id": 1}]}))
+
+        assert len(shop.one().rows("orders")) == 1
+        assert proxy.connections == 0
+
+
+def test_cookies_are_not_sent_back(shop: Shop) -> None:
+    shop.api.pages("/orders", records=20, page_size=10)
+    whole = shop.api._routes["/orders"]
+    shop.api.route("/orders", lambda asked: Answer(200, whole(asked).body, {"Set-Cookie": f"session={CANARY}"}))
+
+    shop.one(paginate="next_url")
+
+    assert len(shop.api.asked) == 2
+    assert all("cookie" not in asked.headers for asked in shop.api.asked)
+
+
+def test_a_value_with_line_breaks_goes_encoded_into_the_query(shop: Shop) -> None:
+    shop.api.answer("/orders", say({"data": []}))
+
+    shop.one(params={"since": "a\r\nX-Evil: y"})
+
+    assert shop.api.asked[0].params["since"] == "a\r\nX-Evil: y"
+    assert "x-evil" not in shop.api.asked[0].headers
+
+
+def test_a_mapped_origin_is_asked_at_its_stand_in_and_links_of_both_forms_are_followed(shop: Shop) -> None:
+    live = "https://api.live.example"
+    shop.origin_map = {live: shop.api.url}
+    shop.settings = {"base_url": f"{live}/v1", "auth": {"bearer": CANARY}}
+    links = {"1": f"{live}/v1/orders?page=2", "2": f"{shop.api.url}/v1/orders?page=3", "3": None}
+    shop.api.route(
+        "/v1/orders",
+        lambda asked: say({"data": [{"id": asked.params.get("page")}], "next": links[asked.params.get("page", "1")]}),
+    )
+
+    outcome = shop.one(paginate="next_url")
+
+    assert len(outcome.rows("orders")) == 3
+    assert all(asked.headers["authorization"] == f"Bearer {CANARY}" for asked in shop.api.asked)
+
+
+def test_https_never_becomes_http() -> None:
+    origins = Origins(Connection(base_url="https://api.example"))
+
+    with pytest.raises(OriginError):
+        origins.configured("http://api.example/next")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"base_url": "https://user:pass@api.example"},
+        {"base_url": "ftp://api.example"},
+        {"base_url": "https://api.example?key=1"},
+        {"headers": {"X-A": "a\r\nX-B: b"}},
+        {"verify": False},
+    ],
+)
+def test_a_connection_that_would_leak_is_refused(settings: Any) -> None:
+    with pytest.raises(ValidationError):
+        Connection.model_validate({"base_url": "https://api.example", **settings})

@@ -1,0 +1,144 @@
+"""What pandas, pyarrow, DuckDB and Polars make of the view, also while it changes under them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.load.lake import Lake
+from pipelines.load.merge import Place, plan, resolve
+from pipelines.load.target import Target
+from tests.load.disks import QUICK
+from tests.load.scenario import SOURCE, expected, pinned, run_once
+
+HOSTILE = [
+    "a/b",
+    "..",
+    "%2F",
+    "",
+    "x" * 300,
+    None,
+    "007",
+    "München",
+    "a=b c",
+    "__null__",
+    "CON",
+    "trailing.",
+    "~",
+    "\x01",
+]
+Reader = Callable[[Path, list[str]], list[dict[str, Any]]]
+
+
+def by_pandas(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    frame = pd.read_parquet(folder, columns=columns, dtype_backend="pyarrow")
+    return pa.Table.from_pandas(frame, preserve_index=False).to_pylist()  # type: ignore[no-any-return]
+
+
+def by_pyarrow(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    return pq.read_table(folder, columns=columns).to_pylist()  # type: ignore[no-any-return]
+
+
+def by_duckdb(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    with duckdb.connect() as connection:
+        names = ", ".join(columns)
+        found = connection.execute(f"SELECT {names} FROM read_parquet('{folder}/**/*.parquet')")  # noqa: S608
+        return found.to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+
+
+def by_polars(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    return pl.read_parquet(f"{folder}/**/*.parquet", columns=columns).to_dicts()
+
+
+READERS = [pytest.param(reader, id=reader.__name__) for reader in (by_pandas, by_pyarrow, by_duckdb, by_polars)]
+
+
+def publish(root: Path, target: Target, table: pa.Table) -> Path:
+    """Commit *table* as a dataset; its folder in the view."""
+    lake = Lake(root, "shop", disk=QUICK)
+    with lake.lock("run"):
+        draft = lake.begin("run")
+        place = Place(lake.store, lake.tmp, "orders", target)
+        with place.writer() as writer:
+            writer.write(table)
+            parts = writer.close()
+        draft.set_files("orders", resolve(plan(place, draft.dataset("orders"), parts)), target)
+        lake.commit(draft)
+    return root / "parquet/shop/orders"
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "partition_by", ["team", "month(at)", "day(at)", "year(at)", "bucket(4, team)", "bucket(3, id)"]
+)
+def test_k09_any_value_partitions_and_reads_back_equal(tmp_path: Path, reader: Reader, partition_by: str) -> None:
+    """Traversal, empty, 300 characters, null, leading zeros, umlauts: equal in four readers, inside the folder."""
+    ids = list(range(len(HOSTILE)))
+    times = [datetime(2023 + i % 2, 1 + i % 12, 28, 23, 30, tzinfo=UTC) if i else None for i in ids]
+    table = pa.table({"id": ids, "team": HOSTILE, "at": pa.array(times, pa.timestamp("us", "UTC"))})
+
+    folder = publish(tmp_path, Target(write="append", partition_by=(partition_by,)), table)
+
+    rows = sorted(reader(folder, ["id", "team"]), key=lambda row: int(row["id"]))
+    outside = [path for path in tmp_path.rglob("*.parquet") if not path.is_relative_to(folder.parents[1])]
+    assert rows == [{"id": i, "team": value} for i, value in zip(ids, HOSTILE, strict=True)]
+    assert all(path.is_relative_to(tmp_path / "lake/shop/store/orders") for path in outside)
+    assert max(len(part.encode()) for path in folder.rglob("*") for part in path.parts[-2:]) < 160
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_all_columns_and_the_partition_folder_are_read_without_options(tmp_path: Path, reader: Reader) -> None:
+    """A partition column stays in the file; its folder has another name."""
+    folder = publish(
+        tmp_path, Target(write="append", partition_by="code"), pa.table({"code": ["007", "ES"], "n": [1, 2]})
+    )
+
+    rows = reader(folder, ["code", "n"])
+
+    assert sorted(row["code"] for row in rows) == ["007", "ES"]
+    assert sorted(path.name for path in folder.iterdir()) == ["by_code=007", "by_code=ES"]
+
+
+def test_k10_readers_during_commits_see_whole_commits_or_a_loud_error(tmp_path: Path) -> None:
+    """Four kinds of readers in a loop during 40 commits: no wrong rows; pinned reads never fail."""
+    for _ in range(2):
+        run_once(Lake(tmp_path, SOURCE, disk=QUICK))
+    whole = {run: expected("entities", run) for run in range(1, 45)}
+    done, silent, exact = threading.Event(), [], []
+
+    def read(reader: Reader) -> None:
+        while not done.is_set():
+            try:
+                rows = reader(tmp_path / "parquet" / SOURCE / "entities", ["id", "version", "value", "team"])
+            except (OSError, pa.ArrowException, duckdb.Error, pl.exceptions.PolarsError):
+                continue  # loud: the reader knows, and reads again
+            found = sorted(tuple(row.values()) for row in rows)
+            (exact if found in whole.values() else silent).append(reader.__name__)
+
+    threads = [threading.Thread(target=read, args=(one.values[0],)) for one in READERS]
+    for thread in threads:
+        thread.start()
+    lake = Lake(tmp_path, SOURCE, disk=QUICK)
+    try:
+        pins = []
+        for run in range(3, 43):
+            run_once(lake)
+            pins.append(pinned(lake, "entities") == expected("entities", run))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(30)
+
+    assert silent == []
+    assert set(exact) == {"by_pandas", "by_pyarrow", "by_duckdb", "by_polars"}
+    assert all(pins)
