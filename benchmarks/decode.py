@@ -31,9 +31,7 @@ TEXTS = ("carrier", "tailnum", "origin", "dest", "time_hour")
 COLUMNS = {**dict.fromkeys(NUMBERS, "int64"), "arr_delay": "float64", **dict.fromkeys(TEXTS, "string")}
 DECLARED = Shape.model_validate({"columns": COLUMNS | {"time_hour": "timestamp"}})
 TIMED = Shape.model_validate({"columns": {"time_hour": "timestamp"}})
-POLARS = {
-    name: {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}[kind] for name, kind in COLUMNS.items()
-}
+POLARS = {name: {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}[kind] for name, kind in COLUMNS.items()}
 ARROW = pa.schema([(name, kind) for name, kind in COLUMNS.items()])
 Reader = Callable[[list[bytes]], int]
 
@@ -55,7 +53,10 @@ def _flight(chance: random.Random) -> dict[str, object]:
 
 
 def _polars(pages: list[bytes]) -> int:
-    return sum(len(pl.read_json(page, schema=POLARS).with_columns(pl.col("time_hour").str.to_datetime())) for page in pages)
+    return sum(
+        len(pl.read_json(page, schema=POLARS).with_columns(pl.col("time_hour").str.to_datetime("%+", time_zone="UTC")))
+        for page in pages
+    )
 
 
 def _pyarrow(pages: list[bytes]) -> int:

@@ -107,6 +107,10 @@ class Plan:
 
     def _wanted(self, reading: Reading) -> bool:
         """Whether a field not seen before gets a column."""
+        taken = any(one.name == reading.name and len(one.path) > 1 for one in self.readings)
+        if taken and self.on_new == "ignore":
+            # the name belongs to a column that is read from elsewhere, such as `region` from region.value
+            return False
         seen = {*dict(self.known), *self.declared}
         if not seen or reading.name in seen or self.on_new == "add":
             return True
