@@ -101,7 +101,7 @@ def test_four_readers_see_the_same_rows_by_glob(finished: Finished, dataset: str
 )
 def test_the_figures_of_the_marts_come_out(finished: Finished, figure: float, query: str) -> None:
     """Figures that were computed independently of this code, with plain pandas and NumPy."""
-    mart = query.split("FROM ")[1].split()[0]
+    mart = query.split("FROM ")[1].split(maxsplit=1)[0]
     rows = f"'{finished.data}/parquet/marts/{mart}/**/*.parquet'"
 
     assert duckdb.sql(query.replace(f"FROM {mart}", f"FROM {rows}")).fetchall()[0][0] == figure
@@ -155,9 +155,7 @@ def test_a_finished_run_leaves_no_page_behind(finished: Finished) -> None:
     assert [path for path in (finished.data / "spool").rglob("*") if path.is_file()] == []
 
 
-def test_an_api_that_is_down_fails_alone_and_its_marts_wait(
-    tmp_path: Path, project_copy: Callable[..., Path]
-) -> None:
+def test_an_api_that_is_down_fails_alone_and_its_marts_wait(tmp_path: Path, project_copy: Callable[..., Path]) -> None:
     """Four sources commit; the fifth and the mart that needs it are reported."""
     root = project_copy(tmp_path)
     settings = root / "config" / "usgs.yaml"
