@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
 export PREFECT_LOGGING_LEVEL ?= WARNING
 
-.PHONY: help run test check format lock schema test-crash clean
+.PHONY: help run test check format lock schema test-crash bench clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ check: $(READY)
 
 test-crash: $(READY) ## The long crash battery: kills, power cuts, full disks, competing writers
 	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --timeout 3600 tests/load/test_crash.py tests/test_crash.py
+
+bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; ROUNDS=5, ONLY=api)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock
+	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(PEERS),--peers) $(addprefix --only ,$(ONLY))
 
 format: $(READY) ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .

@@ -25,14 +25,16 @@ import pyarrow.json
 from pipelines.transform.columns import Shape
 from pipelines.transform.decode import decode
 
-NUMBERS = ("year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "flight")
-NUMBERS += ("air_time", "distance", "hour", "minute")
+NUMBERS = (
+    *("year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "flight"),
+    *("air_time", "distance", "hour", "minute"),
+)
 TEXTS = ("carrier", "tailnum", "origin", "dest", "time_hour")
 COLUMNS = {**dict.fromkeys(NUMBERS, "int64"), "arr_delay": "float64", **dict.fromkeys(TEXTS, "string")}
 DECLARED = Shape.model_validate({"columns": COLUMNS | {"time_hour": "timestamp"}})
 TIMED = Shape.model_validate({"columns": {"time_hour": "timestamp"}})
 POLARS = {name: {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String}[kind] for name, kind in COLUMNS.items()}
-ARROW = pa.schema([(name, kind) for name, kind in COLUMNS.items()])
+ARROW = pa.schema(list(COLUMNS.items()))
 Reader = Callable[[list[bytes]], int]
 
 

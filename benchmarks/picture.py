@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LABELS, BAR, GAP, HEAD, MARGIN = 860, 330, 18, 8, 34, 16
+WIDTH, LABELS, BAR, GAP, HEAD, MARGIN = 920, 370, 18, 8, 34, 16
 OURS, OTHERS, INK, PAPER = "#0b7285", "#adb5bd", "#212529", "#ffffff"
 FIGURES = 64
 """Room to the right of the longest bar."""
