@@ -60,6 +60,7 @@ class _MartRun:
         self._shared.listen(MARTS, event)
 
     def _settled(self, name: str) -> ResourceReport:
+        self._tell(Event("planned", name, time.monotonic()))
         report = self._bring(name)
         rows = report.rows_written
         self._tell(Event("settled", name, time.monotonic(), seconds=report.seconds, size=rows, note=report.verdict))

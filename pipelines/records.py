@@ -107,7 +107,7 @@ class Records(Value):
             raw = body
             for name in self.rows.split("."):
                 raw = bytes(_envelope(name).decode(raw).wanted)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         return raw if raw.lstrip()[:1] == b"[" else None
 

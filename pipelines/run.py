@@ -100,5 +100,6 @@ def _answering(settings: Settings) -> Iterator[Mapping[str, str]]:
         return
     from pipelines.demo import serve
 
-    with serve() as origin_map:
+    latency = f"{settings.bundled_latency:.3f}s"
+    with serve(latency=latency, chaos=settings.bundled_chaos, seed=settings.bundled_seed) as origin_map:
         yield origin_map

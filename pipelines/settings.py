@@ -69,6 +69,13 @@ class Settings(BaseSettings):
         "1h", validate_default=True, description="how long replaced files stay for readers that still have them open"
     )
     bundled_apis: bool = Field(False, description="answer from the bundled APIs on loopback instead of the internet")
+    bundled_latency: Seconds = Field(
+        "35ms", validate_default=True, description="median wait before an answer of the bundled APIs"
+    )
+    bundled_chaos: float = Field(
+        0.0, ge=0, le=1, description="share of requests to the bundled APIs that go wrong, 0 to 1"
+    )
+    bundled_seed: int = Field(0, description="which requests to the bundled APIs go wrong, and how")
     variables: dict[str, str] = Field(default_factory=dict, description="values for ${NAME} in the YAML files")
 
     _origins: dict[str, tuple[str, str]] = PrivateAttr(default_factory=dict)

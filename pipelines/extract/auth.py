@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import quote, urlencode
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from pipelines.extract.origins import origin_of
 from pipelines.values import OneOf, Value
 
 
@@ -67,7 +69,35 @@ class ApiKey(Auth):
         return {self.param: self.value.get_secret_value()} if self.param else {}
 
 
+def _checked_url(url: str) -> str:
+    origin_of(url)
+    return url
+
+
+class ClientCredentials(Auth):
+    """OAuth2 client credentials: a token from `token_url`, renewed before it expires and once on 401."""
+
+    token_url: Annotated[str, AfterValidator(_checked_url)] = Field(description="where tokens come from")
+    client_id: str
+    client_secret: SecretStr
+    scope: str | None = Field(None, description="scopes to ask for, separated by spaces")
+    send: Literal["basic", "body"] = Field("basic", description="how id and secret are sent to token_url")
+
+    def token_request(self) -> tuple[Mapping[str, str], bytes]:
+        """Headers and form body of the request for a token."""
+        form = {"grant_type": "client_credentials", **({"scope": self.scope} if self.scope else {})}
+        secret = self.client_secret.get_secret_value()
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        if self.send == "body":
+            return headers, urlencode({**form, "client_id": self.client_id, "client_secret": secret}).encode()
+        pair = f"{quote(self.client_id, safe='')}:{quote(secret, safe='')}".encode()
+        return {**headers, "Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}, urlencode(form).encode()
+
+
 AnyAuth = Annotated[
-    Bearer | Basic | ApiKey,
-    OneOf({"bearer": Bearer, "basic": Basic, "api_key": ApiKey}, scalar={"bearer": "token"}),
+    Bearer | Basic | ApiKey | ClientCredentials,
+    OneOf(
+        {"bearer": Bearer, "basic": Basic, "api_key": ApiKey, "oauth2_client_credentials": ClientCredentials},
+        scalar={"bearer": "token"},
+    ),
 ]

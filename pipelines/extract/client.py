@@ -7,8 +7,6 @@ all. Cookies, `.netrc`, proxies of the environment and automatic redirects are o
 
 from __future__ import annotations
 
-import http.client
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,24 +18,26 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
+from pipelines.batch import Json
 from pipelines.errors import (
-    HttpError,
+    AuthError,
     Interrupted,
     OriginError,
     PipelineError,
     RedirectRefused,
-    Timeout,
-    TlsError,
     Truncated,
 )
 from pipelines.extract import body
-from pipelines.extract.connection import Connection, origin_of
+from pipelines.extract.auth import ClientCredentials
+from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.events import EventKind
+from pipelines.extract.failures import translated
 from pipelines.extract.limits import Budgets
-from pipelines.extract.origins import Origins
+from pipelines.extract.origins import Origins, origin_of
 from pipelines.extract.page import Page, Request, text
 from pipelines.extract.patience import TryAgain, patiently
+from pipelines.extract.tokens import Tokens, parsed
 from pipelines.extract.verdict import accept
 from pipelines.extract.watch import Watch, use_watched_connections
 
@@ -47,9 +47,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _NOTABLE_S = 0.001
 _NO_FRAME = "the server must send Content-Length, chunks or a compressed stream"
-_NOT_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-_TOO_LATE = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-_CUT = (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead, urllib3.exceptions.InvalidChunkLength)
 _ACCEPT_TYPE = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
 
 
@@ -78,9 +75,12 @@ class Client:
         budgets: Budgets | None = None,
     ) -> None:
         self.connection = connection
-        self.origins = Origins(connection, origin_map)
+        allowed = {host.origin: host.with_credentials for host in connection.allow_hosts}
+        self.origins = Origins(connection.origin, allowed, origin_map)
         self._budget = (budgets or Budgets()).of(connection.origin, connection.limits)
         self._watch = Watch()
+        auth = connection.auth
+        self._tokens = Tokens(lambda: self._new_token(auth)) if isinstance(auth, ClientCredentials) else None
         self._verify = str(connection.ca_bundle) if connection.ca_bundle else True
         self._session = requests.Session()
         self._session.trust_env = False
@@ -88,7 +88,6 @@ class Client:
             adapter = HTTPAdapter(pool_connections=8, pool_maxsize=connection.limits.in_flight)
             use_watched_connections(adapter.poolmanager)
             self._session.mount(scheme, adapter)
-        auth = connection.auth
         common = {"User-Agent": connection.user_agent, "Accept-Encoding": "gzip, br, zstd", "Connection": "keep-alive"}
         self._bare = common
         self._headers = {**common, **connection.headers, **(auth.headers() if auth else {})}
@@ -110,10 +109,15 @@ class Client:
             PipelineError: No acceptable answer, after all retries that make sense.
         """
         stop = stop or threading.Event()
-        deadline = time.monotonic() + self.connection.retry.total
+        began, idle_s = time.monotonic(), 0.0
+
+        def spent_s() -> float:
+            return time.monotonic() - began - idle_s
 
         def attempt() -> Page:
-            with self._budget.place(endpoint.weight, stop, deadline) as place:
+            nonlocal idle_s
+            with self._budget.place(endpoint.weight, stop) as place:
+                idle_s += place.waited_s
                 if place.waited_s > _NOTABLE_S:
                     listen("waited", place.waited_s, 0, "")
                 try:
@@ -127,7 +131,7 @@ class Client:
                 self._budget.pause(wait_s)
             listen("throttled" if failure.throttled else "retried", wait_s, 0, failure.error.kind)
 
-        return patiently(attempt, self.connection.retry, stop=stop, notice=notice)
+        return patiently(attempt, self.connection.retry, stop=stop, notice=notice, spent_s=spent_s)
 
     def abort(self) -> None:
         """End every exchange under way; their threads get `Interrupted`."""
@@ -141,29 +145,55 @@ class Client:
     def _exchange(self, request: Request, endpoint: Endpoint, listen: Listen) -> Page:
         """One attempt, from sending to the verdict on the answer."""
         began = time.monotonic()
-        answer = self._ask_watched(request, endpoint, began + self.connection.timeout.total)
+        deadline = began + self.connection.timeout.total
+        what = f"{request.method} {request.safe_url}"
+        token = self._tokens.current() if self._tokens else ""
+        answer = self._watched(what, endpoint, deadline, lambda: self._ask(request, endpoint, deadline, token))
         listen("answered", time.monotonic() - began, answer.wire_bytes, str(answer.status))
         self._budget.learn(self.connection.limits, answer.headers, time.time())
         page = Page(request, answer.status, answer.headers, answer.body, endpoint.records, endpoint.format)
-        return accept(page, endpoint, self.connection.retry.statuses)
+        try:
+            page = accept(page, endpoint, self.connection.retry.statuses)
+        except TryAgain as failure:
+            if failure.renews and not (self._tokens and self._tokens.refused(token)):
+                raise failure.error from None
+            raise
+        if self._tokens:
+            self._tokens.accepted(token)
+        return page
 
-    def _ask_watched(self, request: Request, endpoint: Endpoint, deadline: float) -> _Answer:
-        """Ask, and turn whatever goes wrong on the way into an error of ours."""
-        what = f"{request.method} {request.safe_url}"
+    def _watched(self, what: str, endpoint: Endpoint, deadline: float, ask: Callable[[], _Answer]) -> _Answer:
+        """*ask*, and turn whatever goes wrong on the way into an error of ours."""
         with self._watch.until(deadline) as exchange:
             try:
-                return self._ask(request, endpoint, deadline)
-            except (PipelineError, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                return ask()
+            except (PipelineError, urllib3.exceptions.HTTPError, OSError) as error:
                 if exchange.ended == "stopped":
                     raise Interrupted("the run was asked to stop", "run again to resume") from None
-                raise _translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
+                raise translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
 
-    def _ask(self, request: Request, endpoint: Endpoint, deadline: float) -> _Answer:
+    def _new_token(self, auth: ClientCredentials) -> Json:
+        """What the token endpoint answers; it is asked once, no redirect is followed."""
+        prepared = requests.PreparedRequest()
+        headers, form = auth.token_request()
+        prepared.method, prepared.url, prepared.body = "POST", auth.token_url, form
+        prepared.headers = CaseInsensitiveDict({**self._bare, **headers, "Content-Length": str(len(form))})
+        what = f"POST {auth.token_url.partition('?')[0]}"
+        deadline = time.monotonic() + self.connection.timeout.total
+        endpoint = Endpoint(path=auth.token_url, idempotent=True)
+        answer = self._watched(what, endpoint, deadline, lambda: self._send(prepared, deadline, needs_frame=False))
+        if answer.status != 200:
+            raise AuthError(
+                f"{what}: no token, but {answer.status}", "check `auth`: client_id, client_secret and token_url"
+            )
+        return parsed(answer.body)
+
+    def _ask(self, request: Request, endpoint: Endpoint, deadline: float, token: str) -> _Answer:
         """Send *request*, following redirects within its origin."""
         url = self.origins.configured(request.full_url)
-        method, payload = request.method, request.body
+        method = request.method
         for _ in range(_MAX_REDIRECTS + 1):
-            prepared = self._prepared(method, url, payload, request.headers, endpoint.format)
+            prepared = self._prepared(method, url, request, endpoint.format, token)
             answer = self._send(prepared, deadline, needs_frame=endpoint.format != "json")
             target = answer.headers.get("location")
             if answer.status not in _REDIRECTS or not target:
@@ -183,9 +213,7 @@ class Client:
             raise RedirectRefused(f"{origin} redirects to another origin", "put the final address into `base_url`")
         return followed
 
-    def _prepared(
-        self, method: str, url: str, payload: bytes | None, headers: tuple[tuple[str, str], ...], layout: str
-    ) -> requests.PreparedRequest:
+    def _prepared(self, method: str, url: str, request: Request, layout: str, token: str) -> requests.PreparedRequest:
         """The request as it leaves; prepared by hand, a tenth of what Session.prepare_request costs."""
         trusted = self.origins.sees_credentials(url)
         prepared = requests.PreparedRequest()
@@ -193,11 +221,13 @@ class Client:
         prepared.url = self.origins.on_the_wire(_with_missing(url, self._params) if trusted else url)
         prepared.headers = CaseInsensitiveDict(self._headers if trusted else self._bare)
         prepared.headers.setdefault("Accept", _ACCEPT_TYPE[layout])
-        prepared.headers.update(headers)
-        if payload is not None:
+        prepared.headers.update(request.headers)
+        if token and trusted:
+            prepared.headers["Authorization"] = f"Bearer {token}"
+        if request.body is not None:
             prepared.headers.setdefault("Content-Type", "application/json")
-            prepared.headers["Content-Length"] = str(len(payload))
-        prepared.body = payload
+            prepared.headers["Content-Length"] = str(len(request.body))
+        prepared.body = request.body
         return prepared
 
     def _send(self, prepared: requests.PreparedRequest, deadline: float, *, needs_frame: bool) -> _Answer:
@@ -229,41 +259,3 @@ def _with_missing(url: str, params: list[tuple[str, str]]) -> str:
     present = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
     added = urlencode([pair for pair in params if pair[0] not in present])
     return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
-
-
-def _repeatable(error: PipelineError, endpoint: Endpoint) -> PipelineError | TryAgain:
-    if endpoint.may_repeat:
-        return TryAgain(error)
-    return HttpError(error.message, "the request may have had an effect; if it may be repeated, say `idempotent: true`")
-
-
-def _translated(what: str, error: Exception, endpoint: Endpoint) -> PipelineError | TryAgain:
-    """The error with its URL; ours for one of the libraries', whose texts hold whole queries."""
-    if isinstance(error, OriginError | RedirectRefused):
-        return error
-    if isinstance(error, PipelineError):
-        ours = type(error)(f"{what}: {error.message}", error.hint)
-        return _repeatable(ours, endpoint) if isinstance(error, Timeout | Truncated) else ours
-    chain = _causes(error)
-    if any(isinstance(cause, ssl.SSLError | requests.exceptions.SSLError) for cause in chain):
-        return TlsError(f"{what}: the server's certificate could not be verified", "name its authority in `ca_bundle`")
-    if any(isinstance(cause, _NOT_SENT) for cause in chain):
-        reason = next((cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror), "no answer")
-        return TryAgain(HttpError(f"{what}: cannot connect: {reason}", "check `base_url` and the network"))
-    if any(isinstance(cause, _TOO_LATE) for cause in chain):
-        return _repeatable(Timeout(f"{what}: no answer in time", "raise `timeout`, or ask for smaller pages"), endpoint)
-    if any(isinstance(cause, _CUT) for cause in chain):
-        return _repeatable(Truncated(f"{what}: the answer ended before it was whole", "run again"), endpoint)
-    return _repeatable(HttpError(f"{what}: the connection broke: {type(chain[-1]).__name__}", "run again"), endpoint)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """*error* and what it wraps: libraries keep causes in arguments, in `reason` and in the chain."""
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting and len(found) < 20:
-        item = waiting.pop(0)
-        if isinstance(item, BaseException) and item not in found:
-            found.append(item)
-            waiting += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
-    return found

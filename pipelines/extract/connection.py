@@ -5,33 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipelines.extract.auth import AnyAuth
 from pipelines.extract.endpoint import Params
 from pipelines.extract.limits import Limits
+from pipelines.extract.origins import origin_of
 from pipelines.values import Bytes, Seconds, Value
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_PORTS = {"http": 80, "https": 443}
-
-
-def origin_of(url: str) -> str:
-    """Scheme, host and port of *url*, the port only where it is not the scheme's own.
-
-    Raises:
-        ValueError: Not http(s), no host, or a user name in the URL.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise ValueError("needs a URL that starts with https:// (or http://)")
-    if "@" in parts.netloc:
-        raise ValueError("a URL with a user name is refused; say `auth: {basic: ...}`")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = parts.port or _PORTS[parts.scheme]
-    return f"{parts.scheme}://{host}" + ("" if port == _PORTS[parts.scheme] else f":{port}")
 
 
 def _checked_url(url: str) -> str:

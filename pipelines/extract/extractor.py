@@ -58,6 +58,7 @@ class Extractor:
         self._connection, self._name, self._client = connection, name, client
         self._spool, self._backlog, self._masks, self._listen = spool, backlog, masks or {}, listen
         self._stop = stop or threading.Event()
+        self._over = threading.Event()
         self._lanes: Lanes[Step] = Lanes()
         self._changed = threading.Condition()
         self._crash: BaseException | None = None
@@ -115,13 +116,15 @@ class Extractor:
         return done or self._stop.is_set() or self._crash is not None
 
     def _end(self, threads: list[threading.Thread]) -> None:
-        """Let everybody go, whatever happened; nothing of ours runs afterwards."""
+        """Let everybody go, whatever happened; nothing of ours runs afterwards.
+
+        What is unfinished now was stopped; what is still under way belongs to resources that failed.
+        """
         self._lanes.close()
-        if not all(resource.is_finished for resource in self._resources.values()):
-            self._stop.set()
-            for resource in self._resources.values():
-                self._fail(resource, Interrupted(*_STOPPED))
-            self._client.abort()
+        self._over.set()
+        for resource in self._resources.values():
+            self._fail(resource, Interrupted(*_STOPPED))
+        self._client.abort()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
@@ -175,7 +178,7 @@ class Extractor:
             resource.tally.hear(kind, seconds, size)
             self._tell(kind, resource.name, seconds, size, note)
 
-        page = self._client.fetch(request, endpoint, stop=self._stop, listen=listen)
+        page = self._client.fetch(request, endpoint, stop=self._over, listen=listen)
         if page.skipped:
             resource.tally.count("skipped")
         return page, None

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
-from pipelines.errors import Interrupted, RateLimited
+from pipelines.errors import Interrupted
 from pipelines.values import Value
 
 _RATE = r"^(\d+) ?/ ?(s|min|h|d)$"
@@ -95,20 +95,17 @@ class Budget:
             self._buckets += _buckets(limits)
 
     @contextmanager
-    def place(self, weight: int, stop: threading.Event, deadline: float = float("inf")) -> Iterator[Place]:
+    def place(self, weight: int, stop: threading.Event) -> Iterator[Place]:
         """Wait for permission to send one request, and hold a place in flight while it runs.
 
         Raises:
             Interrupted: *stop* was set while waiting.
-            RateLimited: There is no permission before *deadline*.
         """
         asked = self._clock()
         with self._changed:
             while (wait := self._wait_s(weight)) > 0:
                 if stop.is_set():
                     raise Interrupted("the run was asked to stop", "run again to resume")
-                if self._clock() + (wait if wait < _LONG_WAIT_S else 0) > deadline:
-                    raise RateLimited("the host's limits leave no room in time", "raise `retry: {total: ...}`")
                 self._changed.wait(min(wait, _POLL_S))
             self._running += 1
             place = Place(self._clock() - asked, probe=self._gated)

@@ -11,16 +11,34 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from pipelines.errors import OriginError
-from pipelines.extract.connection import Connection, origin_of
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of *url*, the port only where it is not the scheme's own.
+
+    Raises:
+        ValueError: Not http(s), no host, or a user name in the URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError("needs a URL that starts with https:// (or http://)")
+    if "@" in parts.netloc:
+        raise ValueError("a URL with a user name is refused; say `auth: {basic: ...}`")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = parts.port or _PORTS[parts.scheme]
+    return f"{parts.scheme}://{host}" + ("" if port == _PORTS[parts.scheme] else f":{port}")
 
 
 class Origins:
     """The origins of one connection."""
 
-    def __init__(self, connection: Connection, stand_ins: Mapping[str, str] | None = None) -> None:
-        self._home = f"{connection.origin}/"  # most URLs, told by their beginning
-        self._trusted = {connection.origin, *(host.origin for host in connection.allow_hosts if host.with_credentials)}
-        self._allowed = self._trusted | {host.origin for host in connection.allow_hosts}
+    def __init__(self, home: str, allowed: Mapping[str, bool], stand_ins: Mapping[str, str] | None = None) -> None:
+        """*home* is base_url's origin; *allowed* are others, and whether they see credentials."""
+        self._home = f"{home}/"  # most URLs, told by their beginning
+        self._trusted = {home, *(origin for origin, sees in allowed.items() if sees)}
+        self._allowed = {home, *allowed}
         pairs = {origin_of(live): origin_of(local) for live, local in (stand_ins or {}).items()}
         self._local = {live: local for live, local in pairs.items() if live in self._allowed}
         self._live = {local: live for live, local in self._local.items()}

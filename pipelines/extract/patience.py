@@ -6,7 +6,6 @@ A failed attempt is a `TryAgain` around the error that the run would end with.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,13 +20,19 @@ Result = TypeVar("Result")
 
 
 class TryAgain(Exception):
-    """An attempt failed in a way that may pass; `wait_s` is what the API asked for, if it did."""
+    """An attempt failed in a way that may pass; `wait_s` is what the API asked for, if it did.
 
-    def __init__(self, error: PipelineError, wait_s: float | None = None, *, throttled: bool = False) -> None:
+    `throttled`: all of the host is to wait. `renews`: it may pass with another access token, at once.
+    """
+
+    def __init__(
+        self, error: PipelineError, wait_s: float | None = None, *, throttled: bool = False, renews: bool = False
+    ) -> None:
         super().__init__(error, wait_s)
         self.error = error
         self.wait_s = wait_s
         self.throttled = throttled
+        self.renews = renews
 
 
 def patiently(
@@ -36,28 +41,36 @@ def patiently(
     *,
     stop: threading.Event,
     notice: Callable[[TryAgain, float], None],
-    clock: Callable[[], float] = time.monotonic,
+    spent_s: Callable[[], float],
 ) -> Result:
     """Call *attempt* until it succeeds, by *retry*; *notice* hears of each failure and the wait before the next.
+
+    A throttled attempt's wait is left to *notice*, as it concerns the whole host. *spent_s* is the time
+    since the call, without what attempts waited for their turn; the waits that the API asked for count.
 
     Raises:
         PipelineError: The last error, once attempts or time are used up.
         RateLimited: At once, where the API asks to wait longer than the time that is left.
     """
-    began = clock()
+    asked_s = 0.0
     growing = wait_random_exponential(multiplier=retry.wait, max=retry.max_wait)
 
     def wait_s(state: RetryCallState) -> float:
+        nonlocal asked_s
         failure = _failure(state)
+        if failure.renews:
+            notice(failure, 0.0)
+            return 0.0
         asked = failure.wait_s
         wait = retry.wait / 2 + growing(state) / 2 if asked is None else asked
-        left = retry.total - (clock() - began)
+        left = retry.total - spent_s() - asked_s
         if asked is not None and asked > left:
             hint = f"run again in {asked:,.0f} s, or raise `retry: {{total: ...}}`"
             raise RateLimited(f"{failure.error.message}; it asks to wait {asked:,.0f} s", hint) from None
         if wait > left:
             raise failure.error from None
         notice(failure, wait)
+        asked_s += wait if failure.throttled else 0.0
         return 0.0 if failure.throttled else wait
 
     def sleep(seconds: float) -> None:

@@ -15,6 +15,7 @@ from pipelines.extract.rules import error_text, first_rule
 ACCEPTED = (200, 201, 203, 204)
 _HINTS = {
     400: "the API refuses the parameters; check `params`",
+    401: "check `auth`: the API does not accept the credentials",
     403: "the credentials lack a permission, or the host refuses us; check `auth` and `user_agent`",
     404: "check `path`; if it only means that there is nothing, say `errors: [{status: 404, do: skip}]`",
     410: "the API no longer has this address; check `path`",
@@ -31,9 +32,13 @@ def accept(page: Page, endpoint: Endpoint, retried_statuses: Collection[int]) ->
     rule = first_rule(endpoint.errors, page)
     if rule is not None and rule.action == "skip":
         return replace(page, skipped=True)
+    if rule is not None and rule.action == "refresh_token":
+        raise TryAgain(
+            AuthError(_what(page, f"refuses the token by the rule {rule.outline!r}"), _HINTS[401]), renews=True
+        )
     if rule is not None:
-        error = ApiError(_what(page, f"is an error by the rule {rule.outline!r}"), "see `errors` of the resource")
-        raise TryAgain(error, retry_after_s(page.headers)) if rule.action == "retry" else error
+        mistake = ApiError(_what(page, f"is an error by the rule {rule.outline!r}"), "see `errors` of the resource")
+        raise TryAgain(mistake, retry_after_s(page.headers)) if rule.action == "retry" else mistake
     if page.status not in ACCEPTED:
         _refuse(page, endpoint, retried_statuses)
     _check_content(page)
@@ -43,6 +48,8 @@ def accept(page: Page, endpoint: Endpoint, retried_statuses: Collection[int]) ->
 def _refuse(page: Page, endpoint: Endpoint, retried_statuses: Collection[int]) -> NoReturn:
     error = _error_of(page)
     asked = retry_after_s(page.headers)
+    if page.status == 401:
+        raise TryAgain(error, renews=True)
     if page.status == 429 and 429 in retried_statuses:
         raise TryAgain(error, asked, throttled=True)
     if page.status in retried_statuses and endpoint.may_repeat:
@@ -53,7 +60,7 @@ def _refuse(page: Page, endpoint: Endpoint, retried_statuses: Collection[int]) -
 def _error_of(page: Page) -> PipelineError:
     what = _what(page, f"answered {page.status}")
     if page.status == 401:
-        return AuthError(what, "check `auth`: the API does not accept the credentials")
+        return AuthError(what, _HINTS[401])
     if page.status == 403:
         return AuthError(what, _HINTS[403])
     if page.status == 429:
@@ -67,7 +74,12 @@ def _check_content(page: Page) -> None:
         sort = (page.header("content-type") or "markup").partition(";")[0][:60]
         raise DecodeError(_what(page, f"answered {sort}, not JSON"), "check `path`, `params` (a format?) and `auth`")
     try:
+        if not page.body.isascii():
+            page.body.decode("utf-8")
         page.check()
+    except UnicodeDecodeError as error:
+        what = _what(page, f"the answer is not UTF-8: {error.reason} at byte {error.start:,}")
+        raise DecodeError(what, "the server must send UTF-8") from None
     except (RecordsMissing, DecodeError) as error:
         raise type(error)(_what(page, error.message), error.hint) from None
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from pipelines.batch import Part
 from pipelines.load.disk import DISK, Disk
 from pipelines.load.log import LiveFile
-from pipelines.load.parquet import PartWriter, groups
+from pipelines.load.parquet import PartWriter
 from pipelines.load.schema import recast
+from pipelines.load.stored import groups
 from pipelines.load.target import Target
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from pipelines.batch import Part
 from pipelines.errors import ExpectationFailed
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
 from pipelines.load.log import Dataset, LiveFile
-from pipelines.load.parquet import file_schema, groups
 from pipelines.load.schema import OnMismatch, recast, same_columns, unify
+from pipelines.load.stored import file_schema, groups
 from pipelines.load.upsert import upsert
 from pipelines.load.winners import row_hashes
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,12 @@ import xxhash
 
 from pipelines.batch import Json, Part
 from pipelines.load.disk import DISK, Disk, store_errors
+from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.partitions import parse, split
 from pipelines.load.schema import recast, unify
+from pipelines.load.stored import bounds
 from pipelines.load.target import Target
 
-_LONGEST_TEXT = 200
 _LEAST_ROWS = 100_000
 _MB = 10**6
 
@@ -71,6 +72,7 @@ class PartWriter:
         self._held_bytes: dict[str, int] = {}
         self._open: dict[str, _OpenPart] = {}
         self._parts: list[Part] = []
+        self.duplicates = 0
 
     def __enter__(self) -> PartWriter:
         return self
@@ -84,10 +86,17 @@ class PartWriter:
     def write(self, table: pa.Table) -> None:
         """Take the rows of *table*; each goes to the folder of its partition.
 
+        With an upsert whose rows lose their order by being split or sorted, one
+        row for each key is left first, and tables do not share parts.
+
         Raises:
             PartitionError: A value cannot name a partition.
             StoreError: The disk is full or refuses.
         """
+        if self._target.order_matters:
+            self.close()
+            before, table = len(table), one_for_each_key(table, self._target)
+            self.duplicates += before - len(table)
         for folder, rows in split(table, self._target.partition_by):
             self.write_to(folder, rows)
 
@@ -252,45 +261,3 @@ def _writer(sink: _HashedFile, schema: pa.Schema) -> pq.ParquetWriter:
         write_statistics=True,
         write_page_checksum=True,
     )
-
-
-def bounds(column: pa.ChunkedArray) -> tuple[Json, Json] | None:
-    """Least and greatest value as JSON, in an order that Python compares as Arrow does.
-
-    None where there is none to be trusted: only nulls, long texts, decimals, nested values.
-    """
-    kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_floating(kind) or _is_time(kind)):
-        return None
-    extremes = pc.min_max(column)
-    if not extremes["min"].is_valid:
-        return None
-    if _is_time(kind):
-        # as text of a fixed width: readable in the log, and in order
-        low, high = (str(extremes[name].cast(pa.string()).as_py()) for name in ("min", "max"))
-        return (low, high) if len(low) == len(high) and "-" not in (low[0], high[0]) else None
-    low, high = extremes["min"].as_py(), extremes["max"].as_py()
-    if isinstance(low, float) and not abs(low) + abs(high) < float("inf"):
-        return None
-    return None if isinstance(low, str) and max(len(low), len(high)) > _LONGEST_TEXT else (low, high)
-
-
-def _is_time(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_timestamp(kind) or pa.types.is_date32(kind))
-
-
-def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The row groups of a stored file, one after the other.
-
-    Raises:
-        StoreError: The file is gone or no longer what was written.
-    """
-    with store_errors("reading the store"), path.open("rb") as file, pq.ParquetFile(file) as parquet:
-        for group in range(parquet.num_row_groups):
-            yield parquet.read_row_group(group, columns=list(columns) if columns is not None else None)
-
-
-def file_schema(path: Path) -> pa.Schema:
-    """The columns of a stored file, from its footer."""
-    with store_errors("reading the store"):
-        return pq.read_schema(path)

@@ -21,8 +21,9 @@ from pipelines.batch import Part
 from pipelines.load.changes import Place
 from pipelines.load.disk import store_errors
 from pipelines.load.log import LiveFile
-from pipelines.load.parquet import PartWriter, groups
+from pipelines.load.parquet import PartWriter
 from pipelines.load.schema import recast
+from pipelines.load.stored import groups
 from pipelines.load.winners import HASH, PART, ROW, VERSION, Winners, key_columns, key_frame, row_hashes
 
 Rows: TypeAlias = np.ndarray[Any, Any]

@@ -43,6 +43,11 @@ class Target(Value):
         return self
 
     @property
+    def order_matters(self) -> bool:
+        """Whether rows of one key must be told apart by their order before they are split or sorted."""
+        return self.write == "upsert" and (bool(self.sort_by) or not self.keys_stay)
+
+    @property
     def keys_stay(self) -> bool:
         """Whether a key can never move to another partition: its partition follows from the key."""
         return all(parse(text).field in self.key for text in self.partition_by)

@@ -20,8 +20,9 @@ from pipelines.batch import Part
 from pipelines.errors import KeyMissing
 from pipelines.load.changes import Place
 from pipelines.load.disk import store_errors
-from pipelines.load.parquet import groups
+from pipelines.load.duplicates import best
 from pipelines.load.schema import recast
+from pipelines.load.stored import groups
 
 Hashes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint64]]
 PART, ROW, HASH, VERSION = "·part", "·row", "·hash", "·version"
@@ -112,11 +113,7 @@ class Rank:
                 f"{self.place.dataset}: {nulls} rows have no value for their key ({', '.join(keys)})",
                 "choose a key that every record has",
             )
-        if frame.select(keys).n_unique() == len(frame):
-            return frame
-        if self.place.target.version:
-            frame = frame.sort(VERSION, nulls_last=False, maintain_order=True)
-        return frame.unique(keys, keep="last", maintain_order=True)
+        return best(frame, keys, VERSION if self.place.target.version else None)
 
     def _keys(self) -> Iterator[pl.DataFrame]:
         columns = None if self.hashed else key_columns(self.place, self.schema)

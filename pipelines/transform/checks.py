@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Severity = Literal["warn", "quarantine", "fail"]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-Bound = Annotated[float | int | None, Field(union_mode="left_to_right")]
+Bound = Annotated[int | float | None, Field(union_mode="left_to_right")]
 _KINDS = ("unique", "not_null", "min_rows", "between", "matches", "freshness")
 _PER_ROW = ("not_null", "between", "matches")
 

@@ -154,17 +154,19 @@ def _opened(reading: Reading, plan: Plan) -> bool:
 
 
 def _as_final(array: pa.Array | None, rows: int, kind: pa.DataType, plan: Plan, name: str) -> pa.Array:
-    if array is None or (pa.types.is_null(array.type) and not pa.types.is_null(kind)):
+    """One page's column in its final type; `_Wider` where only reading the page again can give it."""
+    if array is None or (array.type != kind and array.null_count == rows):
         return pa.nulls(rows, kind)
     if array.type == kind:
         return array
     if emitted(array.type) == kind:
         return array_of(array.to_pylist(), kind)
-    if not pa.types.is_integer(array.type) and not pa.types.is_boolean(array.type):
+    counted = pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)
+    if not counted or pa.types.is_nested(kind):
         raise _Wider(plan)
     try:
         return array.cast(kind, safe=True)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise _Wider(plan.widen(name, pa.string())) from None
 
 

@@ -6,7 +6,7 @@ What a page means is defined here; `fast.py` may only give the same result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +15,8 @@ from pipelines.batch import Json
 from pipelines.errors import ConfigError, DecodeError, RecordsMissing, TypeConflict
 from pipelines.records import parse
 from pipelines.transform.columns import OnMismatch, Path, Shape
-from pipelines.transform.convert import Misfit, NoTime, converter, described
-from pipelines.transform.exact_json import json_text, parse_json, parse_lines, plain_text
+from pipelines.transform.convert import Misfit, NoTime, as_they_are, converter, described
+from pipelines.transform.exact_json import json_text, parse_json, parse_lines
 from pipelines.transform.plan import Plan, Reading, fields_of, keys_of
 from pipelines.transform.settle import array_of, emitted, kind_of, settle
 from pipelines.transform.times import Zoneless
@@ -56,7 +56,7 @@ def columns_of(records: list[dict[str, Json]], on_mismatch: OnMismatch | None, p
         TypeConflict: A value does not fit, and the policy says fail.
         DecodeError: The same, where the value should be a time.
     """
-    plan = plan.learn(_fields(records, plan))
+    plan = plan.learn(fields_in(records, plan))
     refusals = _Refusals(records, on_mismatch)
     columns: dict[str, list[Any]] = {}
     for reading in plan.readings:
@@ -68,6 +68,7 @@ def columns_of(records: list[dict[str, Json]], on_mismatch: OnMismatch | None, p
             else:
                 settled = _settled(values, reading, refusals)
         except Misfit:
+            values = values_of(records, replace(reading, declared=None), plan)
             settled = settle(pa.null(), values)
         if settled != reading.settled:
             plan = plan.widen(reading.name, settled)
@@ -133,7 +134,7 @@ def without(value: Json, path: tuple[str, ...], claimed: frozenset[tuple[str, ..
     return {name: without(value[name], below, claimed) for name, below in rest.items()} or None
 
 
-def _fields(records: list[dict[str, Json]], plan: Plan) -> list[tuple[str, ...]]:
+def fields_in(records: list[dict[str, Json]], plan: Plan) -> list[tuple[str, ...]]:
     """The fields that columns may come from, in the order they first appear."""
     seen: dict[tuple[str, ...], None] = {}
     for record in records:
@@ -180,7 +181,10 @@ def _settled(values: list[Json], reading: Reading, refusals: _Refusals) -> pa.Da
 
 def _converted(values: list[Json], reading: Reading, refusals: _Refusals) -> list[Any]:
     """The values of a declared column as pyarrow takes them."""
-    convert = converter(reading.declared, reading.zone) if reading.declared else plain_text
+    assert reading.declared is not None  # noqa: S101 - for the type checker
+    if as_they_are(values, reading.declared):
+        return values
+    convert = converter(reading.declared, reading.zone)
     try:
         return list(map(convert, values))
     except (Misfit, Zoneless):

@@ -19,9 +19,11 @@ from pipelines.errors import DecodeError, SchemaError
 from pipelines.transform.exact_json import Real, plain_text
 
 MOST_COLUMNS = 2_000
+_INFINITE = float("inf")
 BIG_INTEGER = pa.decimal128(38, 0)
 EMPTY_OBJECT = pa.struct([])
 _KINDS: dict[type, str] = {bool: "bool", int: "int", Real: "real", str: "text", dict: "object", list: "list"}
+_WORDS = {pa.bool_(): bool, pa.int64(): int, pa.string(): str}
 _SCALARS = {"bool": pa.bool_(), "int": pa.int64(), "real": pa.float64(), "text": pa.string()}
 
 
@@ -31,6 +33,8 @@ def settle(settled: pa.DataType, values: Sequence[Json]) -> pa.DataType:
     before = kind_of(settled)
     if before is None or not kinds:
         return settled if before is not None or not kinds else settle(pa.null(), values)
+    if "real" in kinds and any(type(value) is Real and abs(value) == _INFINITE for value in values):
+        raise DecodeError("a number exceeds what float64 holds", "declare its column as string or decimal")
     kinds |= {before} - {"null"}
     if kinds == {"object"}:
         return _struct(settled, [value for value in values if value])
@@ -66,10 +70,10 @@ def array_of(values: Sequence[Json], kind: pa.DataType) -> pa.Array:
     """*values* as a column of type *kind*, which `settle` found for them.
 
     Raises:
-        DecodeError: A string holds half a surrogate pair, or a number exceeds float64.
+        DecodeError: A string holds half a surrogate pair.
     """
     try:
-        if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        if set(map(type, values)) <= {_WORDS.get(kind), type(None)}:
             return pa.array(values, kind)
         return pa.array(list(map(_nullable(_fitter(kind)), values)), kind)
     except UnicodeEncodeError:
@@ -114,7 +118,7 @@ def _fitter(kind: pa.DataType) -> Callable[[Json], Any]:
     fitters: dict[pa.DataType, Callable[[Json], Any]] = {
         pa.null(): lambda _value: None,
         pa.string(): plain_text,
-        pa.float64(): _finite,
+        pa.float64(): float,
         BIG_INTEGER: Decimal,
     }
     return fitters.get(kind, lambda value: value)
@@ -122,10 +126,3 @@ def _fitter(kind: pa.DataType) -> Callable[[Json], Any]:
 
 def _nullable(fit: Callable[[Json], Any]) -> Callable[[Json], Any]:
     return lambda value: None if value is None else fit(value)
-
-
-def _finite(value: int | Real) -> float:
-    number = float(value)
-    if number in (float("inf"), float("-inf")):
-        raise DecodeError("a number exceeds what float64 holds", "declare its column as string or decimal")
-    return number

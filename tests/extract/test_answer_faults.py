@@ -174,7 +174,7 @@ def test_g12_only_an_empty_success_is_an_empty_page(shop: Shop, status: int, kin
         pytest.param(b'\xef\xbb\xbf{"data": [{"a": 1}]}', None, id="byte-order-mark"),
         pytest.param(b'{"data": [{"a": "\\u0000"}]}', None, id="nul"),
         pytest.param(b'{"data": [{"a": 1}', "DecodeError", id="cut"),
-        pytest.param(b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "DecodeError", id="deep"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000, "DecodeError", id="deep"),
         pytest.param(b'{"data": [{"a": 1}]} trailing', "DecodeError", id="trailing"),
         pytest.param(b"plain text", "DecodeError", id="text"),
     ],
@@ -182,9 +182,7 @@ def test_g12_only_an_empty_success_is_an_empty_page(shop: Shop, status: int, kin
 def test_g13_g16_bytes_that_are_not_json_are_a_decode_error(shop: Shop, body: bytes, kind: str | None) -> None:
     shop.api.answer("/orders", Answer(200, body))
 
-    error = shop.one(paginate="page_number", max_pages=1).extractions["orders"].error if kind else None
-    if kind is None:
-        error = shop.one().extractions["orders"].error
+    error = shop.one().extractions["orders"].error
 
     assert (error.kind if error else None) == kind
 

@@ -14,7 +14,7 @@ from pipelines.errors import OriginError
 from pipelines.extract.connection import Connection
 from pipelines.extract.origins import Origins
 from tests.extract.conftest import Shop
-from tests.fake_api import Answer, FakeApi, fake_api, say
+from tests.fake_api import Answer, Asked, FakeApi, fake_api, say
 
 CANARY = "c4nary-s3cret"
 KINDS = [
@@ -203,7 +203,7 @@ def test_a_mapped_origin_is_asked_at_its_stand_in_and_links_of_both_forms_are_fo
 
 
 def test_https_never_becomes_http() -> None:
-    origins = Origins(Connection(base_url="https://api.example"))
+    origins = Origins("https://api.example", {})
 
     with pytest.raises(OriginError):
         origins.configured("http://api.example/next")
@@ -222,3 +222,102 @@ def test_https_never_becomes_http() -> None:
 def test_a_connection_that_would_leak_is_refused(settings: Any) -> None:
     with pytest.raises(ValidationError):
         Connection.model_validate({"base_url": "https://api.example", **settings})
+
+
+class TokenApi:
+    """An API whose tokens end when the test says so; `issued` counts them."""
+
+    def __init__(self, api: FakeApi, *, lasts_s: int = 3600) -> None:
+        self.api, self.issued, self.good, self.lasts_s = api, 0, "", lasts_s
+        api.route("/token", self.issue)
+        api.route("/orders", self.orders)
+        self.settings = {
+            "auth": {
+                "oauth2_client_credentials": {
+                    "token_url": f"{api.url}/token",
+                    "client_id": "me",
+                    "client_secret": CANARY,
+                }
+            },
+            "limits": {"in_flight": 16},
+        }
+        self.revoke_at: set[int] = set()
+
+    def issue(self, asked: Asked) -> Answer:
+        self.issued += 1
+        self.good = f"token-{self.issued}"
+        return say({"access_token": self.good, "token_type": "bearer", "expires_in": self.lasts_s}, delay_s=0.02)
+
+    def orders(self, asked: Asked) -> Answer:
+        if self.api.calls["/orders"] in self.revoke_at:
+            self.good = ""
+        if asked.headers.get("authorization") != f"Bearer {self.good}":
+            return say({"message": "token expired"}, 401, delay_s=0.02)
+        return say({"data": [{"id": asked.params["n"]}]}, delay_s=0.02)
+
+
+MANY = {"params": {"n": "{n}"}, "for_each": {"values": {"n": list(range(64))}}}
+
+
+def test_a03_one_thread_renews_an_expired_token_while_sixteen_wait(shop: Shop) -> None:
+    tokens = TokenApi(shop.api)
+    tokens.revoke_at = {32}
+    shop.settings = tokens.settings
+
+    outcome = shop.one(**MANY)
+
+    assert sorted(int(row["id"]) for row in outcome.rows("orders")) == list(range(64))
+    assert tokens.issued == 2
+    assert shop.api.calls["/orders"] <= 64 + 16
+
+
+def test_a03_a_token_is_renewed_before_it_ends(shop: Shop) -> None:
+    """Tokens of one second are renewed after half of it; no request meets a 401."""
+    tokens = TokenApi(shop.api, lasts_s=1)
+    shop.settings = {**tokens.settings, "limits": {"in_flight": 1}}
+
+    outcome = shop.one(**MANY)
+
+    assert outcome.extractions["orders"].retries == 0
+    assert tokens.issued >= 2
+
+
+def test_a04_a_token_that_was_never_accepted_is_not_asked_for_again(shop: Shop) -> None:
+    tokens = TokenApi(shop.api)
+    shop.api.answer("/orders", say({"message": "no"}, 401))
+    shop.settings = tokens.settings
+
+    error = shop.one(**MANY).error("orders")
+
+    assert error.kind == "AuthError"
+    assert tokens.issued <= 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(say({"error": "invalid_client"}, 401), id="refused"),
+        pytest.param(say({"error": "invalid_client"}), id="no-token"),
+        pytest.param(Answer(302, headers={"Location": "http://localhost:1/token"}), id="redirected"),
+    ],
+)
+def test_a04_a_token_endpoint_that_refuses_is_an_auth_error_without_the_secret(shop: Shop, answer: Answer) -> None:
+    shop.settings = TokenApi(shop.api).settings
+    shop.api.answer("/token", answer)
+
+    error = shop.one().error("orders")
+
+    assert (error.kind, shop.api.calls["/token"], shop.api.calls["/orders"]) == ("AuthError", 1, 0)
+    assert CANARY not in str(error)
+
+
+def test_a_rule_may_say_that_the_token_has_ended(shop: Shop) -> None:
+    tokens = TokenApi(shop.api)
+    shop.settings = {**tokens.settings, "limits": {"in_flight": 1}}
+    orders = [say({"data": [{"id": 1}], "next": "?p=2"}), say({"error": "expired"}), say({"data": [{"id": 2}]})]
+    shop.api.answer("/orders", *orders)
+
+    outcome = shop.one(paginate="next_url", errors=[{"when": "error == 'expired'", "do": "refresh_token"}])
+
+    assert len(outcome.rows("orders")) == 2
+    assert tokens.issued == 2

@@ -22,9 +22,9 @@ def paginator(written: Any) -> Paginator:
     return found
 
 
-def page(document: Any, request: Request = ASKED, **headers: str) -> Page:
+def page(document: Any, request: Request = ASKED, headers: dict[str, str] | None = None) -> Page:
     records = Records(rows="data") if isinstance(document, dict) else Records()
-    return Page(request, 200, headers, orjson.dumps(document), records)
+    return Page(request, 200, headers or {}, orjson.dumps(document), records)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_link_replaces_url_and_parameters(link: str, expected: str) -> None:
 
     from_body = paginator("next_url").next_request(page({"data": ROWS, "next": link}, asked))
     from_header = paginator("link_header").next_request(
-        page(ROWS, asked, link=f'<x>; rel="prev", <{link}>; rel="next"')
+        page(ROWS, asked, {"link": f'<x>; rel="prev", <{link}>; rel="next"'})
     )
 
     assert from_body is not None
@@ -148,7 +148,7 @@ def test_a_cursor_goes_into_a_header_or_a_field_of_the_body() -> None:
         page(answer, graph)
     )
     in_header = paginator({"cursor": {"from_header": "X-Next", "header": "X-From"}}).next_request(
-        page(answer, **{"x-next": "t"})
+        page(answer, headers={"x-next": "t"})
     )
 
     assert in_field is not None

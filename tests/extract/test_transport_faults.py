@@ -170,10 +170,13 @@ def test_t15_a_404_is_an_error_on_page_one_and_on_page_three(shop: Shop) -> None
             "orders": {"path": "/orders", "records": "data"},
             "pages": {"path": "/pages", "records": "data", "paginate": "page_number"},
             "lenient": {
-                "path": "/pages", "records": "data", "paginate": "page_number", "errors": [{"status": 404, "do": "skip"}],
+                "path": "/pages",
+                "records": "data",
+                "paginate": "page_number",
+                "errors": [{"status": 404, "do": "skip"}],
             },
         }
-    )  # fmt: skip
+    )
 
     assert [outcome.error(name).kind for name in ("orders", "pages")] == ["HttpError", "HttpError"]
     assert "404" in outcome.error("pages").message
@@ -194,9 +197,7 @@ def test_t16_a_retry_after_pauses_every_thread_of_that_host_and_one_request_prob
     shop.api.route("/orders", route)
     outcome = shop.one(params={"n": "{n}"}, for_each={"values": {"n": list(range(200))}})
 
-    gaps = [
-        after - before for before, after in zip(shop.api.times("/orders"), shop.api.times("/orders")[1:], strict=False)
-    ]
+    gaps = [after - before for before, after in pairwise(shop.api.times("/orders"))]
     assert outcome.extractions["orders"].error is None
     assert max(gaps) >= 0.9
     assert len(outcome.rows("orders")) == 200

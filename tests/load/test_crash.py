@@ -13,40 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import Busy, Conflict, StoreError
+from pipelines.errors import StoreError
 from pipelines.load.lake import Lake
 from tests.load import wrong_protocols
-from tests.load.disks import QUICK, ForgetfulDisk, FullDisk, Killed, QuickDisk, SteppingDisk, die, vanish
+from tests.load.children import competing_run, killed_recovery, killed_run
+from tests.load.disks import QUICK, ForgetfulDisk, FullDisk, Killed, QuickDisk, SteppingDisk, vanish
 from tests.load.scenario import SOURCE, TARGETS, clone, cursor, expected, run_once, seen, wrong_after, wrong_now
 
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "tests.load.scenario", "tests.load.disks"])
-
-
-def killed_run(root: Path, at: int) -> None:
-    """In a child: a run that is killed before its step *at*."""
-    disk = SteppingDisk(at, die)
-    run_once(Lake(root, SOURCE, disk=disk), disk)
-
-
-def killed_recovery(root: Path, at: int) -> None:
-    """In a child: a recovery that is killed before its step *at*."""
-    lake = Lake(root, SOURCE, disk=SteppingDisk(at, die))
-    with lake.lock("recovery"):
-        lake.recover()
-
-
-def competing_run(root: Path, attempts: int, locked: bool) -> None:
-    """In a child: as many runs as it can, whoever else is at work."""
-    made = 0
-    for _ in range(attempts):
-        try:
-            run_once(Lake(root, SOURCE, disk=QUICK), locked=locked)
-            made += 1
-        except (Busy, Conflict):
-            continue
-    (root / f"made-{os.getpid()}").write_text(str(made))
+CONTEXT.set_forkserver_preload(["pytest", "pandas", "tests.load.children"])
 
 
 def child(target: Callable[..., None], *arguments: object) -> int | None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.batch import Part
 from pipelines.errors import ExpectationFailed, KeyMissing, TypeConflict
 from pipelines.load.changes import Unit
 from pipelines.load.lake import Committed, Lake
@@ -38,7 +39,7 @@ class Shop:
             self.lake.recover()
             draft = self.lake.begin("run")
             place = Place(self.lake.store, self.lake.tmp, "orders", target, disk=QUICK)
-            parts = []
+            parts: list[Part] = []
             for number, table in enumerate(tables):
                 with place.writer(number) as writer:
                     writer.write(table)

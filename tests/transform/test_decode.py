@@ -21,7 +21,7 @@ def page(*records: Any) -> tuple[bytes, dict[str, Any]]:
 def both(*bodies: bytes, known: pa.Schema | None = None, **shape: Any) -> Decoded:
     """Decode on both paths and hold them equal."""
     wanted = Shape.model_validate(shape)
-    pages = [(body, {}) for body in bodies]
+    pages: list[tuple[bytes, dict[str, Any]]] = [(body, {}) for body in bodies]
     fast, exact = (decode(pages, wanted, known, fast=flag) for flag in (True, False))
     assert fast.table.equals(exact.table)
     assert fast.rejects == exact.rejects
@@ -332,7 +332,10 @@ def test_a_declared_column_finds_its_field_under_another_spelling() -> None:
 
 
 def test_carried_values_become_columns_of_their_pages() -> None:
-    pages = [(b'[{"a":1},{"a":2}]', {"repo": "x", "n": 1}), (b'[{"a":3}]', {"repo": "y", "n": None})]
+    pages: list[tuple[bytes, dict[str, Any]]] = [
+        (b'[{"a":1},{"a":2}]', {"repo": "x", "n": 1}),
+        (b'[{"a":3}]', {"repo": "y", "n": None}),
+    ]
 
     decoded = decode(pages, Shape())
 

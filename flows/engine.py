@@ -1,0 +1,52 @@
+"""The engine under a flow: one run of the library in a thread of its own.
+
+The flow's thread stays free, so that Prefect's signals reach it at once; however
+the flow ends, the engine is stopped and waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from flows.milestones import Milestones
+from pipelines.extract.events import Event
+from pipelines.project import Project
+from pipelines.report import RunReport
+from pipelines.run import run
+from pipelines.source_run import Listener
+
+ENDING_S = 10.0
+"""How long a stopped run may take to end its threads and workers."""
+
+
+@contextmanager
+def engine(project: Project, milestones: Milestones, listen: Listener) -> Iterator[Future[RunReport]]:
+    """Run *project* while the block lasts; leaving it early stops the run.
+
+    *milestones* and *listen* are told of every event; *milestones* is closed when
+    the run has ended.
+    """
+    stop, result = threading.Event(), Future[RunReport]()
+
+    def tell(source: str, event: Event) -> None:
+        milestones.listen(source, event)
+        listen(source, event)
+
+    def work() -> None:
+        try:
+            result.set_result(run(project, listen=tell, stop=stop))
+        except BaseException as error:  # noqa: BLE001  # whoever waits for the result raises it
+            result.set_exception(error)
+        milestones.close(result.result() if result.exception() is None else None)
+
+    thread = threading.Thread(target=work, name="engine", daemon=True)
+    thread.start()
+    try:
+        yield result
+    finally:
+        stop.set()
+        thread.join(ENDING_S)
+        milestones.close(None)

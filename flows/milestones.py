@@ -1,0 +1,147 @@
+"""How far each stage of a run is: the engine's events in, one milestone for each stage out.
+
+The engine runs in threads of its own and tells what happens; tasks of the flow
+wait here until their stage has ended. Nothing here imports Prefect.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from pipelines.extract.events import Event
+from pipelines.marts.model import MARTS
+from pipelines.report import Problem, ResourceReport, RunReport, Verdict
+
+StageKind = Literal["extract", "mill", "commit", "mart"]
+Counts = dict[str, int | str]
+_STOPPED = Problem("Interrupted", "the run was stopped", "run again: it resumes from the pages already fetched", 130)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of one resource (`extract usgs.events`), of a source (`commit usgs`), or a mart."""
+
+    kind: StageKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """How a stage ended: its counts, and what went wrong; *skipped* says why nothing was done."""
+
+    counts: Counts = field(default_factory=dict)
+    problem: Problem | None = None
+    skipped: str = ""
+
+
+class Milestones:
+    """What the engine told so far; `listen` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: dict[Stage, Future[Milestone]] = {}
+        self._counts: dict[Stage, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._started: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()
+        self._closed = False
+
+    def stages(self) -> Iterator[Stage]:
+        """Each stage as it starts, until the run has ended."""
+        while (stage := self._started.get()) is not None:
+            yield stage
+
+    def wait(self, stage: Stage) -> Milestone:
+        """How *stage* ended, as soon as it has."""
+        return self._ends[stage].result()
+
+    def listen(self, source: str, event: Event) -> None:
+        """Take one event of one source into account."""
+        with self._lock:
+            if self._closed:
+                return
+            if source == MARTS:
+                self._mart(event)
+            elif event.resource:
+                self._resource(source, event)
+            if event.kind == "committed":
+                self._end(Stage("commit", source), Milestone({"commit": event.size}))
+
+    def close(self, report: RunReport | None) -> None:
+        """End what is still open as *report* says; without one, as stopped."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for source in report.sources if report else ():
+                for resource in source.resources:
+                    self._conclude(resource)
+                if source.problem:
+                    self._end(Stage("commit", source.source), Milestone(problem=source.problem))
+            for end in self._ends.values():
+                if not end.done():
+                    end.set_result(Milestone(problem=_STOPPED))
+        self._started.put(None)
+
+    def _resource(self, source: str, event: Event) -> None:
+        name = f"{source}.{event.resource}"
+        extract, mill = Stage("extract", name), Stage("mill", name)
+        self._start(extract)
+        match event.kind:
+            case "answered" | "retried":
+                self._counts[extract]["requests" if event.kind == "answered" else "retries"] += 1
+            case "spooled" | "from_spool":
+                self._counts[extract]["pages"] += 1
+                self._counts[extract]["bytes"] += event.size
+                self._start(mill)
+            case "batch":
+                self._counts[mill]["batches"] += 1
+                self._counts[mill]["rows_read"] += event.size
+            case "finished" if event.note in get_args(Verdict):
+                self._end(extract, Milestone({**self._counts[extract], "verdict": event.note}))
+            case "settled":
+                self._start(Stage("commit", source))
+                if event.note != "failed":
+                    self._end(mill, Milestone({**self._counts[mill], "rows_written": event.size}))
+
+    def _mart(self, event: Event) -> None:
+        stage = Stage("mart", event.resource)
+        if event.kind == "committed":
+            return
+        self._start(stage)
+        if event.kind == "settled" and event.note == "skipped":
+            self._end(stage, Milestone(skipped="what it is made from has no rows yet"))
+        elif event.kind == "settled" and event.note != "failed":
+            self._end(stage, Milestone({"rows_written": event.size}))
+
+    def _conclude(self, resource: ResourceReport) -> None:
+        """A failed resource: the stage that is open failed; its reason is known only now."""
+        if resource.problem is None:
+            return
+        if resource.source == MARTS:
+            self._end(Stage("mart", resource.resource), Milestone(problem=resource.problem))
+            return
+        extract, mill = Stage("extract", resource.name), Stage("mill", resource.name)
+        if (end := self._ends.get(extract)) and end.done():
+            self._end(mill, Milestone(self._some(mill), resource.problem))
+            return
+        self._end(extract, Milestone(self._some(extract), resource.problem))
+        if mill in self._ends:
+            self._end(mill, Milestone(skipped="extraction failed, so nothing of the resource is written"))
+
+    def _some(self, stage: Stage) -> Counts:
+        return {**self._counts[stage]}
+
+    def _start(self, stage: Stage) -> None:
+        if stage not in self._ends:
+            self._ends[stage] = Future()
+            self._started.put(stage)
+
+    def _end(self, stage: Stage, milestone: Milestone) -> None:
+        self._start(stage)
+        if not self._ends[stage].done():
+            self._ends[stage].set_result(milestone)

@@ -1,0 +1,61 @@
+"""A task for each stage that the engine tells of: Prefect sees a run as it happens.
+
+A task waits for its stage's milestone and ends with a few counts, or Failed with
+the problem and what to do about it. Parameters are names. Tasks are as many as
+resources, never as many as pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from prefect import Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
+
+from flows.milestones import Counts, Milestone, Milestones, Stage, StageKind
+
+_MILESTONES: ContextVar[Milestones] = ContextVar("milestones")
+
+
+@contextmanager
+def following(milestones: Milestones) -> Iterator[Callable[[Stage], PrefectFuture[Any]]]:
+    """Inside a flow: yields what starts the task of a stage."""
+    token = _MILESTONES.set(milestones)  # a task's thread gets a copy of the context, so nothing crosses as a parameter
+    try:
+        yield lambda stage: _TASKS[stage.kind].submit(stage.name)
+    finally:
+        _MILESTONES.reset(token)
+
+
+def _stage_task(kind: StageKind) -> Task[[str], State[Counts]]:
+    @task(name=kind, task_run_name=kind + " {name}", cache_policy=NO_CACHE, persist_result=False)
+    def wait(name: str) -> State[Counts]:
+        return _state(_MILESTONES.get().wait(Stage(kind, name)))
+
+    return wait
+
+
+_TASKS: dict[StageKind, Task[[str], State[Counts]]] = {
+    "extract": _stage_task("extract"),
+    "mill": _stage_task("mill"),
+    "commit": _stage_task("commit"),
+    "mart": _stage_task("mart"),
+}
+
+
+def _state(milestone: Milestone) -> State[Any]:
+    if problem := milestone.problem:
+        hint = f"\nhint: {problem.hint}" if problem.hint else ""
+        return Failed(message=f"{problem.kind}: {problem.message}{hint}")
+    if milestone.skipped:
+        return Completed(name="Skipped", message=milestone.skipped, data={})
+    told = ", ".join(f"{value} {name}" for name, value in milestone.counts.items())
+    get_run_logger().info(told)
+    name = "Incomplete" if milestone.counts.get("verdict") == "incomplete" else None
+    return Completed(name=name, message=told, data=milestone.counts)

@@ -1,0 +1,48 @@
+"""What a person sees of a flow run who started it in this terminal; empty for all others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from rich.console import Console
+from rich.status import Status
+
+from pipelines.errors import PipelineError
+from pipelines.progress import progress
+from pipelines.project import Project
+from pipelines.report import RunReport
+from pipelines.source_run import Listener
+
+
+@dataclass
+class Terminal:
+    """Shows the progress of the flow run that it is set for, and keeps what came of it."""
+
+    console: Console
+    waiting: Status
+    flow_run: UUID | None = None
+    tasks: int = 0
+    report: RunReport | None = None
+    error: PipelineError | None = None
+    run_started_at: float = field(default_factory=time.monotonic)
+    run_ended_at: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def watching(self, project: Project) -> Iterator[Listener]:
+        """Draw *project*'s progress while the block lasts."""
+        self.waiting.stop()
+        self.run_started_at = time.monotonic()
+        resources = {source.name: list(source.resources) for source in project.sources}
+        try:
+            with progress(self.console, resources) as listen:
+                yield listen
+        finally:
+            self.run_ended_at = time.monotonic()
+
+
+TERMINAL: ContextVar[Terminal | None] = ContextVar("terminal", default=None)

@@ -1,0 +1,98 @@
+"""The next commit while it is being put together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+import orjson
+
+from pipelines.batch import Json, Part
+from pipelines.load.changes import Change
+from pipelines.load.log import Commit, Dataset, LiveFile
+from pipelines.load.schema import encode_schema
+from pipelines.load.target import Target
+
+
+class Draft:
+    """The next commit while it is being put together; starts as a copy of the head."""
+
+    def __init__(self, head: Commit | None, run: str, *, config_hash: str, code_version: str, now: datetime) -> None:
+        self.head = head
+        self._commit = Commit(head.n + 1 if head else 1, run, head.n if head else 0, now, config_hash, code_version)
+        self._datasets: dict[str, Dataset] = dict(head.datasets) if head else {}
+        self._parts: list[Part] = []
+        self._dropped: list[Part] = []
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset as it stands in this draft; an empty one where there is none."""
+        return self._datasets.get(name, Dataset())
+
+    def state(self, name: str) -> Json:
+        """The dataset's state (watermarks), None before the first."""
+        return self.dataset(name).state
+
+    def set_files(self, name: str, change: Change, target: Target) -> None:
+        """Let *change* happen to the dataset."""
+        first = len(change.kept)
+        added = [LiveFile.of(part, self._commit.n, i) for i, part in enumerate(_ordered(change.added))]
+        files = (*change.kept, *added)
+        known = self.dataset(name)
+        columns = known.columns if change.schema is None else tuple(encode_schema(change.schema))
+        self._parts += change.added
+        self._dropped += change.dropped
+        self._datasets[name] = replace(
+            known,
+            # without new files the kept ones keep their order: nothing has changed
+            files=files if added or first != len(known.files) else known.files,
+            columns=columns,
+            key=target.key,
+            write=target.write,
+            partition_by=target.partition_by,
+            counts=dict(change.counts) if added or first != len(known.files) else known.counts,
+        )
+
+    def set_state(self, name: str, state: Json) -> None:
+        """Let the dataset's state be *state*, any JSON value."""
+        self._datasets[name] = replace(self.dataset(name), state=orjson.loads(orjson.dumps(state)))
+
+    def drop(self, name: str) -> None:
+        """Let the dataset, its files and state, be gone."""
+        self._datasets.pop(name, None)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Datasets whose files differ from the head's."""
+        before = self.head.datasets if self.head else {}
+        names = {**before, **self._datasets}
+        return tuple(name for name in names if _paths(before.get(name)) != _paths(self._datasets.get(name)))
+
+    @property
+    def is_news(self) -> bool:
+        """Whether files or states differ from the head's."""
+        before = self.head.datasets if self.head else {}
+        states = {name: dataset.state for name, dataset in self._datasets.items()}
+        return bool(self.changed) or states != {name: dataset.state for name, dataset in before.items()}
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that the commit will make visible."""
+        return tuple(self._parts)
+
+    @property
+    def dropped(self) -> tuple[Part, ...]:
+        """Staged parts that a merge has used up; nobody needs them after the commit."""
+        return tuple(self._dropped)
+
+    @property
+    def commit(self) -> Commit:
+        """The draft as a commit."""
+        return replace(self._commit, datasets=dict(self._datasets))
+
+
+def _ordered(parts: tuple[Part, ...]) -> list[Part]:
+    return sorted(parts, key=lambda part: (part.partition, part.sequence))
+
+
+def _paths(dataset: Dataset | None) -> list[str]:
+    return [file.path for file in dataset.files] if dataset else []

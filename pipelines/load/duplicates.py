@@ -1,0 +1,34 @@
+"""Of several rows with one key, the one that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipelines.load.target import Target
+
+_ROW = "·row"
+
+
+def best(frame: pl.DataFrame, keys: Sequence[str], version: str | None) -> pl.DataFrame:
+    """One row for each key: of the greatest *version* (null is least), of equal ones the last."""
+    if frame.select(keys).n_unique() == len(frame):
+        return frame
+    if version:
+        frame = frame.sort(version, nulls_last=False, maintain_order=True)
+    return frame.unique(list(keys), keep="last", maintain_order=True)
+
+
+def one_for_each_key(table: pa.Table, target: Target) -> pa.Table:
+    """The rows of *table* that stand for their key, in their order; all where a key column is missing."""
+    columns = list(dict.fromkeys((*target.key, *([target.version] if target.version else []))))
+    if not set(columns) <= set(table.column_names):
+        return table
+    frame = pl.DataFrame(pl.from_arrow(table.select(columns))).with_row_index(_ROW)
+    rows = best(frame, target.key, target.version)[_ROW]
+    return table if len(rows) == len(table) else table.take(rows.sort().to_arrow())

@@ -1,0 +1,123 @@
+"""One budget for each host: places in flight, tokens of the rate, pauses."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipelines.errors import Interrupted
+from pipelines.extract.limits import Budget, Budgets, Limits
+
+NEVER = threading.Event()
+
+
+def limits(**written: object) -> Limits:
+    return Limits.model_validate(written)
+
+
+def test_two_sources_of_one_host_share_one_budget_and_the_stricter_limit_holds() -> None:
+    budgets = Budgets()
+    first = budgets.of("https://api.example", limits(in_flight=8))
+
+    second = budgets.of("https://api.example", limits(in_flight=1))
+
+    assert second is first
+    with first.place(1, NEVER), ThreadPoolExecutor(1) as pool:
+        waiting = threading.Event()
+        stop = threading.Event()
+
+        def another() -> None:
+            waiting.set()
+            with second.place(1, stop):
+                pass
+
+        blocked = pool.submit(another)
+        waiting.wait()
+        stop.set()
+        with pytest.raises(Interrupted):
+            blocked.result(5)
+
+
+def test_after_a_pause_one_request_probes_and_the_others_follow_its_success() -> None:
+    budget = Budget(limits(in_flight=8))
+    running, most = 0, []
+    lock = threading.Lock()
+    began = time.monotonic()
+    budget.pause(0.05)
+
+    def ask() -> float:
+        nonlocal running
+        with budget.place(1, NEVER) as place:
+            started = time.monotonic()
+            with lock:
+                running += 1
+                most.append((place.probe, running))
+            NEVER.wait(0.01)
+            with lock:
+                running -= 1
+            return started
+
+    with ThreadPoolExecutor(8) as pool:
+        started = list(pool.map(lambda _: ask(), range(8)))
+
+    assert min(started) - began >= 0.05
+    assert [count for probe, count in most if probe] == [1]
+    assert sum(probe for probe, _ in most) == 1
+
+
+def test_a_probe_that_is_throttled_again_lets_nobody_follow() -> None:
+    budget = Budget(limits())
+    budget.pause(0)
+
+    with budget.place(1, NEVER) as place:
+        place.welcome = False
+    with budget.place(1, NEVER) as following:
+        pass
+
+    assert place.probe
+    assert following.probe
+
+
+def test_a_request_counts_by_its_weight() -> None:
+    budget = Budget(limits(rate="10/s"))
+    began = time.monotonic()
+
+    for _ in range(3):
+        with budget.place(5, NEVER):
+            pass
+
+    assert 0.9 <= time.monotonic() - began < 2
+
+
+def test_several_rates_hold_at_once() -> None:
+    budget = Budget(limits(rate=["100/s", "3/min"]))
+    stop = threading.Event()
+    for _ in range(3):
+        with budget.place(1, stop):
+            pass
+    stop.set()
+
+    with pytest.raises(Interrupted), budget.place(1, stop):
+        pass
+
+
+@pytest.mark.parametrize(("reset", "pause_s"), [("2", 2.0), ("1700000002", 2.0), ("soon", 0.0), ("", 0.0)])
+def test_headers_that_say_nothing_remains_pause_until_the_reset(reset: str, pause_s: float) -> None:
+    moment = [0.0]
+    told = limits(remaining_header="X-Left", reset_header="X-Reset")
+    budget = Budget(told, clock=lambda: moment[0])
+    stop = threading.Event()
+    stop.set()
+
+    budget.learn(told, {"x-left": "0", "x-reset": reset}, now=1_700_000_000.0)
+
+    if pause_s:
+        moment[0] = pause_s - 0.1
+        with pytest.raises(Interrupted), budget.place(1, stop):
+            pass
+    moment[0] = pause_s
+    with budget.place(1, stop) as place:
+        assert place.waited_s == 0

@@ -1,0 +1,36 @@
+"""What the crash tests do in processes of their own; imports little, so that a process costs little."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipelines.errors import Busy, Conflict
+from pipelines.load.lake import Lake
+from tests.load.disks import QUICK, SteppingDisk, die
+from tests.load.scenario import SOURCE, run_once
+
+
+def killed_run(root: Path, at: int) -> None:
+    """In a child: a run that is killed before its step *at*."""
+    disk = SteppingDisk(at, die)
+    run_once(Lake(root, SOURCE, disk=disk), disk)
+
+
+def killed_recovery(root: Path, at: int) -> None:
+    """In a child: a recovery that is killed before its step *at*."""
+    lake = Lake(root, SOURCE, disk=SteppingDisk(at, die))
+    with lake.lock("recovery"):
+        lake.recover()
+
+
+def competing_run(root: Path, attempts: int, locked: bool) -> None:
+    """In a child: as many runs as it can, whoever else is at work."""
+    made = 0
+    for _ in range(attempts):
+        try:
+            run_once(Lake(root, SOURCE, disk=QUICK), locked=locked)
+            made += 1
+        except (Busy, Conflict):
+            continue
+    (root / f"made-{os.getpid()}").write_text(str(made))

@@ -1,0 +1,231 @@
+"""Locks, drafts, recovery, vacuum and what the lake refuses."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from pipelines.errors import Busy, Conflict, StoreError
+from pipelines.load.lake import Lake
+from pipelines.load.log import Commit
+from tests.load.disks import QUICK
+from tests.load.scenario import SOURCE, TARGETS, cursor, expected, pinned, run_once, seen, stage, wrong_after
+
+TMP = "tmp"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A lake after two runs."""
+    lake = Lake(tmp_path, SOURCE, disk=QUICK)
+    for _ in range(2):
+        run_once(lake)
+    return lake
+
+
+def test_k06_a_second_run_is_refused_and_told_who_is_there(lake: Lake, tmp_path: Path) -> None:
+    with lake.lock("first"), pytest.raises(Busy) as caught, Lake(tmp_path, SOURCE).lock("second"):
+        pass
+
+    assert f"process {os.getpid()}, run first" in caught.value.message
+    assert caught.value.exit_code == 4
+
+
+def test_a_lock_is_free_again_after_its_run(lake: Lake) -> None:
+    with lake.lock("first"):
+        pass
+
+    with lake.lock("second"):
+        reached = cursor(lake.head())
+
+    assert reached == 2
+
+
+def test_of_two_drafts_from_one_head_the_second_gets_a_conflict_and_leaves_nothing(lake: Lake, tmp_path: Path) -> None:
+    first, second = lake.begin("first"), lake.begin("second")
+    stage(lake, first, 3, QUICK)
+    stage(lake, second, 3, QUICK)
+    lake.commit(first)
+
+    with pytest.raises(Conflict, match="run first made commit 3"):
+        lake.commit(second)
+
+    assert not any((lake.store / part.path).exists() for part in second.parts)
+    assert seen(tmp_path, "entities") == expected("entities", 3)
+
+
+def test_an_answer_about_a_link_that_comes_twice_is_no_conflict(lake: Lake) -> None:
+    """A network file system may repeat a link that succeeded: the document is our own."""
+    draft = lake.begin("ours")
+    stage(lake, draft, 3, QUICK)
+    (lake.folder / "log" / "000000000003.json").write_bytes(draft.commit.encode())
+
+    committed = lake.commit(draft)
+
+    assert committed.changed
+    assert cursor(lake.head()) == 3
+
+
+def test_a_draft_without_news_is_not_written(lake: Lake) -> None:
+    draft = lake.begin("nothing")
+    for name in TARGETS:
+        draft.set_state(name, {"run": 2})
+
+    committed = lake.commit(draft)
+
+    assert (committed.changed, committed.head) == (False, lake.head())
+    assert lake.log.numbers()[-1] == 2
+
+
+def test_a_new_watermark_alone_is_committed_without_touching_the_view(lake: Lake, tmp_path: Path) -> None:
+    inodes = {path: path.stat().st_ino for path in (tmp_path / "parquet").rglob("*")}
+    draft = lake.begin("state")
+    draft.set_state("events", {"run": 2, "until": "2024-06-01"})
+
+    committed = lake.commit(draft)
+
+    assert (committed.changed, committed.published, draft.changed) == (True, (), ())
+    assert lake.begin("next").state("events") == {"run": 2, "until": "2024-06-01"}
+    assert {path: path.stat().st_ino for path in (tmp_path / "parquet").rglob("*")} == inodes
+
+
+def test_a_document_says_everything_and_reads_back_equal(lake: Lake) -> None:
+    head = lake.head()
+
+    document = orjson.loads((lake.folder / "log" / "000000000002.json").read_bytes())
+
+    assert head is not None
+    assert Commit.decode(head.encode()) == head
+    assert document["format"] == 1
+    assert document["datasets"]["entities"]["key"] == ["id"]
+    assert document["datasets"]["entities"]["columns"][0] == {"name": "id", "type": "int64"}
+    assert document["datasets"]["events"]["rows"] == 12
+    assert document["datasets"]["events"]["files"][0]["stats"]["at"][0].startswith("2024-05-0")
+
+
+def test_a_snapshot_stays_readable_while_later_runs_commit(lake: Lake) -> None:
+    files = lake.snapshot(2)["entities"]
+
+    run_once(lake)
+
+    assert all(path.exists() for path in files)
+    assert pinned(lake, "entities") == expected("entities", 3)
+
+
+def test_vacuum_keeps_the_last_commits_and_those_within_the_grace_time(lake: Lake) -> None:
+    for _ in range(3):
+        run_once(lake)
+    now = datetime.now(UTC)
+
+    with lake.lock("vacuum"):
+        kept = lake.vacuum(keep=1, grace=timedelta(hours=1), now=now), lake.log.numbers()
+        gone = lake.vacuum(keep=1, grace=timedelta(hours=1), now=now + timedelta(hours=2)), lake.log.numbers()
+
+    assert kept == (0, [4, 5])
+    assert gone == (1, [5])
+
+
+def test_a_clock_that_was_set_back_changes_neither_order_nor_the_head(lake: Lake) -> None:
+    """c07: commits are ordered by number."""
+    draft = lake.begin("past", now=datetime(1999, 1, 1, tzinfo=UTC))
+    stage(lake, draft, 3, QUICK)
+
+    lake.commit(draft)
+
+    assert cursor(lake.head()) == 3
+
+
+def test_foreign_files_are_moved_out_of_the_view_and_kept(lake: Lake, tmp_path: Path) -> None:
+    view = tmp_path / "parquet" / SOURCE
+    (view / "events" / "notes.txt").write_text("mine")
+    (view / "events" / "day=2024-05-01" / "copy.parquet").write_bytes(b"mine")
+    (view / "mine").mkdir()
+    (view / "mine" / "report.csv").write_text("mine")
+
+    with lake.lock("run"):
+        recovery = lake.recover()
+
+    assert set(recovery.foreign) == {"events/notes.txt", "events/day=2024-05-01/copy.parquet", "mine"}
+    assert len(list((lake.folder / "foreign").rglob("*.*"))) == 3
+    assert list(wrong_after(tmp_path, lake)) == []
+
+
+@pytest.mark.parametrize("damage", ["remove", "replace"])
+def test_a_view_that_somebody_damaged_is_rebuilt(lake: Lake, tmp_path: Path, damage: str) -> None:
+    file = next((tmp_path / "parquet" / SOURCE / "events").rglob("*.parquet"))
+    size = file.stat().st_size
+    file.unlink()
+    if damage == "replace":
+        file.write_bytes(b"x" * size)
+
+    with lake.lock("run"):
+        recovery = lake.recover()
+
+    assert recovery.shown == ("events",)
+    assert list(wrong_after(tmp_path, lake)) == []
+
+
+@pytest.mark.parametrize("place", [f"parquet/{SOURCE}", f"parquet/{SOURCE}/events", f"lake/{SOURCE}/{TMP}"])
+def test_s24_a_symbolic_link_where_a_folder_should_be_is_refused(lake: Lake, tmp_path: Path, place: str) -> None:
+    """What it leads to stays as it is."""
+    target = tmp_path / "elsewhere"
+    (tmp_path / place).rename(target)
+    (target / "precious.parquet").write_bytes(b"x")
+    (tmp_path / place).symlink_to(target)
+
+    with pytest.raises(StoreError, match="symbolic link"):
+        run_once(Lake(tmp_path, SOURCE, disk=QUICK))
+
+    assert (target / "precious.parquet").exists()
+
+
+def test_s24_objects_are_read_only_and_obey_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        run_once(Lake(tmp_path, SOURCE, disk=QUICK))
+    finally:
+        os.umask(before)
+
+    files = list(tmp_path.rglob("*.parquet"))
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o440"}
+    assert {oct(path.stat().st_mode & 0o777) for path in (tmp_path / "parquet").rglob("*") if path.is_dir()} == {
+        "0o750"
+    }
+
+
+def test_a_damaged_document_is_named_and_nothing_is_guessed(lake: Lake) -> None:
+    path = lake.folder / "log" / "000000000002.json"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(StoreError, match=r"000000000002\.json is damaged"):
+        lake.head()
+
+
+def test_a_data_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+
+    with pytest.raises(StoreError, match="preparing the data folder"), Lake(tmp_path / "data", SOURCE).lock("run"):
+        pass
+
+
+def test_a_failed_run_leaves_no_staged_files(lake: Lake, tmp_path: Path) -> None:
+    def fail() -> None:
+        with lake.lock("run"):
+            stage(lake, lake.begin("run"), 3, QUICK)
+            raise pa.ArrowInvalid("something else went wrong")
+
+    with pytest.raises(pa.ArrowInvalid):
+        fail()
+
+    assert list(wrong_after(tmp_path, lake)) == []
+
+
+def test_abilities_tell_what_the_file_system_can_do(lake: Lake) -> None:
+    assert (lake.abilities.hard_links, lake.abilities.exchange) == (True, True)
+    assert list(lake.tmp.iterdir()) == []

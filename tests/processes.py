@@ -1,0 +1,55 @@
+"""Processes as /proc tells them: whose children they are, and whether they are gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+
+def eventually(condition: Callable[[], object], *, within_s: float = 60.0) -> None:
+    """Wait until *condition* holds; an AssertionError if it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        time.sleep(0.01)
+
+
+def children(pid: int) -> list[int]:
+    """All processes below *pid*, near and far, that are running now."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        fields = _stat(stat)
+        if fields:
+            parents[int(stat.parent.name)] = int(fields[1])
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        below = [one for one, above in parents.items() if above == parent]
+        found += below
+        waiting += below
+    return found
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Those of *pids* that still run; a zombie does not."""
+    return [pid for pid in pids if (fields := _stat(Path(f"/proc/{pid}/stat"))) and fields[0] not in "ZX"]
+
+
+def ended(pids: Iterable[int], *, within_s: float) -> bool:
+    """Whether all of *pids* end in time."""
+    deadline = time.monotonic() + within_s
+    while alive(pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _stat(path: Path) -> list[str]:
+    """State, parent and so on of a process; nothing if it is gone."""
+    try:
+        return path.read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,282 @@
+"""Kill -9 at any moment, then run again: the same rows, none twice, and readers never see half a commit.
+
+Two ways to die. Cheap ones: sources run in a child of a fork server, with its
+workers' calls made in the child itself, killed before a chosen durable step or
+at a chosen event. Real ones: `python -m pipelines run` with its worker
+processes, killed at random. `THREADMILL_CRASH_ROUNDS` (1 by default)
+multiplies both.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.extract.events import Event
+from pipelines.load.disk import DISK
+from pipelines.project import load_project
+from pipelines.source_run import Shared, run_source
+from tests.fake_api import FakeApi
+from tests.load.disks import SteppingDisk, die
+from tests.load.scenario import clone
+from tests.processes import children, ended, eventually
+from tests.shop import Ended, Shop, wrong_after, wrong_now
+
+ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["pytest", "tests.test_crash", "pipelines.worker", "pipelines.project"])
+
+
+class Here:
+    """An engine that computes in the calling thread, so that a kill hits what a worker does as well."""
+
+    workers = 2
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Compute at once."""
+        return function(*args)
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Compute one after another."""
+        return [function(item) for item in items]
+
+
+@dataclass
+class Deadline:
+    """Counts moments (durable steps or events) and ends the process at number *at*."""
+
+    at: int = -1
+    passed: int = 0
+
+    def moment(self) -> None:
+        """One more has come."""
+        self.passed += 1
+        if self.passed == self.at:
+            die()
+
+
+def run_here(folder: Path, data: Path, deadline: Deadline, *, by_step: bool = False) -> None:
+    """All sources of the project, one after another, in this process."""
+    project = load_project({}, root=folder, data=data)
+
+    def listen(source: str, event: Event) -> None:
+        if not by_step:
+            deadline.moment()
+
+    shared = Shared("r", datetime.now(UTC), project.settings, Here(), listen)
+    for source in project.sources:
+        report = run_source(source, shared)
+        problems = [report.problem, *(resource.problem for resource in report.resources)]
+        assert not any(problems), problems
+
+
+def doomed_run(folder: Path, data: Path, at: int, by_step: bool) -> None:
+    """In a child: a run that dies at moment *at*."""
+    deadline = Deadline(at)
+    if by_step:
+        # the one disk of this process, which its lakes and its workers' calls share
+        DISK.__class__ = SteppingDisk
+        SteppingDisk.__init__(DISK, at, die)  # type: ignore[arg-type]  # it is one now
+    run_here(folder, data, deadline, by_step=by_step)
+
+
+def child(*arguments: object) -> int | None:
+    """The exit code of a process that does `doomed_run`."""
+    process = CONTEXT.Process(target=doomed_run, args=arguments)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path) -> Shop:
+    """A project whose first day is committed in `day-1`, while the API is at day 2."""
+    shop = Shop(api, tmp_path)
+    run_here(tmp_path, tmp_path / "day-1", Deadline())
+    shop.day = 2
+    return shop
+
+
+@pytest.mark.timeout(200 * ROUNDS)
+@pytest.mark.parametrize("by_step", [pytest.param(True, id="durable-step"), pytest.param(False, id="event")])
+def test_k01_a_run_killed_at_any_moment_is_made_good_by_the_next(shop: Shop, by_step: bool) -> None:
+    """Also killed in the next run, which recovers (k03): every third round."""
+    tally: Counter[str] = Counter()
+    problems: list[str] = []
+    folder = shop.folder
+
+    for at in moments(shop, by_step=by_step):
+        data = clone(folder / "day-1", folder / f"killed-at-{at}")
+        killed = [child(folder, data, at, by_step) == -signal.SIGKILL]
+        problems += [f"{at}: {line}" for line in wrong_now(data, 2)]
+        if at % 3 == 0:
+            killed.append(child(folder, data, 1 + at // 3, by_step) == -signal.SIGKILL)
+            problems += [f"{at}, killed again: {line}" for line in wrong_now(data, 2)]
+        run_here(folder, data, Deadline())
+        found = wrong_after(data, 2)
+        problems += [f"{at}, run again: {line}" for line in found]
+        tally.update(rounds=1, killed=sum(killed), exact=not found)
+
+    print(f"\nkilled at a chosen {'step' if by_step else 'event'}: {dict(tally)}")  # noqa: T201 - the tally is the result
+    assert problems == []
+    assert tally["rounds"] == tally["exact"] <= tally["killed"]
+
+
+def moments(shop: Shop, *, by_step: bool) -> Iterator[int]:
+    """Numbers of the moments to die at: ten at random, or with many rounds all."""
+    data = clone(shop.folder / "day-1", shop.folder / "counted")
+    deadline = Deadline()
+    if by_step:
+        deadline.passed = counted_steps(shop.folder, data)
+    else:
+        run_here(shop.folder, data, deadline)
+    every = range(1, deadline.passed + 1)
+    assert len(every) > 40
+    yield from every if len(every) <= 10 * ROUNDS else sorted(random.Random(ROUNDS).sample(every, 10 * ROUNDS))
+
+
+def counted_steps(folder: Path, data: Path) -> int:
+    """How many durable steps a run takes, counted in a child of its own."""
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=count_steps, args=(folder, data, sender))
+    process.start()
+    steps = receiver.recv()
+    process.join(60)
+    return int(steps)
+
+
+def count_steps(folder: Path, data: Path, sender: Any) -> None:
+    """In a child: send the number of durable steps of a run."""
+    DISK.__class__ = SteppingDisk
+    SteppingDisk.__init__(DISK)  # type: ignore[arg-type]  # it is one now
+    run_here(folder, data, Deadline(), by_step=True)
+    sender.send(DISK.steps)  # type: ignore[attr-defined]  # it is one now
+
+
+@pytest.mark.timeout(200 * ROUNDS)
+def test_k02_whole_runs_killed_at_random_end_with_the_same_rows_and_leave_no_process(shop: Shop) -> None:
+    """Kill -9 of the parent while it fetches, mills or commits, and often in recovery; its workers follow."""
+    tally: Counter[str] = Counter()
+    chance = random.Random(ROUNDS)
+    problems: list[str] = []
+    data = clone(shop.folder / "day-1", shop.folder / "data")
+
+    for turn in range(2 * ROUNDS):
+        shop.day = 2 + turn % 6
+        data = data if turn % 6 else clone(shop.folder / "day-1", shop.folder / f"data-{turn}")
+        for stage in chance.sample(STAGES, 2 - turn % 2):
+            tally["killed"] += killed_in(stage, shop.start(data=data), data, chance)
+            problems += [f"day {shop.day}, killed when {stage}: {line}" for line in wrong_now(data, shop.day)]
+        again = shop.run(data=data)
+        found = wrong_after(data, shop.day) + ([] if again.code == 0 else [repr(again)])
+        problems += [f"day {shop.day}, run again: {line}" for line in found]
+        tally.update(rounds=1, exact=not found)
+
+    print(f"\nkilled at random: {dict(tally)}")  # noqa: T201 - the tally is the result
+    assert problems == []
+    assert tally["exact"] == tally["rounds"]
+    assert tally["killed"] > tally["rounds"] // 2
+
+
+STAGES = ("locked", "fetching", "milling", "committed")
+
+
+def killed_in(stage: str, run: subprocess.Popen[bytes], data: Path, chance: random.Random) -> bool:
+    """Kill *run* a random moment after it has come to *stage*; whether it was still running."""
+    before = (files(data, "lake/*/store"), files(data, "lake/*/log"))
+
+    def come() -> bool:
+        signs = {
+            "locked": any(str(run.pid) in lock.read_text() for lock in data.glob("lake/*/lock")),
+            "fetching": bool(files(data, "spool/*")),
+            "milling": files(data, "lake/*/store") != before[0],
+            "committed": files(data, "lake/*/log") != before[1],
+        }
+        return signs[stage] or run.poll() is not None
+
+    eventually(come)
+    chance.random() < 0.5 or time.sleep(chance.random() * 0.1)  # the moment is the point
+    workers = children(run.pid)
+    run.kill()
+    code = Ended.of(run).code
+    assert ended(workers, within_s=5), "workers outlive their parent"
+    return code == -signal.SIGKILL
+
+
+def files(data: Path, pattern: str) -> set[Path]:
+    """All files in the folders that match *pattern*."""
+    return {Path(folder) / name for top in data.glob(pattern) for folder, _, names in os.walk(top) for name in names}
+
+
+WAITING = """\
+import os
+import time
+from pathlib import Path
+
+PLACE = Path({place!r})
+
+
+def wait_once(frame):
+    try:
+        (PLACE / "first").touch(exist_ok=False)
+    except FileExistsError:
+        return frame
+    (PLACE / "pid").write_text(str(os.getpid()))
+    while not (PLACE / "go").exists():
+        time.sleep(0.01)
+    return frame
+"""
+
+
+@pytest.fixture
+def stuck(shop: Shop) -> Shop:
+    """The same, with a transform that holds the worker that calls it first until there is a file `go`."""
+    shop.write("../transforms/hold.py", WAITING.format(place=str(shop.folder)))
+    shop.edit("bank.yaml", "key: id", "key: id\n    transform: hold:wait_once")
+    shop.write("settings.toml", f'workers = 2\ntransforms = "{shop.folder}/transforms"\ngrace = "1s"\n')
+    return shop
+
+
+def held_worker(shop: Shop) -> int:
+    """The process in the middle of a batch."""
+    place = shop.folder / "pid"
+    eventually(lambda: place.exists() and place.read_text() != "")
+    return int(place.read_text())
+
+
+def test_k07_a_worker_killed_in_a_batch_costs_no_row(stuck: Shop) -> None:
+    """The batch is milled again by a fresh worker, in the same run."""
+    run = stuck.start("--json", data=stuck.folder / "data")
+
+    os.kill(held_worker(stuck), signal.SIGKILL)
+
+    finished = Ended.of(run)
+    assert finished.code == 0, finished
+    assert finished.resource("bank.accounts")["problem"] is None
+    assert wrong_after(stuck.folder / "data", 2) == []
+
+
+def test_k08_workers_end_with_a_parent_that_is_killed_and_the_next_run_gets_the_lock(stuck: Shop) -> None:
+    """Even one in the middle of a batch; what it wrote is swept up."""
+    data = stuck.folder / "data"
+    run = stuck.start(data=data)
+    held = held_worker(stuck)
+
+    run.kill()
+    run.communicate()
+
+    assert ended([held], within_s=2)
+    assert stuck.run(data=data).code == 0
+    assert wrong_after(data, 2) == []

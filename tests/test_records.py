@@ -1,0 +1,97 @@
+"""Where the records are in an answer, and what is said when they are not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines.errors import DecodeError, RecordsMissing
+from pipelines.records import Format, Records, parse
+
+DEEP = b'{"items":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("records", "document", "rows"),
+    [
+        pytest.param({}, [{"a": 1}], [{"a": 1}], id="the-body"),
+        pytest.param({"rows": "data.items"}, {"data": {"items": [{"a": 1}]}}, [{"a": 1}], id="a-path"),
+        pytest.param({"rows": "[1]"}, [{"page": 1}, [{"a": 1}]], [{"a": 1}], id="second-of-two"),
+        pytest.param({"single": True}, {"a": 1}, [{"a": 1}], id="one-object"),
+        pytest.param({"rows": "[1]", "null": "empty"}, [{"page": 1}, None], [], id="null-is-empty"),
+        pytest.param(
+            {"columns": "d"},
+            {"d": {"t": ["x", "y"], "v": [1, None]}},
+            [{"t": "x", "v": 1}, {"t": "y", "v": None}],
+            id="columns",
+        ),
+        pytest.param(
+            {"entries": "rates", "keys": ["day", "currency"], "value": "rate"},
+            {"rates": {"2018-01-31": {"JPY": 135.6}}},
+            [{"day": "2018-01-31", "currency": "JPY", "rate": 135.6}],
+            id="entries",
+        ),
+    ],
+)
+def test_records_are_found_where_the_configuration_says(
+    records: dict[str, Any], document: Any, rows: list[Any]
+) -> None:
+    assert Records.model_validate(records).select(document) == rows
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"items": None}, {"items": {"a": 1}}, {"items": "x"}, {"items": [1]}, [], "x", None]
+)
+def test_g11_what_is_no_list_of_objects_is_missing_records(document: Any) -> None:
+    with pytest.raises(RecordsMissing):
+        Records(rows="items").select(document)
+
+
+def test_arrays_of_different_length_are_refused() -> None:
+    with pytest.raises(RecordsMissing, match="differ in length"):
+        Records(columns="d").select({"d": {"t": ["x"], "v": []}})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "array"),
+    [
+        ("@", b' [{"a":1}]', b' [{"a":1}]'),
+        ("items", b'{"n":1,"items":[{"a":1}]}', b'[{"a":1}]'),
+        ("data.items", b'{"data":{"items":[]}}', b"[]"),
+        ("items", b'{"items":{}}', None),
+        ("items", b'{"other":[]}', None),
+        ("items[0]", b'{"items":[[]]}', None),
+        ("items", b"<html>", None),
+        ("items", DEEP, None),
+    ],
+)
+def test_the_raw_array_is_cut_out_or_left_to_the_exact_reading(path: str, body: bytes, array: bytes | None) -> None:
+    assert Records(rows=path).slice(body) == array
+
+
+def test_a_path_that_is_none_is_a_mistake_of_the_configuration() -> None:
+    with pytest.raises(ValidationError, match="JMESPath"):
+        Records(rows="a..b")
+
+
+@pytest.mark.parametrize(
+    ("body", "layout", "document"),
+    [
+        (b"", "json", []),
+        (b'\xef\xbb\xbf{"a":1}', "json", {"a": 1}),
+        (b'{"a":1}\n\n{"a":2}', "ndjson", [{"a": 1}, {"a": 2}]),
+        (b"a,b\n1,x\n", "csv", [{"a": "1", "b": "x"}]),
+    ],
+)
+def test_an_answer_is_parsed_by_its_format(body: bytes, layout: Format, document: Any) -> None:
+    assert parse(body, layout) == document
+
+
+@pytest.mark.parametrize(
+    ("body", "layout"), [(b"<html>", "json"), (b"\xff", "csv"), (DEEP, "json"), (b"{}\n{", "ndjson")]
+)
+def test_g10_an_answer_of_another_format_is_a_decode_error(body: bytes, layout: Format) -> None:
+    with pytest.raises(DecodeError, match=f"not {layout}"):
+        parse(body, layout)

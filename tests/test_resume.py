@@ -1,0 +1,142 @@
+"""A run that ended early is continued: no page that was fetched is asked for again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fake_api import Answer, Asked, FakeApi, say
+from tests.processes import eventually
+from tests.shop import Ended, seen, start
+
+PAGES = 40
+SIZE = 3
+SETTINGS = 'workers = 1\ngrace = "1s"\n'
+LONG = """\
+base_url: {url}
+limits: {{in_flight: 1}}
+retry: {{attempts: 2, wait: 10ms}}
+resources:
+  items:
+    path: /items
+    records: data
+    paginate: {{next_url: next}}
+    incremental: {{cursor: updated, since_param: since, start: 2024-01-01, lag: 1d}}
+    key: id
+    write: upsert
+    columns: {{updated: timestamp}}
+  tags:
+    path: /tags
+    records: data
+    paginate: {{next_url: next}}
+    write: replace
+"""
+Route = Callable[[Asked], Answer]
+
+
+def pages(api: FakeApi, path: str, *, last: int = PAGES) -> Route:
+    """Answers of `SIZE` records each, up to page *last*."""
+
+    def page(asked: Asked) -> Answer:
+        number = int(asked.params.get("page", 1))
+        rows = [
+            {"id": number * SIZE + i, "updated": f"2024-01-{1 + number // 2:02}T00:00:00Z", "page": number}
+            for i in range(SIZE)
+        ]
+        since = f"&since={asked.params['since']}" if "since" in asked.params else ""
+        link = f"{api.url}{path}?page={number + 1}{since}"
+        return say({"data": rows, "next": link if number < last else None})
+
+    return page
+
+
+def failing_from(route: Route, number: int, answer: Answer) -> Route:
+    """The same pages, but *answer* from page *number* on."""
+    return lambda asked: answer if int(asked.params.get("page", 1)) >= number else route(asked)
+
+
+@pytest.fixture
+def project(api: FakeApi, tmp_path: Path) -> Path:
+    """Two resources of 40 pages each."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "settings.toml").write_text(SETTINGS)
+    (tmp_path / "config" / "long.yaml").write_text(LONG.format(url=api.url))
+    for path in ("/items", "/tags"):
+        api.route(path, pages(api, path))
+    return tmp_path
+
+
+def run(project: Path) -> Ended:
+    return Ended.of(start(project, "run", "--json"))
+
+
+def asked_since(api: FakeApi, position: int, path: str) -> list[int]:
+    """Numbers of the pages of *path* asked for after so many requests."""
+    return [int(asked.params.get("page", 1)) for asked in api.asked[position:] if asked.path == path]
+
+
+def test_k02_a_run_killed_after_eight_of_forty_pages_asks_for_the_other_thirty_two(api: FakeApi, project: Path) -> None:
+    """The ninth answer never comes; the run is killed while it waits, then run again with an answer."""
+    api.route("/items", failing_from(pages(api, "/items"), 9, say({}, delay_s=60)))
+    api.route("/tags", pages(api, "/tags", last=1))
+    killed = start(project, "run")
+    eventually(lambda: len(asked_since(api, 0, "/items")) == 9)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    api.route("/items", pages(api, "/items"))
+    before = len(api.asked)
+
+    again = run(project)
+
+    assert again.code == 0, again
+    assert asked_since(api, before, "/items") == list(range(9, PAGES + 1))
+    assert (again.resource("long.items")["requests"], again.resource("long.items")["resumed"]) == (32, 8)
+    assert len(seen(project / "data", "long/items")) == PAGES * SIZE
+
+
+def test_a_resource_that_failed_beside_a_healthy_one_resumes_its_own_pages_only(api: FakeApi, project: Path) -> None:
+    """`items` breaks at page 31 of 40: `tags` is committed; the next run asks for ten pages, then for the lag only."""
+    api.route("/items", failing_from(pages(api, "/items"), 31, say({"message": "down"}, status=500)))
+
+    first = run(project)
+    api.route("/items", pages(api, "/items"))
+    before = len(api.asked)
+    second = run(project)
+    before_third = len(api.asked)
+    third = run(project)
+
+    assert (first.code, first.resource("long.items")["problem"]["kind"]) == (1, "HttpError")
+    assert first.resource("long.tags")["new"] == PAGES * SIZE
+    assert (second.code, asked_since(api, before, "/items")) == (0, list(range(31, PAGES + 1)))
+    assert asked_since(api, before, "/tags") == list(range(1, PAGES + 1))
+    assert len(seen(project / "data", "long/items")) == PAGES * SIZE
+    assert third.report["sources"][0]["changed"] is False
+    assert {asked.params["since"] for asked in api.asked[before_third:] if asked.path == "/items"} == {
+        "2024-01-20T00:00:00Z"
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "resumed"),
+    [
+        pytest.param("write: replace", "write: replace\n    key: id", 0, id="another-key"),
+        pytest.param("wait: 10ms", "wait: 20ms", PAGES - 1, id="another-pace"),
+    ],
+)
+def test_pages_are_taken_over_only_where_the_configuration_still_asks_the_same(
+    api: FakeApi, project: Path, old: str, new: str, resumed: int
+) -> None:
+    api.route("/items", failing_from(pages(api, "/items"), PAGES, say({"message": "down"}, status=400)))
+    run(project)
+    api.route("/items", pages(api, "/items"))
+    source = project / "config" / "long.yaml"
+    source.write_text(source.read_text().replace(old, new))
+
+    again = run(project)
+
+    assert (again.code, again.resource("long.items")["resumed"]) == (0, resumed)
+    assert len(seen(project / "data", "long/items")) == PAGES * SIZE

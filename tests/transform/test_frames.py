@@ -1,0 +1,72 @@
+"""The user's function sees the data as the API sent them, and nothing else of theirs is imported."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from pipelines.errors import ConfigError, TransformError
+from pipelines.transform.frames import apply, resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = pa.table(
+    {
+        "id": pa.array([1, None, 2**53 + 1]),
+        "at": pa.array([0, None, 1], pa.timestamp("ms", "UTC")),
+        "name": ["a", "b", None],
+        "tags": [["x"], None, []],
+    }
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "shop.py").write_text(text)
+    return folder
+
+
+def test_a_frame_goes_in_and_out_without_loss() -> None:
+    result = apply(TABLE, lambda frame: frame)
+
+    assert result.equals(TABLE)
+
+
+def test_integers_with_nulls_stay_integers_and_the_index_is_dropped() -> None:
+    def clean(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame["id"].notna()].assign(double=lambda kept: kept["id"] * 2)[["id", "double"]]
+
+    result = apply(TABLE, clean)
+
+    assert result.to_pydict() == {"id": [1, 2**53 + 1], "double": [2, 2**54 + 2]}
+    assert result.schema.types == [pa.int64(), pa.int64()]
+
+
+def test_a_failing_function_is_named_with_its_line_and_the_columns(tmp_path: Path) -> None:
+    folder = written(tmp_path, "def clean(frame):\n    wanted = 'nam'\n    return frame[wanted]\n")
+    function = resolve("shop:clean", [folder])
+
+    with pytest.raises(TransformError, match=r"shop:clean failed at shop.py:3: KeyError: 'nam'") as caught:
+        apply(TABLE, function)
+
+    assert "id, at, name, tags" in caught.value.hint
+
+
+def test_what_is_no_frame_is_refused() -> None:
+    with pytest.raises(TransformError, match="returned Series and no DataFrame"):
+        apply(TABLE, lambda frame: frame["id"])  # type: ignore[arg-type,return-value] # the mistake under test
+
+
+@pytest.mark.parametrize("name", ["os:system", "shop:os", "../shop:clean", "shop", "shop:missing", "os.path:join"])
+def test_s12_nothing_outside_the_folder_is_ever_imported(name: str, tmp_path: Path) -> None:
+    folder = written(tmp_path, "import os\n\ndef clean(frame):\n    return frame\n")
+    before = set(sys.modules)
+
+    with pytest.raises(ConfigError):
+        resolve(name, [folder])
+
+    assert {module for module in set(sys.modules) - before if "threadmill_transforms" not in module} == set()

@@ -1,0 +1,57 @@
+"""Personal fields leave the page before it is written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipelines.errors import ConfigError, DecodeError
+from pipelines.records import Records
+from pipelines.transform.mask import Sha256, mask
+
+BODY = (
+    b'{"total":1.10,"rows":[{"id":123456789012345678901,"customer":{"email":"a@b.c","phone":"12"},'
+    b'"cards":[{"no":"4111111111111111"},{"no":null}]}]}'
+)
+
+
+def test_fields_are_dropped_hashed_and_shortened_and_numbers_stay_exact() -> None:
+    rules: dict[str, Any] = {"customer.email": "sha256", "customer.phone": "drop", "cards[].no": "last4"}
+
+    masked = mask(BODY, "json", Records(rows="rows"), rules, "pepper-and-salt")
+
+    (row,) = json.loads(masked)["rows"]
+    assert len(row["customer"].pop("email")) == 64
+    assert (row["customer"], row["cards"]) == ({}, [{"no": "***1111"}, {"no": None}])
+    assert masked.startswith(b'{"total":1.10,"rows":[{"id":123456789012345678901,')
+
+
+def test_equal_values_have_equal_fingerprints_under_one_salt_only() -> None:
+    one, two = (
+        mask(b'[{"a":"x"}]', "json", Records(), {"a": Sha256(sha256=salt)})
+        for salt in ("salt-number-1", "salt-number-2")
+    )
+
+    assert one == mask(b'[{"a":"x"}]', "json", Records(), {"a": "sha256"}, "salt-number-1")
+    assert one != two
+
+
+def test_lines_csv_columns_and_entries_are_masked_too() -> None:
+    lines = mask(b'{"a":"secret","b":1}\n{"b":2}\n', "ndjson", Records(), {"a": "drop"})
+    csv = mask(b"a,b\nsecret,1\n", "csv", Records(), {"a": "drop"})
+    zipped = mask(b'{"d":{"a":["secret"],"b":[1]}}', "json", Records(columns="d"), {"a": "last4"})
+    entries = mask(b'{"d":{"k":{"a":"secret"}}}', "json", Records(entries="d"), {"a": "drop"})
+
+    assert (lines, csv) == (b'{"b":1}\n{"b":2}', b"b\n1\n")
+    assert (zipped, entries) == (b'{"d":{"a":["***"],"b":[1]}}', b'{"d":{"k":{}}}')
+
+
+def test_a_page_that_cannot_be_masked_is_never_passed_on() -> None:
+    with pytest.raises(DecodeError):
+        mask(b"<html>", "json", Records(), {"a": "drop"})
+    with pytest.raises(ConfigError, match="copies"):
+        mask(b'[{"a":"secret"}]', "json", Records(rows="[].{a: a}"), {"a": "drop"})
+    with pytest.raises(ConfigError, match="salt"):
+        mask(b'[{"a":"secret"}]', "json", Records(), {"a": "sha256"})
