@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture
+from prefect.client.schemas.objects import State  # noqa: TC002  # Prefect resolves a task's annotations
 from prefect.states import Completed, Failed
 
 from flows.milestones import Counts, Milestone, Milestones, Stage, StageKind
+
+if TYPE_CHECKING:
+    from prefect.futures import PrefectFuture
 
 _MILESTONES: ContextVar[Milestones] = ContextVar("milestones")
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from prefect import flow
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State  # noqa: TC002  # Prefect resolves a flow's annotations
 from prefect.context import FlowRunContext
 from prefect.futures import wait
 from prefect.states import Completed, Failed
@@ -66,7 +66,9 @@ def sync_source(
     return _bring([source], profile=profile, marts=marts, on_problem=on_problem, key=f"sync-{source}")
 
 
-def _bring(sources: list[str] | None, *, profile: str | None, marts: bool, on_problem: OnProblem, key: str) -> State[Any]:
+def _bring(
+    sources: list[str] | None, *, profile: str | None, marts: bool, on_problem: OnProblem, key: str
+) -> State[Any]:
     terminal = TERMINAL.get()
     try:
         project = _project(sources, profile, marts=marts)

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
-
-from rich.console import Console
-from rich.status import Status
 
 from pipelines.errors import PipelineError
 from pipelines.progress import progress
 from pipelines.project import Project
 from pipelines.report import RunReport
 from pipelines.source_run import Listener
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
 
 
 @dataclass

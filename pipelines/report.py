@@ -6,7 +6,7 @@ header or a value from the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -92,6 +92,15 @@ class SourceReport:
     view_pending: bool = False
     foreign: tuple[str, ...] = ()
     """Files that somebody else had put into the view; they were moved aside."""
+
+    def hiding(self, hide: Callable[[str], str]) -> SourceReport:
+        """The same with *hide* over every text that may quote an API's answer: an error may repeat a token."""
+
+        def quiet(problem: Problem | None) -> Problem | None:
+            return problem and replace(problem, message=hide(problem.message), hint=hide(problem.hint))
+
+        resources = [replace(one, evidence=hide(one.evidence), problem=quiet(one.problem)) for one in self.resources]
+        return replace(self, resources=tuple(resources), problem=quiet(self.problem))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,10 @@ def run_source(source: Source, shared: Shared) -> SourceReport:
         with lake.lock(shared.run_id):
             foreign = lake.recover().foreign
             report = _SourceRun(source, lake, shared).run()
-            return replace(report, foreign=foreign)
+            return replace(report, foreign=foreign).hiding(source.secrets.hide)
     except PipelineError as error:
         resources = tuple(ResourceReport(source.name, name) for name in source.resources)
-        return SourceReport(source.name, None, False, resources, Problem.of(error))
+        return SourceReport(source.name, None, False, resources, Problem.of(error)).hiding(source.secrets.hide)
 
 
 class _SourceRun:

@@ -95,6 +95,10 @@ class FakeApi:
         """Let *route* answer requests for *path*."""
         self._routes[path] = route
 
+    def routed(self, path: str) -> Route:
+        """What answers requests for *path*, to put something around it."""
+        return self._routes[path]
+
     def answer(self, path: str, *answers: Answer) -> None:
         """Answer requests for *path* by *answers* in turn; the last one stays."""
         waiting = list(answers)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from pipelines.extract.fan_out import ForEachField
-from pipelines.extract.paginators import AnyPaginator, NoPages, Paginator
+from pipelines.extract.numbered import Paginator
+from pipelines.extract.paginators import AnyPaginator, NoPages
 from pipelines.extract.rules import ErrorRule
 from pipelines.extract.watermark import Incremental
 from pipelines.records import Format, Records, RecordsField, selector

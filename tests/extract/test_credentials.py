@@ -168,7 +168,7 @@ def test_a06_a_proxy_of_the_environment_is_not_used(shop: Shop, monkeypatch: pyt
 
 def test_cookies_are_not_sent_back(shop: Shop) -> None:
     shop.api.pages("/orders", records=20, page_size=10)
-    whole = shop.api._routes["/orders"]
+    whole = shop.api.routed("/orders")
     shop.api.route("/orders", lambda asked: Answer(200, whole(asked).body, {"Set-Cookie": f"session={CANARY}"}))
 
     shop.one(paginate="next_url")
@@ -244,11 +244,13 @@ class TokenApi:
         self.revoke_at: set[int] = set()
 
     def issue(self, asked: Asked) -> Answer:
+        """A new token; the one before ends with it."""
         self.issued += 1
         self.good = f"token-{self.issued}"
         return say({"access_token": self.good, "token_type": "bearer", "expires_in": self.lasts_s}, delay_s=0.02)
 
     def orders(self, asked: Asked) -> Answer:
+        """One record for the current token, 401 for any other."""
         if self.api.calls["/orders"] in self.revoke_at:
             self.good = ""
         if asked.headers.get("authorization") != f"Bearer {self.good}":

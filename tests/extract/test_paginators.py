@@ -9,8 +9,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from pipelines.errors import DecodeError
+from pipelines.extract.numbered import Paginator
 from pipelines.extract.page import Page, Request
-from pipelines.extract.paginators import AnyPaginator, Paginator
+from pipelines.extract.paginators import AnyPaginator
 from pipelines.records import Records
 
 ASKED = Request("GET", "https://api.example/orders")

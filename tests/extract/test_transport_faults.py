@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import resource as usage
+import signal
 import socket
 import threading
 import time
@@ -66,7 +67,7 @@ def test_t05_two_resets_before_the_headers_are_survived(shop: Shop) -> None:
 
 def test_t06_after_a_reset_in_page_three_only_page_three_is_asked_again(shop: Shop) -> None:
     shop.api.pages("/orders", records=50, page_size=10)
-    whole, broken = shop.api._routes["/orders"], threading.Event()
+    whole, broken = shop.api.routed("/orders"), threading.Event()
 
     def route(asked):  # type: ignore[no-untyped-def]  # as the fake API calls it
         if asked.params.get("page") == "3" and not broken.is_set():
@@ -162,7 +163,7 @@ def test_t14_a_server_that_always_fails_ends_after_the_budget(shop: Shop) -> Non
 
 def test_t15_a_404_is_an_error_on_page_one_and_on_page_three(shop: Shop) -> None:
     shop.api.pages("/pages", records=20, page_size=10)
-    whole = shop.api._routes["/pages"]
+    whole = shop.api.routed("/pages")
     shop.api.route("/pages", lambda asked: say({}, 404) if asked.params.get("page") == "3" else whole(asked))
 
     outcome = shop.extract(
@@ -192,14 +193,17 @@ def test_t16_a_retry_after_pauses_every_thread_of_that_host_and_one_request_prob
         if asked.params["n"] == "3" and not throttled.is_set():
             throttled.set()
             return Answer(429, headers={"Retry-After": "1"}, delay_s=0.05)
-        return say({"data": [{"id": 1}]}, delay_s=0.0 if throttled.is_set() else 0.01)
+        return say({"data": [{"id": 1}]}, delay_s=0.02)
 
     shop.api.route("/orders", route)
     outcome = shop.one(params={"n": "{n}"}, for_each={"values": {"n": list(range(200))}})
 
-    gaps = [after - before for before, after in pairwise(shop.api.times("/orders"))]
+    times = shop.api.times("/orders")
+    gaps = [after - before for before, after in pairwise(times)]
+    resumed = gaps.index(max(gaps)) + 1
     assert outcome.extractions["orders"].error is None
     assert max(gaps) >= 0.9
+    assert times[resumed + 1] - times[resumed] >= 0.015, "the others follow the answer to the probe"
     assert len(outcome.rows("orders")) == 200
 
 
@@ -298,6 +302,22 @@ def test_a_run_that_is_asked_to_stop_ends_within_a_second(shop: Shop) -> None:
 
     assert outcome.error("orders").kind == "Interrupted"
     assert time.monotonic() - began < 1.5
+
+
+def test_an_interrupt_from_the_keyboard_leaves_no_thread(shop: Shop) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    shop.api.answer("/orders", Answer(200, b"[]", delay_s=30))
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            shop.one()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    assert [thread for thread in threading.enumerate() if thread.name.startswith(("fetch", "watch"))] == []
 
 
 def test_nothing_is_left_running_after_an_extraction(shop: Shop) -> None:

@@ -45,7 +45,7 @@ import os, sys
 from pathlib import Path
 
 def note_modules(frame):
-    Path(os.environ["NOTED"], str(os.getpid())).write_text("\\n".join(sys.modules))
+    Path("{noted}", str(os.getpid())).write_text("\\n".join(sys.modules))
     return frame
 '''
 _RECORDER = '''\
@@ -72,7 +72,7 @@ class ShopProject:
         for name, text in {
             "config/shop.yaml": _SOURCE.format(url=api.url),
             "config/settings.toml": f'workers = 2\ntransforms = "{folder}/transforms"\n[profiles.live]\n',
-            "transforms/shop.py": _TRANSFORM,
+            "transforms/shop.py": _TRANSFORM.format(noted=self.noted),
             "recorder/sitecustomize.py": _RECORDER,
         }.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,6 @@ def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShopP
     """The project, which is the current folder while a test runs."""
     project = ShopProject(tmp_path, api)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NOTED", str(project.noted))
     return project
 
 

@@ -70,7 +70,7 @@ def test_the_result_is_an_artifact_and_so_are_the_problems(shop: ShopProject) ->
     artifacts = _artifacts(state)
     table, text = str(artifacts["sync-result"].data), str(artifacts["sync-summary"].data)
     assert "shop.orders" in table
-    assert "complete" in table
+    assert "unproved" in table
     assert "**shop.refunds**: AuthError" in text
     assert "data/parquet/shop/" in text
 
@@ -171,7 +171,7 @@ def _tasks(state: State[Any]) -> dict[str, TaskRun]:
     with get_client(sync_client=True) as client:
         while True:
             runs = client.read_task_runs(flow_run_filter=flow_run)
-            if runs and all(run.state and run.state.is_final() for run in runs) or time.monotonic() > deadline:
+            if (runs and all(run.state and run.state.is_final() for run in runs)) or time.monotonic() > deadline:
                 return {run.name: run for run in runs}
             time.sleep(0.05)
 

@@ -196,7 +196,7 @@ def test_a_wrong_protocol_is_caught_by_the_same_oracle(
     """Each breaks one promise of the lake; killing it before each step must show it."""
     problems: list[str] = []
 
-    for at in random.Random(1).sample(range(1, 200), 199):
+    for at in range(steps_of_a_run(fresh()) + 8, 0, -1):
         problems += protocol(at).problems(fresh())
         if problems:
             break

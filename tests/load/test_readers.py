@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +122,9 @@ def test_k10_readers_during_commits_see_whole_commits_or_a_loud_error(tmp_path: 
         for run in range(3, 18):
             run_once(lake)
             pins.append(pinned(lake, "entities") == expected("entities", run))
+        deadline = time.monotonic() + 30
+        while len(set(exact)) < len(threads) and time.monotonic() < deadline:
+            done.wait(0.01)
     finally:
         done.set()
         for thread in threads:

@@ -1,0 +1,171 @@
+"""Answers of one endpoint, compared record by record.
+
+Two answers are never compared as bytes: times of generation and echoes of the
+question differ between equal pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import orjson
+
+from pipelines.batch import Json, digest
+from pipelines.extract.page import Page, Request
+from pipelines.init.located import Located, locate
+from pipelines.init.prober import Prober
+from pipelines.init.subject import Subject
+
+_DRIFT = 0.2  # share of records that may have moved to another page between two requests
+_LONGEST_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer and the records in it."""
+
+    page: Page
+    rows: list[dict[str, Json]]
+    around: dict[str, Json]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the API answered with an error."""
+        return self.page.status >= 400
+
+    @property
+    def came(self) -> bool:
+        """Whether the API answered with what may be records."""
+        return 200 <= self.page.status < 300
+
+    @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """A digest for each record."""
+        return tuple(digest(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)) for row in self.rows)
+
+    @property
+    def outcome(self) -> str:
+        """What came, in a few words."""
+        if self.refused:
+            return f"was refused with {self.page.status}"
+        return f"gave {len(self.rows):,} records" if self.came else "had no answer"
+
+    def is_like(self, other: Answer, size: int | None = None) -> bool:
+        """Whether both begin with the same records, *size* of them or all."""
+        return self.came and bool(self.rows) and self.marks[:size] == other.marks[:size]
+
+    def goes_on_from(self, other: Answer) -> bool:
+        """Whether these are other records than *other* has, but for a few that moved."""
+        common = len(set(self.marks) & set(other.marks))
+        return bool(self.rows) and common <= _DRIFT * len(self.rows)
+
+
+class Trial:
+    """One endpoint under experiment: the answer to the user's URL, and all later ones."""
+
+    def __init__(self, prober: Prober, located: Located, base: Answer) -> None:
+        self.prober = prober
+        self.located = located
+        self.base = base
+        self.answers = [base]
+
+    @property
+    def subject(self) -> Subject:
+        """What the user gave."""
+        return self.prober.subject
+
+    @property
+    def size(self) -> int:
+        """How many records came without any wish."""
+        return len(self.base.rows)
+
+    def ask(self, changes: Mapping[str, Json], why: str) -> Answer:
+        """The answer with *changes* to the parameters of the user's URL."""
+        what = "&".join(f"{name}={_shown(value)}" for name, value in changes.items())
+        return self.send(self.subject.request.with_params(changes), what, why)
+
+    def send(self, request: Request, what: str, why: str) -> Answer:
+        """The answer to *request*, which *what* describes."""
+        page = self.prober.ask(request, what, why)
+        answer = Answer(page, self.located.rows(page), self.located.around(page) if page.status < 400 else {})
+        if answer.came:
+            self.answers.append(answer)
+        return answer
+
+    def effective(self, names: Sequence[str], value: Json, works: Callable[[Answer], bool], **more: Json) -> str | None:
+        """Which of the parameters *names* works when set to *value*; all are asked at once first.
+
+        An API that refuses unknown parameters is asked for the likeliest ones singly.
+        """
+        if not names:
+            return None
+        why = f"is one of {len(names)} names known: {', '.join(names[:4])}…?" if len(names) > 4 else "is it known?"
+        together = self.ask({**more, **dict.fromkeys(names, value)}, why)
+        if together.refused:
+            return next((name for name in names[:4] if works(self.ask({**more, name: value}, "is it known?"))), None)
+        return self._isolated(list(names), value, works, more) if works(together) else None
+
+    def sample(self) -> list[dict[str, Json]]:
+        """Every different record of all answers."""
+        rows = {mark: row for answer in self.answers for mark, row in zip(answer.marks, answer.rows, strict=True)}
+        return list(rows.values())
+
+    def _isolated(
+        self, names: list[str], value: Json, works: Callable[[Answer], bool], more: Mapping[str, Json]
+    ) -> str | None:
+        """The one of *names* that works: the likelier third first, then by halves."""
+        while len(names) > 1:
+            some = names[: max(1, len(names) // 3)]
+            found = works(self.ask({**more, **dict.fromkeys(some, value)}, "which of the names is it?"))
+            names = some if found else names[len(some) :]
+        return names[0] if works(self.ask({**more, names[0]: value}, "is it that name alone?")) else None
+
+
+def first_answer(prober: Prober) -> Trial:
+    """Ask the user's URL as it is, and find the records in the answer.
+
+    Raises:
+        PipelineError: There is no answer, or nothing that could be records.
+    """
+    page = prober.ask(prober.subject.request, "as given", "where are the records?")
+    if page.status >= 400:
+        raise refusal(page, prober)
+    located = locate(page)
+    return Trial(prober, located, Answer(page, located.rows(page), located.around(page)))
+
+
+def refusal(page: Page, prober: Prober) -> Exception:
+    """The error for a first answer that is a refusal."""
+    from pipelines.errors import AuthError, HttpError
+    from pipelines.extract.rules import error_text
+
+    told = prober.subject.secrets.hide(error_text(page))
+    what = f"{page.request.safe_url} answered {page.status}" + (f" ({told})" if told else "")
+    if page.status in (401, 403):
+        return AuthError(what, "give credentials: --header 'Authorization: Bearer ${TOKEN}'")
+    return HttpError(what, "check the URL; parameters that the API requires belong into it")
+
+
+def named(around: Mapping[str, Json], names: Sequence[str]) -> Iterator[tuple[str, Json]]:
+    """Those of *around* whose last step, without `_` and case, is one of *names*, in the order of *names*."""
+    for name in names:
+        yield from ((path, value) for path, value in around.items() if bare(path) == name)
+
+
+def bare(path: str) -> str:
+    """The last step of *path* in lower case without signs: `meta.totalPages` is `totalpages`."""
+    return "".join(char for char in path.rpartition(".")[2].lower() if char.isalnum())
+
+
+def whole(value: Json) -> int | None:
+    """*value* as a whole number, if it is one or is written as one."""
+    if isinstance(value, str) and value.isdigit() and len(value) < 16:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _shown(value: Json) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"

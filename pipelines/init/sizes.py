@@ -1,0 +1,124 @@
+"""How many records a page holds: the parameter that asks for it, and where the server caps it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from pipelines.init.answers import Answer, Trial, bare
+
+NAMES = (
+    *("per_page", "limit", "page_size", "pageSize", "size", "perPage", "pagesize", "count", "max_results"),
+    *("maxResults", "pageLimit", "page_limit", "rows", "take", "top", "$top", "page[size]", "$limit", "num"),
+)
+_BARE = frozenset("".join(char for char in name.lower() if char.isalnum()) for name in NAMES)
+_MANY = 1000
+_FEW = 10
+
+
+@dataclass(frozen=True)
+class Size:
+    """The parameter for the page size, and an answer of few records that it gave."""
+
+    param: str
+    small: int
+    few: Answer
+    why: str
+
+
+@dataclass(frozen=True)
+class Cap:
+    """The page size to write, and how many records came for it."""
+
+    size: int
+    why: str
+    answer: Answer
+
+
+def find_size(trial: Trial) -> Size | None:
+    """The parameter that made the page smaller as asked."""
+    small = min(max(1, trial.size // 4), _FEW)
+    if trial.size < 2 or small >= trial.size:
+        return None
+
+    def works(answer: Answer) -> bool:
+        return len(answer.rows) == small
+
+    hints = _hints(trial)
+    for name in hints[:2]:
+        answer = trial.ask({name: small}, "is it the page size?")
+        if works(answer):
+            return _size(trial, name, small, answer)
+    name = trial.effective([name for name in NAMES if name not in hints[:2]], small, works)
+    return _size(trial, name, small, trial.ask({name: small}, "is it the page size?")) if name else None
+
+
+def find_cap(trial: Trial, size: Size, goes_on: str | None = None) -> Cap | None:
+    """How many records come when a thousand are asked for; None where the API says nothing usable.
+
+    *goes_on* is the number that asks for the second page by a parameter, as `page=2`.
+    """
+    answer = trial.ask({size.param: _MANY}, "does the server cap the page size?")
+    if answer.refused:
+        return _after_refusal(trial, size, answer)
+    came = len(answer.rows)
+    if not came:
+        return None
+    if came >= _MANY:
+        return Cap(_MANY, f"asked for {_MANY:,}, {came:,} came", answer)
+    if more := _more(trial, answer, size, goes_on):
+        return Cap(came, f"asked for {_MANY:,}, {came:,} came and {more}: the server's cap", answer)
+    return Cap(_MANY, f"asked for {_MANY:,}, all {came:,} came at once: no cap was met", answer)
+
+
+def _hints(trial: Trial) -> list[str]:
+    """Names that the URL, links or the answer give for the size of the page."""
+    told = [name for name, value in trial.subject.params.items() if value == str(trial.size) or _is_size(name)]
+    links = [trial.base.page.link("next") or "", *(v for v in trial.base.around.values() if isinstance(v, str))]
+    for link in links:
+        query = urlsplit(link).query if "?" in link else ""
+        told += [name for name, value in parse_qsl(query) if value == str(trial.size) and _is_size(name)]
+    echoes = [path for path, value in trial.base.around.items() if value == trial.size and _is_size(bare(path))]
+    told += [re.split(r"[.\[\]]+", path)[-1].strip('"') for path in echoes]
+    return [name for name in dict.fromkeys(told) if name]
+
+
+def _is_size(name: str) -> bool:
+    return "".join(char for char in name.lower() if char.isalnum()) in _BARE - {"count"}
+
+
+def _size(trial: Trial, name: str, small: int, few: Answer) -> Size:
+    return Size(name, small, few, f"{name}={small} gave {small:,} records instead of {trial.size:,}")
+
+
+def _after_refusal(trial: Trial, size: Size, answer: Answer) -> Cap | None:
+    """Where a thousand are too many: the number that the refusal names, or a hundred."""
+    text = answer.page.body[:2000].decode("utf-8", "replace")
+    told = sorted({int(number) for number in re.findall(r"(?<![\w.])\d{1,4}(?![\w.])", text)}, reverse=True)
+    for number in [*(number for number in told if size.small < number < _MANY and number != answer.page.status), 100][:2]:
+        again = trial.ask({size.param: number}, "is that its largest size?")
+        if again.rows:
+            what = "the refusal names it" if number in told else "100 were accepted"
+            return Cap(number, f"{size.param}={_MANY} {answer.outcome}; {what}: {len(again.rows):,} came", again)
+    return None
+
+
+def _more(trial: Trial, answer: Answer, size: Size, goes_on: str | None) -> str:
+    """What tells that *answer* does not hold all records; empty where nothing does."""
+    from pipelines.init.totals import total_of
+
+    total = total_of(answer)
+    if total and total[1] > len(answer.rows):
+        return f"`{total[0]}` tells {total[1]:,}"
+    if total and total[1] == len(answer.rows):
+        return ""
+    if answer.page.link("next"):
+        return "a next link remains"
+    if len(answer.rows) < trial.size:
+        return "fewer than by default"
+    if goes_on:
+        name, _, number = goes_on.partition("=")
+        following = trial.ask({size.param: _MANY, name: int(number)}, "is there more beyond the cap?")
+        return f"{goes_on} gave others" if following.goes_on_from(answer) else ""
+    return ""

@@ -1,0 +1,158 @@
+"""What the user gave: a URL and headers, taken apart into the top of a source file.
+
+A secret is written as a reference to the environment, also where it was given
+literally; its value is used for asking and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import ValidationError
+
+from pipelines.batch import Json
+from pipelines.errors import ConfigError
+from pipelines.extract.connection import Connection, origin_of
+from pipelines.extract.page import Request
+from pipelines.init.writing import Reference
+from pipelines.problems import Document, refuse
+from pipelines.redact import Redactor
+from pipelines.references import Lookup, resolve
+
+_SECRET = re.compile(r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|signature)s?$", re.I)
+_REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}")
+_BEARER = re.compile(r"^Bearer +(\S+)$", re.I)
+_DULL = frozenset({"www", "api", "rest", "data", "app", "v1", "v2", "com", "org", "net", "io", "dev", "gov", "co", "localhost"})
+_VERSION = re.compile(r"v?\d+(\.\d+)*", re.I)
+_FEW_TRIES = {"attempts": 1, "total": "60s"}
+_ONE_AT_A_TIME = {"in_flight": 1}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The API under experiment, and the endpoint of it that was named."""
+
+    name: str
+    resource: str
+    base_url: str
+    path: str
+    params: Mapping[str, str]
+    """As in the URL, without secrets."""
+
+    top: Mapping[str, Json]
+    """What all requests carry, as the file says it: `auth`, `headers`, `params`."""
+
+    connection: Connection
+    secrets: Redactor
+    to_set: tuple[str, ...] = ()
+    """Variables that stand for secrets given literally; the user has to set them."""
+
+    @property
+    def request(self) -> Request:
+        """The request that the user's URL names."""
+        return Request("GET", self.connection.url(self.path), tuple(self.params.items()))
+
+
+@dataclass
+class _Written:
+    """The parts of the file's top while they are found."""
+
+    name: str
+    top: dict[str, Json] = field(default_factory=dict)
+    literal: dict[str, str] = field(default_factory=dict)
+
+    def reference(self, value: str, word: str) -> Reference:
+        """*value*, by reference where it was given literally."""
+        if _REFERENCE.search(value):
+            return Reference(value)
+        variable = f"{self.name}_{re.sub(r'[^A-Za-z0-9]+', '_', word)}".upper()
+        self.literal[variable] = value
+        return Reference(f"${{{variable}}}")
+
+
+def subject_of(url: str, *, headers: Sequence[str] = (), env: Mapping[str, str], name: str | None = None) -> Subject:
+    """The subject of *url*, asked with *headers* (`Name: value`); `${NAME}` is looked up in *env*.
+
+    Raises:
+        ConfigError: The URL or a header is none, or a variable is not set.
+    """
+    try:
+        origin = origin_of(url)
+    except ValueError as error:
+        raise ConfigError(f"the URL {error}", "such as https://api.shop.example/v1/orders") from None
+    parts = urlsplit(url)
+    segments = [segment for segment in parts.path.split("/") if segment]
+    resource = file_name(segments[-1].partition(".")[0] if segments else "records", "records")
+    written = _Written(name or _name(parts.hostname or "", resource))
+    for header in headers:
+        _place(header, written)
+    params: dict[str, str] = {}
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if _SECRET.search(key) or _REFERENCE.search(value):
+            written.top.setdefault("params", {})[key] = written.reference(value, key)
+        else:
+            params[key] = value
+    base_url = "/".join([origin, *segments[:-1]])
+    connection, secrets = _connection(base_url, written, env)
+    return Subject(
+        name=written.name,
+        resource=resource,
+        base_url=base_url,
+        path=f"/{segments[-1]}" if segments else "/",
+        params=params,
+        top=written.top,
+        connection=connection,
+        secrets=secrets,
+        to_set=tuple(written.literal),
+    )
+
+
+def file_name(text: str, default: str) -> str:
+    """*text* as the name of a source or resource; *default* where nothing of it can be one."""
+    name = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()).strip("_")
+    name = name.lstrip("0123456789_")[:63].rstrip("_")
+    return default if not name or name == "marts" else name
+
+
+def _name(host: str, resource: str) -> str:
+    labels = host.split(".")
+    if all(label.isdigit() for label in labels):
+        return resource
+    telling = [label for label in labels[:-1] or labels if label not in _DULL and not _VERSION.fullmatch(label)]
+    return file_name(telling[-1] if telling else resource, resource)
+
+
+def _place(header: str, written: _Written) -> None:
+    """Write one header down as `auth`, or among `headers`."""
+    name, colon, value = (part.strip() for part in header.partition(":"))
+    if not colon or not name or not value:
+        raise ConfigError("--header needs `Name: value`", "such as --header 'Authorization: Bearer ${TOKEN}'")
+    bearer = _BEARER.match(value)
+    if name.lower() == "authorization" and bearer and "auth" not in written.top:
+        written.top["auth"] = {"bearer": written.reference(bearer[1], "token")}
+    elif name.lower() != "authorization" and _SECRET.search(name) and "auth" not in written.top:
+        written.top["auth"] = {"api_key": {"header": name, "value": written.reference(value, name)}}
+    elif _SECRET.search(name) or name.lower() == "cookie" or _REFERENCE.search(value):
+        written.top.setdefault("headers", {})[name] = written.reference(value, name)
+    else:
+        written.top.setdefault("headers", {})[name] = value
+
+
+def _connection(base_url: str, written: _Written, env: Mapping[str, str]) -> tuple[Connection, Redactor]:
+    """How to ask: what the file will say, with its references resolved, patient and one at a time."""
+    document = Document(Path("init"), {"base_url": base_url, **written.top}, {})
+    resolved = resolve(document, Lookup({**env, **written.literal}))
+    if resolved.problems:
+        raise refuse(resolved.problems)
+    secrets = Redactor(resolved.secrets)
+    secrets.add(*written.literal.values())
+    asking = {**resolved.data, "retry": _FEW_TRIES, "limits": _ONE_AT_A_TIME}
+    try:
+        return Connection.model_validate(asking), secrets
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False))
+        raise ConfigError(secrets.hide(told), "check the URL and the headers") from None
