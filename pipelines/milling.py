@@ -73,7 +73,7 @@ class Milling:
         try:
             milled = self._engine.call(mill, batch, self._recipes[batch.resource])
         except PipelineError as error:
-            self._fail(batch, describe(error, batch))
+            self._fail(batch, describe(error, f"{batch.source}.{batch.resource}"))
             return
         with self._lock:
             ledger.milled.append(milled)

@@ -61,6 +61,7 @@ class ResourceReport:
     files_written: int = 0
     bytes_fetched: int = 0
     seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
     problem: Problem | None = None
 
     @property
@@ -192,7 +193,7 @@ def _show_problems(report: RunReport, console: Console) -> None:
         console.print(f"\n[red]{name}: {problem.kind}[/] {_plain(problem.message)}", highlight=False)
         if problem.hint:
             console.print(f"  hint: {_plain(problem.hint)}", style="dim", highlight=False)
-    for warning in report.warnings:
+    for warning in (*report.warnings, *(one for resource in report.resources for one in resource.warnings)):
         console.print(f"[yellow]warning:[/] {_plain(warning)}", highlight=False)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from pipelines.extract.extractor import Extractor
 from pipelines.extract.limits import Budgets
 from pipelines.extract.spool import Plan, Spool
 from pipelines.extract.watermark import Watermark, comparable
+from pipelines.inspection import inspect, to_inspect
 from pipelines.load.lake import Draft, Lake
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.merge import Change, Place, plan, resolve, work
@@ -30,7 +32,7 @@ from pipelines.report import Problem, ResourceReport, SourceReport
 from pipelines.settings import Settings
 from pipelines.transform.mask import mask as mask_page
 from pipelines.version import CODE_VERSION
-from pipelines.worker import Milled, Recipe
+from pipelines.worker import Milled, Recipe, describe
 
 Listener = Callable[[str, Event], None]
 
@@ -167,15 +169,19 @@ class _SourceRun:
             if error := extraction.error or ledger.error:
                 raise error
             change = self._merge(name, parts)
-            self._draft.set_files(name, change, self._recipes[name].target)
-            if extraction.verdict != "incomplete":
-                self._advance(name, ledger)
+            warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
+            watermark = self._reached(name, ledger)
         except PipelineError as error:
             self._lake.discard(tuple(parts))
-            return report.failed(error)
+            return report.failed(describe(error, report.name))
+        # nothing may fail from here on: the draft names the files
+        self._draft.set_files(name, change, self._recipes[name].target)
+        if watermark and extraction.verdict != "incomplete":
+            self._draft.set_state(name, {"watermark": watermark.to_json()})
         counts = change.counts
         return replace(
             report,
+            warnings=warnings,
             new=counts.get("new", 0),
             updated=counts.get("updated", 0),
             unchanged=counts.get("unchanged", 0),
@@ -190,17 +196,26 @@ class _SourceRun:
         step = plan(place, self._draft.dataset(name), parts)
         return resolve(step, lambda units: engine.map(work, units))
 
-    def _advance(self, name: str, ledger: Ledger) -> None:
-        """Move the watermark to the greatest cursor that was read; it never goes back."""
+    def _inspect(self, name: str, change: Change) -> tuple[str, ...]:
+        """Check what the dataset would become; what only deserves a warning is returned."""
+        whole = [one for one in self._source.resources[name].expect if not one.per_row]
+        checks = to_inspect(whole, self._draft.dataset(name), change)
+        if not checks:
+            return ()
+        files = [self._lake.store / file.path for file in (*change.kept, *change.added)]
+        where = f"{self._source.name}.{name}"
+        return self._shared.engine.call(inspect, files, checks, where, self._shared.now)
+
+    def _reached(self, name: str, ledger: Ledger) -> Watermark | None:
+        """The watermark at the greatest cursor that was read; it never goes back."""
         incremental = self._source.resources[name].incremental
         if incremental is None:
-            return
+            return None
         watermark = self._watermarks[name] or Watermark(kind=incremental.kind)
         for milled in ledger.milled:
             for parent, value in milled.cursors.items():
                 watermark = watermark.advance(value, parent)
-        if watermark.value or watermark.parents:
-            self._draft.set_state(name, {"watermark": watermark.to_json()})
+        return watermark if watermark.value or watermark.parents else None
 
     def _report(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
         return ResourceReport(
@@ -231,6 +246,14 @@ def reaching(dataset: Dataset, cursor: str, watermark: Watermark) -> list[LiveFi
         return bool(comparable(str(file.stats[cursor][1]), watermark.kind) >= lowest)  # type: ignore[operator]  # one kind
 
     return [file for file in dataset.files if may_reach(file)]
+
+
+def _warnings(name: str, ledger: Ledger) -> Iterator[str]:
+    """A sentence for each check that some rows of the batches break, but that only warns."""
+    rows: Counter[str] = Counter()
+    for milled in ledger.milled:
+        rows.update(milled.warnings)
+    return (f"{name}: {broken} {'row' if broken == 1 else 'rows'}: {sentence}" for sentence, broken in rows.items())
 
 
 def _watermark(draft: Draft, name: str) -> Watermark | None:

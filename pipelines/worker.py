@@ -7,7 +7,7 @@ a worker writes is visible before the parent commits it.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +57,11 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Milled:
-    """What came of a batch. `cursors` has the greatest cursor of each parent as text."""
+    """What came of a batch.
+
+    `cursors` has the greatest cursor of each parent as text, `warnings` the rows
+    that break a check which only warns.
+    """
 
     sequence: int
     parts: tuple[Part, ...]
@@ -68,6 +72,7 @@ class Milled:
     cursors: Mapping[str, str]
     cpu_s: float
     wall_s: float
+    warnings: Mapping[str, int] = field(default_factory=dict)
     pid: int = 0
 
 
@@ -80,6 +85,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     started, cpu = time.monotonic(), time.process_time()
     rows_read = rows_rejected = 0
     cursors: dict[str, str] = {}
+    warnings: Counter[str] = Counter()
     schemas: list[pa.Schema] = []
     seen = _seen(recipe)
     transform = _transform(recipe)
@@ -94,7 +100,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
                 table = apply(table, transform)
             if seen is not None:
                 table = unseen(table, seen, recipe.target.key)
-            table, more = checked(table, recipe.shape.expect, f"{recipe.source}.{recipe.resource}")
+            table, more = checked(table, recipe.shape.expect, f"{recipe.source}.{recipe.resource}", warnings)
             for refused in filter(None, [*aside, more]):
                 rows_rejected += len(refused)
                 rejects.write(refused)
@@ -111,11 +117,16 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
         cursors=cursors,
         cpu_s=time.process_time() - cpu,
         wall_s=time.monotonic() - started,
+        warnings=dict(warnings),
     )
 
 
-def checked(table: pa.Table, expectations: Expectations, name: str) -> tuple[pa.Table, pa.Table | None]:
+def checked(
+    table: pa.Table, expectations: Expectations, name: str, warnings: Counter[str]
+) -> tuple[pa.Table, pa.Table | None]:
     """The rows that may stay, and those that a check of severity quarantine sets aside.
+
+    Rows that a check of severity warn is about are counted in *warnings*.
 
     Raises:
         ExpectationFailed: A check of each row, of severity fail, does not hold.
@@ -124,7 +135,9 @@ def checked(table: pa.Table, expectations: Expectations, name: str) -> tuple[pa.
     if not per_row or not len(table):
         return table, None
     table, aside = set_aside(table, per_row)
-    enforce(violations(table, per_row), name)
+    found = violations(table, per_row)
+    enforce(found, name)
+    warnings.update({one.message.partition(": ")[2]: one.rows for one in found if one.severity == "warn"})
     return table, aside
 
 
@@ -245,7 +258,6 @@ def _texts(column: pa.ChunkedArray) -> list[str]:
     return [str(text) for text in column.cast(pa.string()).to_pylist()]
 
 
-def describe(error: PipelineError, batch: Batch) -> PipelineError:
+def describe(error: PipelineError, name: str) -> PipelineError:
     """*error* with the resource it happened in, of the same kind."""
-    name = f"{batch.source}.{batch.resource}"
     return error if name in error.message else type(error)(f"{name}: {error.message}", error.hint)

@@ -38,7 +38,9 @@ resources:
     mask: {{mail: {{sha256: "${{SALT}}"}}}}
     {more}
 """
-LOGIN = Answer(200, b"<!doctype html><html><body>Please log in, canary-header-4711</body></html>", {"Content-Type": "text/html"})
+LOGIN = Answer(
+    200, b"<!doctype html><html><body>Please log in, canary-header-4711</body></html>", {"Content-Type": "text/html"}
+)
 TRANSFORM = """\
 def lost(frame):
     return frame[["id", "colour"]]
@@ -158,7 +160,9 @@ def test_what_is_wrong_with_a_source_is_one_error_that_names_it_and_the_way_out(
 
     assert problem is not None
     assert problem["kind"] == mistake.kind, problem
-    assert [part for part in mistake.told if part.format(url=project.url(name)) not in problem["message"]] == [], problem
+    assert [part for part in mistake.told if part.format(url=project.url(name)) not in problem["message"]] == [], (
+        problem
+    )
     assert mistake.hint in problem["hint"], problem
     assert problem["hint"], problem
 

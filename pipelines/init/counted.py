@@ -185,10 +185,11 @@ def _end(trial: Trial, found: Counted, size: Size | None, lines: list[Line]) -> 
     """What a page far beyond the last one is like, where no total tells the end."""
     more: dict[str, Json] = {size.param: size.small} if size else {}
     far = trial.ask({**more, found.param: _FAR}, "what comes after the last page?")
-    if far.page.status in (400, 404, 416):
+    if far.page.status in (404, 416):
         rule = {"status": far.page.status, "do": "skip"}
-        return [Line("errors", [rule], f"{found.param}={_FAR} {far.outcome}: so ends the last page")]
+        return [Line("errors", [rule], f"{found.param}={_FAR} {far.outcome}: so the last page is known")]
+    if far.rows or far.refused:
+        lines.append(Line("until", "short", f"{found.param}={_FAR} {far.outcome}: only a short page shows the end"))
     if far.rows:
-        lines.append(Line("until", "short", f"{found.param}={_FAR} still gave records: only a short page is the end"))
-        return [Question(f"the API has no end: {found.param}={_FAR} gave {len(far.rows):,} records. Which page is the last?")]
+        return [Question(f"{found.param}={_FAR} {far.outcome}: the API has no end of its own. Does a short page mean it?")]
     return []

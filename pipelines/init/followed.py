@@ -72,7 +72,7 @@ def _follow(trial: Trial, start: Answer, link: str, why: str) -> tuple[Answer | 
     """The answer behind *link*, or why it cannot be followed."""
     request = start.page.request.with_link(link)
     try:
-        trial.prober.reachable(request)
+        trial.prober.check(request)
     except PipelineError as error:
         return None, f"{error.message}: {error.hint}"
     return trial.send(request, "the next link", why), ""

@@ -67,6 +67,14 @@ class Prober:
         """How many requests may still be sent."""
         return self.most - len(self.asked)
 
+    def check(self, request: Request) -> None:
+        """Refuse a link that leads out of the API, as a run would.
+
+        Raises:
+            OriginError: It does.
+        """
+        self._client.origins.configured(request.full_url)
+
     def ask(self, request: Request, what: str, why: str) -> Page:
         """The answer to *request*; one asked before is not asked again.
 

@@ -1,0 +1,45 @@
+"""The checks of `expect` that only make sense of a whole dataset, before it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.load.changes import Change
+from pipelines.load.log import Dataset
+from pipelines.transform.checks import Expectation, Expectations, enforce, violations
+
+
+def to_inspect(expectations: Iterable[Expectation], dataset: Dataset, change: Change) -> Expectations:
+    """Those of *expectations* that *change* of *dataset* may break; age breaks `freshness` without one."""
+    is_same = bool(dataset.files) and not change.added and len(change.kept) == len(dataset.files)
+    return tuple(one for one in expectations if not is_same or one.freshness is not None)
+
+
+def inspect(files: Sequence[Path], expectations: Expectations, name: str, now: datetime) -> tuple[str, ...]:
+    """Check the dataset in *files*; a sentence for each check that only warns. For a worker.
+
+    Only columns that checks look at are read. Without a row every check holds but `min_rows`.
+
+    Raises:
+        ExpectationFailed: A check of severity fail does not hold.
+    """
+    table = _table(files, {column for one in expectations for column in one.columns})
+    checks = expectations if table.num_rows else [one for one in expectations if one.min_rows is not None]
+    found = violations(table, checks, now)
+    enforce(found, name)
+    return tuple(f"{name}: {one.message}" for one in found if one.severity == "warn")
+
+
+def _table(files: Sequence[Path], columns: set[str]) -> pa.Table:
+    if not columns:
+        return pa.table({"row": pa.nulls(sum(pq.read_metadata(file).num_rows for file in files))})
+    tables = []
+    for file in files:
+        with pq.ParquetFile(file) as opened:
+            tables.append(opened.read([name for name in opened.schema_arrow.names if name in columns]))
+    return pa.concat_tables(tables) if tables else pa.table({})
