@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.embedded import embedded_api
-from pipelines.errors import EXIT_FAILED
+from pipelines.errors import EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from flows.terminal import Terminal
@@ -32,10 +32,14 @@ def sync(sources: tuple[str, ...], profile: str | None, on_problem: str) -> None
     """Bring all sources up to date as one Prefect flow run, then the marts."""
     started = time.monotonic()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the table below says it better
-    with embedded_api(os.environ, HOME) as own:
-        terminal = _flow_run(sources, profile, on_problem)
-        if own:
-            _recorded(terminal)
+    try:
+        with embedded_api(os.environ, HOME) as own:
+            terminal = _flow_run(sources, profile, on_problem)
+            if own:
+                _recorded(terminal)
+    except KeyboardInterrupt:
+        click.echo("stopped; what was fetched is kept for the next run", err=True)
+        sys.exit(EXIT_INTERRUPTED)
     _show(terminal, started, "embedded API" if own else "your Prefect server")
     sys.exit(_exit_code(terminal))
 

@@ -9,9 +9,11 @@ that nobody else can take, and its log goes to a file. Nothing here imports Pref
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -67,12 +69,11 @@ def _start(environ: MutableMapping[str, str], log: Path) -> tuple[subprocess.Pop
     # the socket listens before the process exists: no port is guessed, and the first request waits in its queue
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, log.open("wb") as output:
         port, descriptor = listener.getsockname()[1], listener.fileno()
-        command = [sys.executable, "-m", "uvicorn", "--factory", _APPLICATION, "--fd", str(descriptor)]
         process = subprocess.Popen(  # noqa: S603  # our own interpreter and words
-            [*command, "--log-level", "error", "--lifespan", "on"],
+            [sys.executable, "-m", "flows.embedded", str(descriptor)],
             env={**os.environ, **environ, **_EPHEMERAL},
             pass_fds=[descriptor],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C at the terminal is ours to handle: the API must hear how the run ended
@@ -82,8 +83,27 @@ def _start(environ: MutableMapping[str, str], log: Path) -> tuple[subprocess.Pop
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
+    if process.stdin:
+        process.stdin.close()
     try:
         process.wait(_ENDING_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _serve(descriptor: int) -> None:
+    """The life of the API's process: it answers on the socket until the one who started it is gone."""
+    import uvicorn
+
+    threading.Thread(target=_leash, daemon=True).start()
+    uvicorn.run(_APPLICATION, factory=True, fd=descriptor, log_level="error", lifespan="on")
+
+
+def _leash() -> None:
+    sys.stdin.buffer.read()  # a pipe that nobody writes to: it ends when the process at its other end does
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""The command line: `threadmill run | check | status | settings | schema`.
+"""The command line: `threadmill run | check | status | settings | schema | init`.
 
 Heavy modules are imported by the command that needs them, so that `--help`
 answers at once.
@@ -60,6 +60,9 @@ def run(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
     Only what is new since the last run is asked for. A run that was killed
     resumes: pages that were fetched are not fetched again.
     """
+    from pipelines.pool import PRELOAD, warm_up
+
+    warm_up(PRELOAD)
     from pipelines.progress import progress
     from pipelines.report import show
     from pipelines.run import run as run_project
@@ -151,6 +154,44 @@ def schema() -> None:
     from pipelines.json_schema import schema_text
 
     click.echo(schema_text(), nl=False)
+
+
+_INIT_EXAMPLE = """\b
+Example:
+  threadmill init https://api.shop.example/v1/orders \\
+      --header 'Authorization: Bearer ${SHOP_TOKEN}'
+  threadmill init https://api.shop.example/openapi.json --openapi"""
+
+
+@app.command(epilog=_INIT_EXAMPLE)
+@click.argument("url")
+@click.option("--name", help="Name of the source (default: from the host).")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent with every request; repeat it.")
+@click.option("--output", metavar="PATH|-", help="Where to write (default: config/NAME.yaml; - prints it).")
+@click.option(
+    "--max-requests", default=20, show_default=True, type=click.IntRange(1, 100), help="Ask at most so often."
+)
+@click.option("--openapi", is_flag=True, help="URL (or a file) is an OpenAPI document.")
+@_config
+@_profile
+def init(url: str, output: str | None, max_requests: int, config: Path | None, profile: str | None, **how: Any) -> None:  # one for each option
+    """Write a source file for the API at URL by experiment.
+
+    Finds records, pages, filters, key and types. Each line says why it is
+    there; what could not be found is a QUESTION in the file. Asks one request
+    at a time. Write a secret as ${NAME}: only its name gets into the file.
+    """
+    from pipelines.init.command import draft_source, save
+    from pipelines.init.drafting import summary
+
+    with _errors():
+        written = draft_source(url, os.environ, most=max_requests, config=config, profile=profile, **how)
+        if output == "-":
+            click.echo(written.text, nl=False)
+        else:
+            path = save(written, os.environ, output=Path(output) if output else None, config=config, profile=profile)
+            click.echo(f"written to {path}; look at it, then try: threadmill check {written.name}", err=True)
+    click.echo(summary(written, max_requests), err=True)
 
 
 def main() -> None:

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
-from pipelines.load.changes import Change
-from pipelines.load.log import Dataset
 from pipelines.transform.checks import Expectation, Expectations, enforce, violations
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def to_inspect(expectations: Iterable[Expectation], dataset: Dataset, change: Change) -> Expectations:
-    """Those of *expectations* that *change* of *dataset* may break; age breaks `freshness` without one."""
+    from pipelines.load.changes import Change
+    from pipelines.load.log import Dataset
+
+EXPECTATIONS: TypeAdapter[Expectations] = TypeAdapter(Expectations)
+"""Reads the checks of a mart, whose model knows them as plain mappings only."""
+
+
+def to_inspect(checks: Iterable[Expectation], dataset: Dataset, change: Change) -> Expectations:
+    """Those of *checks* that *change* of *dataset* may break; age breaks `freshness` without one."""
     is_same = bool(dataset.files) and not change.added and len(change.kept) == len(dataset.files)
-    return tuple(one for one in expectations if not is_same or one.freshness is not None)
+    return tuple(one for one in checks if not is_same or one.freshness is not None)
 
 
-def inspect(files: Sequence[Path], expectations: Expectations, name: str, now: datetime) -> tuple[str, ...]:
+def inspect(files: Sequence[Path], checks: Expectations, name: str, now: datetime) -> tuple[str, ...]:
     """Check the dataset in *files*; a sentence for each check that only warns. For a worker.
 
     Only columns that checks look at are read. Without a row every check holds but `min_rows`.
@@ -28,14 +35,16 @@ def inspect(files: Sequence[Path], expectations: Expectations, name: str, now: d
     Raises:
         ExpectationFailed: A check of severity fail does not hold.
     """
-    table = _table(files, {column for one in expectations for column in one.columns})
-    checks = expectations if table.num_rows else [one for one in expectations if one.min_rows is not None]
-    found = violations(table, checks, now)
+    table = _table(files, {column for one in checks for column in one.columns})
+    found = violations(table, checks if table.num_rows else [one for one in checks if one.min_rows is not None], now)
     enforce(found, name)
     return tuple(f"{name}: {one.message}" for one in found if one.severity == "warn")
 
 
 def _table(files: Sequence[Path], columns: set[str]) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if not columns:
         return pa.table({"row": pa.nulls(sum(pq.read_metadata(file).num_rows for file in files))})
     tables = []

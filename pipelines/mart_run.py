@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pipelines.errors import PipelineError
 from pipelines.extract.events import Event
+from pipelines.inspection import EXPECTATIONS, inspect
+from pipelines.load.changes import Change
 from pipelines.load.lake import Draft, Lake
 from pipelines.load.merge import Place, plan, resolve, work
 from pipelines.load.target import Target
@@ -98,6 +100,7 @@ class _MartRun:
         change = resolve(
             plan(place, self._draft.dataset(name), parts), lambda steps: self._shared.engine.map(work, steps)
         )
+        warnings = self._inspect(name, mart, change)
         self._draft.set_files(name, change, target)
         self._draft.set_state(name, {"inputs": self._wanted[name]})
         self._note_files(name)
@@ -107,8 +110,18 @@ class _MartRun:
             new=change.counts.get("new", 0),
             unchanged=change.counts.get("unchanged", 0),
             files_written=len(change.added),
+            warnings=warnings,
             evidence=f"{len(units)} {'unit' if len(units) == 1 else 'units'} of rows",
         )
+
+    def _inspect(self, name: str, mart: Mart, change: Change) -> tuple[str, ...]:
+        """Check what the mart would become; what only deserves a warning is returned."""
+        paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
+        files = [self._lake.store / path for path in paths]
+        checks = EXPECTATIONS.validate_python(mart.expect)
+        if not checks:
+            return ()
+        return self._shared.engine.call(inspect, files, checks, f"{MARTS}.{name}", self._shared.now)
 
     def _note_files(self, name: str) -> None:
         """What a later mart reads: the files of the draft, committed or just made."""

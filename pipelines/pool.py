@@ -7,6 +7,7 @@ the call it held: that call is tried once more on a fresh worker.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import queue
@@ -24,6 +25,8 @@ from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerD
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+PRELOAD = ("pipelines.worker", "pyarrow.parquet", "pandas", "polars")
+"""What workers need; pandas too, because pyarrow imports it to make its first array."""
 _STOPPED_HINT = "run again: it resumes from the pages that were already fetched"
 
 
@@ -158,7 +161,6 @@ class _Worker:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name="threadmill-worker", daemon=True)
         with _clean_start():
-            forkserver.ensure_running()
             self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0
@@ -178,6 +180,18 @@ class _Worker:
         self._process.kill()
         self._process.join()
         self._pipe.close()
+
+
+def warm_up(modules: Sequence[str]) -> None:
+    """Let the fork server start and import *modules* now, beside what the caller does next.
+
+    Worth it as a program's first act: both cores import, and workers fork when
+    the first pages are there. Only the first call of a process has an effect.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    with _clean_start():
+        forkserver.ensure_running()
 
 
 _STARTING = threading.Lock()
@@ -212,6 +226,7 @@ def _serve(pipe: connection.Connection) -> None:
     """A worker's life: answer calls until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.freeze()  # what was imported stays shared with the fork server, and is never looked through again
     threading.Thread(target=_leash, daemon=True).start()
     while True:
         try:

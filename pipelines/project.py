@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipelines.config import Sources, load
+from pipelines.inspection import EXPECTATIONS
 from pipelines.marts.model import Marts
 from pipelines.problems import explain, refuse
 from pipelines.settings import Settings, environment, read_settings
@@ -66,6 +67,19 @@ def load_marts(path: Path) -> Marts:
     if problems:
         raise refuse(problems)
     try:
-        return Marts.model_validate(document.data)
+        marts = Marts.model_validate(document.data)
     except ValidationError as error:
         raise refuse(explain(error, document, prefix=(), schema=Marts.model_json_schema())) from None
+    for name, mart in marts.marts.items():
+        try:
+            EXPECTATIONS.validate_python(mart.expect)
+        except ValidationError as error:
+            raise refuse(explain(error, document, prefix=("marts", name, "expect"), schema=_checks_schema())) from None
+    return marts
+
+
+def _checks_schema() -> dict[str, Any]:
+    """What may stand under `expect`, as a schema of the whole file of marts."""
+    checks = EXPECTATIONS.json_schema()
+    mart = {"properties": {"expect": checks}}
+    return {"properties": {"marts": {"additionalProperties": mart}}, "$defs": checks["$defs"]}

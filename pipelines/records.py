@@ -19,6 +19,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
+from pipelines.envelope import around, list_in
 from pipelines.errors import DecodeError, RecordsMissing
 from pipelines.values import Value
 
@@ -94,7 +95,8 @@ class Records(Value):
     def slice(self, body: bytes) -> bytes | None:
         """The raw JSON array of records inside *body*, without building an object.
 
-        None where the path is not plain names, or the body is not shaped as it
+        Where only the text around the list was looked at, damage inside it
+        shows when the array is decoded. None where the path is not plain names, or the body is not shaped as it
         says: `select` then finds the records or names what is wrong.
         """
         if self.columns or self.entries or self.single or self.null == "empty":
@@ -103,6 +105,8 @@ class Records(Value):
             return body if body.lstrip()[:1] == b"[" else None
         if not _PLAIN_PATH.match(self.rows):
             return None
+        if "." not in self.rows and around(body, self.rows) is not None:
+            return b"[" + list_in(body, self.rows) + b"]"
         try:
             raw = body
             for name in self.rows.split("."):

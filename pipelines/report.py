@@ -154,8 +154,12 @@ class RunReport:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.run_id}.json"
         aside = path.with_suffix(".tmp")
-        aside.write_bytes(self.to_json())
-        aside.replace(path)
+        try:
+            aside.write_bytes(self.to_json())
+            aside.replace(path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
         return path
 
 
@@ -190,7 +194,8 @@ def _count(number: int) -> str:
 
 def _show_problems(report: RunReport, console: Console) -> None:
     for name, problem in report.problems:
-        console.print(f"\n[red]{name}: {problem.kind}[/] {_plain(problem.message)}", highlight=False)
+        message = _plain(problem.message.removeprefix(f"{name}: "))
+        console.print(f"\n[red]{name}: {problem.kind}[/] {message}", highlight=False)
         if problem.hint:
             console.print(f"  hint: {_plain(problem.hint)}", style="dim", highlight=False)
     for warning in (*report.warnings, *(one for resource in report.resources for one in resource.warnings)):
@@ -198,7 +203,8 @@ def _show_problems(report: RunReport, console: Console) -> None:
 
 
 def _show_result(report: RunReport, console: Console) -> None:
-    rows = f"{report.rows:,} rows written" if report.changed else "nothing new: no file was rewritten"
+    nothing = "nothing was written" if report.problems else "nothing new: no file was rewritten"
+    rows = f"{report.rows:,} rows written" if report.changed else nothing
     console.print(f"\n{rows} in {report.seconds:.1f} s (run {report.run_id})", highlight=False)
     dataset = next((r.name.replace(".", "/") for r in report.resources if r.rows_read or r.new), None)
     if dataset is None:

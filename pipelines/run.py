@@ -18,18 +18,17 @@ import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from pipelines.errors import StoreError
 from pipelines.mart_run import run_marts
-from pipelines.pool import Pool
+from pipelines.pool import PRELOAD, Pool
 from pipelines.project import Project
 from pipelines.report import RunReport
 from pipelines.settings import Settings
 from pipelines.source_run import Listener, Shared, run_source
-
-_PRELOAD = ("pipelines.worker", "pyarrow.parquet", "polars")
 
 
 def run(
@@ -51,7 +50,7 @@ def run(
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     settings = project.settings
     _prepare(settings)
-    with Pool(worker_count(settings), preload=_preload(project)) as pool, _answering(settings) as origin_map:
+    with Pool(worker_count(settings), preload=PRELOAD) as pool, _answering(settings) as origin_map:
         shared = Shared(run_id, now, settings, pool, listen, stop or threading.Event(), origin_map=origin_map)
         with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
             reports = list(threads.map(partial(run_source, shared=shared), project.sources))
@@ -65,7 +64,16 @@ def run(
         warnings=project.warnings,
         machine={"workers": pool.workers, "cpus": os.cpu_count()},
     )
-    report.save(settings.data / "runs")
+    return _saved(report, settings)
+
+
+def _saved(report: RunReport, settings: Settings) -> RunReport:
+    """*report*, once it is kept beside the data; where it cannot be, it says so itself."""
+    try:
+        report.save(settings.data / "runs")
+    except OSError as error:
+        warning = f"this report could not be kept in {settings.data / 'runs'}: {error.strerror}"
+        return replace(report, warnings=(*report.warnings, warning))
     return report
 
 
@@ -82,14 +90,6 @@ def _prepare(settings: Settings) -> None:
             f"cannot create the data folder {settings.data}: {error.strerror}",
             "set THREADMILL_DATA to a folder that you may write to",
         ) from error
-
-
-def _preload(project: Project) -> list[str]:
-    """Pandas costs half a second: only where some function wants frames."""
-    uses_pandas = bool(project.marts.marts) or any(
-        resource.transform for source in project.sources for resource in source.resources.values()
-    )
-    return [*_PRELOAD, *(["pandas"] if uses_pandas else [])]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from pipelines.report import Problem, ResourceReport, SourceReport
 from pipelines.settings import Settings
 from pipelines.transform.mask import mask as mask_page
 from pipelines.version import CODE_VERSION
-from pipelines.worker import Milled, Recipe, describe
+from pipelines.worker import Milled, Recipe
 
 Listener = Callable[[str, Event], None]
 
@@ -173,7 +173,7 @@ class _SourceRun:
             watermark = self._reached(name, ledger)
         except PipelineError as error:
             self._lake.discard(tuple(parts))
-            return report.failed(describe(error, report.name))
+            return report.failed(error)
         # nothing may fail from here on: the draft names the files
         self._draft.set_files(name, change, self._recipes[name].target)
         if watermark and extraction.verdict != "incomplete":
@@ -202,9 +202,11 @@ class _SourceRun:
         checks = to_inspect(whole, self._draft.dataset(name), change)
         if not checks:
             return ()
-        files = [self._lake.store / file.path for file in (*change.kept, *change.added)]
+        paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
         where = f"{self._source.name}.{name}"
-        return self._shared.engine.call(inspect, files, checks, where, self._shared.now)
+        return self._shared.engine.call(
+            inspect, [self._lake.store / path for path in paths], checks, where, self._shared.now
+        )
 
     def _reached(self, name: str, ledger: Ledger) -> Watermark | None:
         """The watermark at the greatest cursor that was read; it never goes back."""

@@ -164,9 +164,11 @@ class Ended:
         return dict(found[name])
 
 
-def start(folder: Path, *arguments: str, program: Sequence[str] = (), **env: str) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, *arguments: str, program: Sequence[str] = (sys.executable, "-m", "pipelines"), **env: str
+) -> subprocess.Popen[bytes]:
     """The command line in *folder*, in a session of its own, without the caller's settings."""
-    command = [*(program or [sys.executable, "-m", "pipelines"]), *arguments]
+    command = [*program, *arguments]
     return subprocess.Popen(
         command,
         cwd=folder,

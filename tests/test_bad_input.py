@@ -5,9 +5,6 @@ Most mistakes are made at once: one run of a project with a source for each.
 
 from __future__ import annotations
 
-import json
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +22,7 @@ SECRETS = {"HEADER": HEADER, "QUERY": QUERY, "SALT": MASKED}
 FORMS = (HEADER, QUERY, "canary%20query", "canary+query", MASKED, "canary", "api_key=", "since=")
 """What must not be seen anywhere, as it is or as a URL has it."""
 
+REPLACE, UPSERT = "write: replace", "write: upsert\n    key: id"
 ROWS = [{"id": number, "size": number * 10, "mail": f"person{number}@example.org"} for number in range(20)]
 SOURCE = """\
 base_url: {url}
@@ -58,7 +56,6 @@ class Mistake:
     hint: str = ""
 
 
-REPLACE, UPSERT = "write: replace", "write: upsert\n    key: id"
 MISTAKES = {
     "unreachable": Mistake(
         "HttpError", ("GET {url}/unreachable: cannot connect: Connection refused",), say([]), hint="check `base_url`"
@@ -81,12 +78,22 @@ MISTAKES = {
         "write: replace\n    transform: mistaken:lost",
         hint="the frame has the columns id, size, mail",
     ),
-    "keyless": Mistake("KeyMissing", ("keyless.rows", "id"), say([*ROWS, {"id": None, "size": 1}]), UPSERT, hint="key"),
+    "keyless": Mistake(
+        "KeyMissing", ("no value for", "(id)"), say([*ROWS, {"id": None, "size": 1}]), UPSERT, hint="key"
+    ),
     "mistyped": Mistake(
         "TypeConflict",
-        ("mistyped.rows", "size", "many"),
+        ("mistyped.rows: record 21 of a page: the value of 'size' is a string",),
         say([*ROWS, {"id": 99, "size": "many"}]),
         "write: replace\n    columns: {size: int64}\n    on_mismatch: fail",
+        hint="`columns`",
+    ),
+    "timeless": Mistake(
+        "CursorError",
+        ("the cursor value '1517966773840' is no ISO date or time",),
+        say([{**row, "at": 1517966773840} for row in ROWS]),
+        f"{UPSERT}\n    incremental: {{cursor: at, since_param: since, start: 2018-01-01, format: epoch_ms}}",
+        hint="timestamp",
     ),
     "unexpected": Mistake(
         "ExpectationFailed",
@@ -202,6 +209,43 @@ def test_the_table_for_people_shows_each_error_with_its_hint(project: Project) -
     assert "Traceback" not in project.ended.err + project.table.err
 
 
+class FullDisk:
+    """A folder without room: a file system of 1 MB where one can be mounted, else files of 1 KB at most."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+        self.is_mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        if self.is_mounted:
+            (folder / "filler").write_bytes(bytes((1024 - 24) * 1024))
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line, to be run where there is no room."""
+        limit = "" if self.is_mounted else "ulimit -f 1; "
+        return ["bash", "-c", f'{limit}exec "$@"', "bash", sys.executable, "-m", "pipelines", *arguments]
+
+    def make_room(self) -> None:
+        """From now on there is room."""
+        (self.folder / "filler").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Unmount."""
+        if self.is_mounted:
+            subprocess.run(["umount", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def full_disk(project: Project) -> Iterator[FullDisk]:
+    """The folder `full` of the project has no room left."""
+    folder = project.folder / "full"
+    folder.mkdir()
+    disk = FullDisk(folder)
+    try:
+        yield disk
+    finally:
+        disk.close()
+
+
 MISTAKEN_YAML = """\
 base_url: https://api.example.org
 auth: {bearer: "${NOT_SET_ANYWHERE}"}
@@ -216,6 +260,15 @@ marts:
   one:
     inputs: {rows: shop.rows}
     fucntion: one:one
+"""
+
+
+MISTAKEN_CHECK = """\
+marts:
+  one:
+    inputs: {rows: shop.rows}
+    function: city_day:city_day
+    expect: [{uniq: id}]
 """
 
 
@@ -241,6 +294,12 @@ marts:
         pytest.param(
             {"marts.yaml": "marts: [\n"}, ("check",), ("ConfigError: config/marts.yaml:2",), id="marts-that-are-no-yaml"
         ),
+        pytest.param(
+            {"marts.yaml": MISTAKEN_CHECK},
+            ("check",),
+            ("config/marts.yaml:5: marts.one.expect[0].uniq: unknown key (did you mean unique?)",),
+            id="mart-with-a-broken-check",
+        ),
         pytest.param({}, ("run", "sohp"), ("no source 'sohp' (did you mean shop?)", "known sources: shop"), id="name"),
         pytest.param({}, ("run", "--profile", "lvie"), ("no profile 'lvie'",), id="profile"),
         pytest.param({}, ("run", "--config", "nowhere"), ("nowhere: no such file or folder",), id="no-config-folder"),
@@ -263,41 +322,36 @@ def test_a_mistaken_configuration_is_told_with_file_and_line_and_nothing_runs(
     assert not (tmp_path / "data").exists()
 
 
-@pytest.fixture
-def small(project: Project) -> Project:
-    """The project whose sources are mistaken, to be run for `good` alone."""
-    return project
+def test_a_data_folder_that_cannot_be_written_to_is_told_with_its_path(project: Project) -> None:
+    (project.folder / "file").write_text("not a folder")
 
-
-def test_a_data_folder_that_cannot_be_written_to_is_told_with_its_path(small: Project) -> None:
-    (small.folder / "file").write_text("not a folder")
-
-    ended = run(small.folder, "good", data="file/data")
+    ended = run(project.folder, "good", data="file/data")
 
     assert ended.code == 1, ended
     assert "StoreError: cannot create the data folder file/data: Not a directory" in ended.err
     assert "hint: set THREADMILL_DATA to a folder that you may write to" in ended.err
 
 
-def test_k05_a_full_disk_is_told_as_such_and_nothing_is_published(small: Project) -> None:
-    """Files of 4 KB at most stand for a disk without room; the next run has room and all rows."""
-    code = f"ulimit -f 4; exec {sys.executable} -m pipelines run good --json --data full"
-    full = Ended.of(start(small.folder, code, program=["bash", "-c"], **SECRETS))
+def test_k05_a_full_disk_is_told_as_such_and_the_next_run_has_all_rows(project: Project, full_disk: FullDisk) -> None:
+    full = Ended.of(start(project.folder, *full_disk.command("run", "good", "--data", "full"), program=[], **SECRETS))
+    full_disk.make_room()
 
-    again = run(small.folder, "good", "--json", data="full")
+    again = run(project.folder, "good", "--json", data="full")
 
     assert full.code == 1, full
+    assert "good.rows: StoreError" in full.out
+    assert "hint: " in full.out
     assert "Traceback" not in full.err
-    assert "StoreError" in full.out + full.err
     assert (again.code, again.resource("good.rows")["new"]) == (0, 20)
+    assert not any((project.folder / "full" / "lake" / "good" / "tmp").iterdir())
 
 
-def test_k06_a_source_that_another_run_is_working_on_is_busy_and_the_others_go_on(small: Project) -> None:
-    data = small.folder / "busy"
+def test_k06_a_source_that_another_run_is_working_on_is_busy_and_the_others_go_on(project: Project) -> None:
+    data = project.folder / "busy"
     lake = Lake(data, "missing")
 
     with lake.lock("the-other-run"):
-        ended = run(small.folder, "missing", "good", "--json", data="busy")
+        ended = run(project.folder, "missing", "good", "--json", data="busy")
 
     busy = next(one for one in ended.report["sources"] if one["source"] == "missing")["problem"]
     assert ended.code == 4, ended

@@ -207,7 +207,7 @@ def killed_in(stage: str, run: subprocess.Popen[bytes], data: Path, chance: rand
         return signs[stage] or run.poll() is not None
 
     eventually(come)
-    chance.random() < 0.5 or time.sleep(chance.random() * 0.1)  # the moment is the point
+    time.sleep(max(chance.uniform(-0.1, 0.1), 0))  # the moment is the point
     workers = children(run.pid)
     run.kill()
     code = Ended.of(run).code

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from pipelines.errors import Interrupted
 from pipelines.values import Value
+
+if TYPE_CHECKING:
+    from pyrate_limiter import InMemoryBucket
 
 _RATE = r"^(\d+) ?/ ?(s|min|h|d)$"
 _UNIT_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -138,6 +140,10 @@ class Budget:
             return self._resume_at - now
         if self._running >= self._in_flight or (self._gated and self._probing):
             return _LONG_WAIT_S
+        if not self._buckets:
+            return 0.0
+        from pyrate_limiter import RateItem
+
         for number, bucket in enumerate(self._buckets):
             item = RateItem("request", int(now * 1000), weight=weight)
             if not bucket.put(item):
@@ -176,4 +182,9 @@ class Budgets:
 
 def _buckets(limits: Limits) -> list[InMemoryBucket]:
     rates = [*limits.rate, *([RateLimit(limits.daily, 86400.0)] if limits.daily else [])]
+    if not rates:
+        return []
+    # asyncio comes with it: 50 ms that sources without a rate need not wait for
+    from pyrate_limiter import InMemoryBucket, Rate
+
     return [InMemoryBucket([Rate(rate.requests, int(rate.seconds * 1000))]) for rate in rates]

@@ -18,7 +18,7 @@ import orjson
 
 from pipelines.batch import Json, digest
 from pipelines.errors import DecodeError
-from pipelines.extract.envelope import Level, around, inner, is_empty_list, list_in, mentions, outer
+from pipelines.envelope import Level, around, inner, is_empty_list, list_in, mentions, outer
 from pipelines.records import Format, Records, find, parse, selector
 
 _STEPS = re.compile(r"^(?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*$", re.ASCII)

@@ -13,13 +13,18 @@ from functools import cached_property
 import orjson
 
 from pipelines.batch import Json, digest
+from pipelines.errors import AuthError, HttpError, PipelineError
 from pipelines.extract.page import Page, Request
+from pipelines.extract.rules import error_text
 from pipelines.init.located import Located, locate
 from pipelines.init.prober import Prober
 from pipelines.init.subject import Subject
 
 _DRIFT = 0.2  # share of records that may have moved to another page between two requests
 _LONGEST_SHOWN = 24
+_SINGLY = 3
+_ALONE = 2
+_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ class Trial:
         self.located = located
         self.base = base
         self.answers = [base]
+        self.is_strict = False
+        """Whether the API refused parameters that it does not know."""
 
     @property
     def subject(self) -> Subject:
@@ -83,7 +90,8 @@ class Trial:
 
     def ask(self, changes: Mapping[str, Json], why: str) -> Answer:
         """The answer with *changes* to the parameters of the user's URL."""
-        what = "&".join(f"{name}={_shown(value)}" for name, value in changes.items())
+        what = "&".join(f"{name}={_shown(value)}" for name, value in list(changes.items())[:_MOST_SHOWN])
+        what += f" and {len(changes) - _MOST_SHOWN} more" if len(changes) > _MOST_SHOWN else ""
         return self.send(self.subject.request.with_params(changes), what, why)
 
     def send(self, request: Request, what: str, why: str) -> Answer:
@@ -101,10 +109,12 @@ class Trial:
         """
         if not names:
             return None
-        why = f"is one of {len(names)} names known: {', '.join(names[:4])}…?" if len(names) > 4 else "is it known?"
-        together = self.ask({**more, **dict.fromkeys(names, value)}, why)
-        if together.refused:
-            return next((name for name in names[:4] if works(self.ask({**more, name: value}, "is it known?"))), None)
+        why = f"is one of {len(names)} names known?" if len(names) > 1 else "is it known?"
+        together = None if self.is_strict else self.ask({**more, **dict.fromkeys(names, value)}, why)
+        if together is None or together.refused:
+            self.is_strict = True
+            asked = ((name, self.ask({**more, name: value}, "is it known?")) for name in names[:_SINGLY])
+            return next((name for name, answer in asked if works(answer)), None)
         return self._isolated(list(names), value, works, more) if works(together) else None
 
     def sample(self) -> list[dict[str, Json]]:
@@ -115,9 +125,11 @@ class Trial:
     def _isolated(
         self, names: list[str], value: Json, works: Callable[[Answer], bool], more: Mapping[str, Json]
     ) -> str | None:
-        """The one of *names* that works: the likelier third first, then by halves."""
+        """The one of *names* that works: the two likeliest alone first, then by halves."""
+        tries = 0
         while len(names) > 1:
-            some = names[: max(1, len(names) // 3)]
+            some = names[: 1 if tries < _ALONE else max(1, len(names) // 2)]
+            tries += 1
             found = works(self.ask({**more, **dict.fromkeys(some, value)}, "which of the names is it?"))
             names = some if found else names[len(some) :]
         return names[0] if works(self.ask({**more, names[0]: value}, "is it that name alone?")) else None
@@ -136,11 +148,8 @@ def first_answer(prober: Prober) -> Trial:
     return Trial(prober, located, Answer(page, located.rows(page), located.around(page)))
 
 
-def refusal(page: Page, prober: Prober) -> Exception:
+def refusal(page: Page, prober: Prober) -> PipelineError:
     """The error for a first answer that is a refusal."""
-    from pipelines.errors import AuthError, HttpError
-    from pipelines.extract.rules import error_text
-
     told = prober.subject.secrets.hide(error_text(page))
     what = f"{page.request.safe_url} answered {page.status}" + (f" ({told})" if told else "")
     if page.status in (401, 403):

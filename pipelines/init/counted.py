@@ -16,10 +16,32 @@ from pipelines.init.totals import agreed_total, more_flag, page_total
 from pipelines.init.writing import Line, Question
 
 PAGE_NAMES = (
-    *("page", "p", "pageNumber", "page_number", "pageNo", "pageIndex", "page_index", "page[number]", "currentPage", "pg"),
+    *(
+        "page",
+        "p",
+        "pageNumber",
+        "page_number",
+        "pageNo",
+        "pageIndex",
+        "page_index",
+        "page[number]",
+        "currentPage",
+        "pg",
+    ),
 )
 OFFSET_NAMES = ("offset", "skip", "start", "startIndex", "start_index", "$skip", "startAt", "from", "$offset", "first")
-_ID_NAMES = ("starting_after", "after", "since_id", "after_id", "last_id", "min_id", "id_gt", "from_id", "lastId", "afterId")
+_ID_NAMES = (
+    "starting_after",
+    "after",
+    "since_id",
+    "after_id",
+    "last_id",
+    "min_id",
+    "id_gt",
+    "from_id",
+    "lastId",
+    "afterId",
+)
 _BY_OFFSET = ("limit", "$limit", "$top", "top", "rows", "take", "max_results", "maxResults")
 _FAR = 100_000
 
@@ -96,7 +118,7 @@ def find_last_id(trial: Trial, size: Size | None, key: str | None) -> Paging | N
     ]
     flag = more_flag(size.few if size else trial.base)
     lines += [Line("more", flag, "true on the first page")] if flag else []
-    return Paging(_block("last_id", lines), frozenset({param}), is_counted=False)
+    return Paging(_block("last_id", lines), frozenset({param}), sign=flag)
 
 
 def _block(kind: str, lines: list[Line]) -> tuple[Line | Question, ...]:
@@ -128,7 +150,9 @@ def _page_number(trial: Trial, size: Size | None) -> Counted | None:
         return Counted("page_number", param, 1, second, why, (one, two))
     if zero.is_like(reference) and works(one):
         second = f"{param}=1 gave {len(one.rows):,} other records"
-        return Counted("page_number", param, 0, second, f"{param}=0 gave the same records as no page at all", (zero, one))
+        return Counted(
+            "page_number", param, 0, second, f"{param}=0 gave the same records as no page at all", (zero, one)
+        )
     return None
 
 
@@ -191,5 +215,7 @@ def _end(trial: Trial, found: Counted, size: Size | None, lines: list[Line]) -> 
     if far.rows or far.refused:
         lines.append(Line("until", "short", f"{found.param}={_FAR} {far.outcome}: only a short page shows the end"))
     if far.rows:
-        return [Question(f"{found.param}={_FAR} {far.outcome}: the API has no end of its own. Does a short page mean it?")]
+        return [
+            Question(f"{found.param}={_FAR} {far.outcome}: the API has no end of its own. Does a short page mean it?")
+        ]
     return []

@@ -35,7 +35,10 @@ class Paging:
     """What asks for the second page by a number, such as `page=2`."""
 
     is_counted: bool = False
-    until_short: bool = False
+    """Whether the paginator itself sets the page size."""
+
+    sign: str | None = None
+    """Where the answer says that another page follows."""
 
 
 def find_followed(trial: Trial, size: Size | None) -> Paging | None:
@@ -64,7 +67,7 @@ def _next_url(trial: Trial, start: Answer) -> Paging | None:
             return _refused(problem)
         if following and following.goes_on_from(start):
             why = f"`{path}` holds the URL of the next page; it gave {len(following.rows):,} other records"
-            return Paging((Line("paginate", {"next_url": path}, why),), _query_names(value, start))
+            return Paging((Line("paginate", {"next_url": path}, why),), _query_names(value, start), sign=path)
     return None
 
 
@@ -105,7 +108,10 @@ def _token(trial: Trial, start: Answer, size: Size | None) -> Paging | None:
             lines = [Line(where, name, "a token for the next page, other on each page"), Line("param", param, why)]
             flag = more_flag(start)
             lines += [Line("more", flag, "true on this page")] if flag and flag in following.around else []
-            return Paging((Line("paginate", below=(Line("cursor", below=tuple(lines)),)),), frozenset({param}))
+            sign = name if where == "from" else None
+            return Paging(
+                (Line("paginate", below=(Line("cursor", below=tuple(lines)),)),), frozenset({param}), sign=sign
+            )
     return None
 
 

@@ -15,7 +15,9 @@ from pipelines.init.types import Guess
 
 _KEYS = ("id", "uuid", "guid", "_id", "key", "code", "sku", "number", "slug", "iso3", "iso2", "symbol", "name")
 _REVISED = re.compile(r"(updated|modified|changed|revised|last_?(edit|mod|change|update))", re.I)
-_MADE = re.compile(r"(created|added|inserted|published|ordered|placed|started|opened|occurred|time|date|timestamp|^ts$|_at$)", re.I)
+_MADE = re.compile(
+    r"(created|added|inserted|published|ordered|placed|started|opened|occurred|time|date|timestamp|^ts$|_at$)", re.I
+)
 _PARTLY = re.compile(r"(_id|_code|id|code|date|day|year|month|currency|country|name|type|hour)$", re.I)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_OPTIONS = 8

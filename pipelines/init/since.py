@@ -7,7 +7,7 @@ before and some after.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipelines.batch import Json
@@ -17,7 +17,15 @@ from pipelines.init.names_of_rows import Clock
 from pipelines.init.totals import total_of
 from pipelines.transform.columns import Path
 
-_ALWAYS = ("since", "updated_since", "modified_since", "updated_after", "modified_after", "changed_since", "updatedafter")
+_ALWAYS = (
+    "since",
+    "updated_since",
+    "modified_since",
+    "updated_after",
+    "modified_after",
+    "changed_since",
+    "updatedafter",
+)
 _TIMES = ("start_date", "from", "start", "starttime", "start_time", "after", "date_from", "from_date", "startDate")
 _MADE = ("created_since", "created_after", "created_from", "createdAfter")
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,22 +54,26 @@ def find_since(trial: Trial, clocks: Sequence[Clock], used: Collection[str]) -> 
             continue
         middle = moments[len(moments) // 2]
         names = [name for name in _names(clock) if name not in used]
-        for style in _styles(clock):
-            if found := _filters(trial, replace(clock, format=clock.format), middle, names, style):
+        for style in _styles(clock)[: 1 if trial.is_strict else None]:
+            if found := _filters(trial, clock, middle, names, style):
                 return found
+            if not trial.is_strict and style == "iso":
+                break  # nobody minded the names; another form of the value changes nothing
     return None
 
 
 def _filters(trial: Trial, clock: Clock, middle: datetime, names: list[str], style: str) -> Since | None:
     asked = Incremental(cursor=clock.guess.name, start="1970-01-01", format=style).write(middle)
-    floor = middle.replace(hour=0, minute=0, second=0, microsecond=0) if style == "date" else middle.replace(microsecond=0)
+    floor = (
+        middle.replace(hour=0, minute=0, second=0, microsecond=0) if style == "date" else middle.replace(microsecond=0)
+    )
 
     def works(answer: Answer) -> bool:
         moments = clock.instants([_at(row, clock.guess.path) for row in answer.rows])
         before = clock.instants([_at(row, clock.guess.path) for row in trial.base.rows])
         return bool(moments) and min(moments) >= floor and min(before) < floor
 
-    if not works_at_all(trial, clock, floor):
+    if not _older(trial, clock, floor):
         return None
     param = trial.effective(names, asked, works)
     if param is None:
@@ -72,11 +84,6 @@ def _filters(trial: Trial, clock: Clock, middle: datetime, names: list[str], sty
     why = f"{param}={asked} gave {left} older one; {_older(trial, clock, floor):,} of {trial.size:,} are older"
     start, why_start, question = _start(trial, clock, param, style)
     return Since(clock, param, style, start, why, why_start, question)
-
-
-def works_at_all(trial: Trial, clock: Clock, floor: datetime) -> bool:
-    """Whether some of the first records are older than *floor*, so that a filter can show."""
-    return _older(trial, clock, floor) > 0
 
 
 def _start(trial: Trial, clock: Clock, param: str, style: str) -> tuple[str, str, str]:
@@ -96,13 +103,21 @@ def _older(trial: Trial, clock: Clock, floor: datetime) -> int:
 
 def _styles(clock: Clock) -> list[str]:
     """How the bound may be written: as the records write it, then as a plain day."""
-    return ["date", "iso"] if clock.format == "date" else ["iso"] if clock.format.startswith("epoch") else ["iso", "date"]
+    return {"date": ["date", "iso"], "iso": ["iso", "date"]}.get(clock.format, [clock.format, "iso"])
 
 
 def _names(clock: Clock) -> list[str]:
     leaf = str(clock.guess.path[-1])
     stem = leaf.removesuffix("_at").removesuffix("_on").removesuffix("_date").removesuffix("At").removesuffix("Date")
-    own = [f"{stem}_since", f"{stem}_after", f"{leaf}_after", f"{leaf}_gte", f"{leaf}[gte]", f"{leaf}_min", f"min_{leaf}"]
+    own = [
+        f"{stem}_since",
+        f"{stem}_after",
+        f"{leaf}_after",
+        f"{leaf}_gte",
+        f"{leaf}[gte]",
+        f"{leaf}_min",
+        f"min_{leaf}",
+    ]
     own += [f"{stem}After", f"{stem}Since", f"{stem}after", f"{leaf}_from", f"{leaf}_since", f"{stem}_from"]
     rest = (*_ALWAYS, *_TIMES) if clock.is_revised else (*_ALWAYS[:1], *_MADE, *_TIMES)
     first = [own[0], _ALWAYS[0], own[1]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from pipelines.init.answers import Answer, Trial, bare
+from pipelines.init.totals import total_of
 
 NAMES = (
     *("per_page", "limit", "page_size", "pageSize", "size", "perPage", "pagesize", "count", "max_results"),
@@ -50,14 +51,14 @@ def find_size(trial: Trial) -> Size | None:
         answer = trial.ask({name: small}, "is it the page size?")
         if works(answer):
             return _size(trial, name, small, answer)
-    name = trial.effective([name for name in NAMES if name not in hints[:2]], small, works)
-    return _size(trial, name, small, trial.ask({name: small}, "is it the page size?")) if name else None
+    param = trial.effective([name for name in NAMES if name not in hints[:2]], small, works)
+    return _size(trial, param, small, trial.ask({param: small}, "is it the page size?")) if param else None
 
 
-def find_cap(trial: Trial, size: Size, goes_on: str | None = None) -> Cap | None:
+def find_cap(trial: Trial, size: Size, *, second: str | None = None, sign: str | None = None) -> Cap | None:
     """How many records come when a thousand are asked for; None where the API says nothing usable.
 
-    *goes_on* is the number that asks for the second page by a parameter, as `page=2`.
+    *second* asks for the second page, as `page=2`; *sign* is where an answer says that another page follows.
     """
     answer = trial.ask({size.param: _MANY}, "does the server cap the page size?")
     if answer.refused:
@@ -67,9 +68,11 @@ def find_cap(trial: Trial, size: Size, goes_on: str | None = None) -> Cap | None
         return None
     if came >= _MANY:
         return Cap(_MANY, f"asked for {_MANY:,}, {came:,} came", answer)
-    if more := _more(trial, answer, size, goes_on):
+    if more := _more(trial, answer, size, second, sign):
         return Cap(came, f"asked for {_MANY:,}, {came:,} came and {more}: the server's cap", answer)
-    return Cap(_MANY, f"asked for {_MANY:,}, all {came:,} came at once: no cap was met", answer)
+    told = total_of(answer) or second or (sign and sign in answer.around)
+    rest = f"all {came:,} came at once: no cap was met" if told else f"{came:,} came; nothing tells whether that is all"
+    return Cap(_MANY if told else came, f"asked for {_MANY:,}, {rest}", answer)
 
 
 def _hints(trial: Trial) -> list[str]:
@@ -96,7 +99,9 @@ def _after_refusal(trial: Trial, size: Size, answer: Answer) -> Cap | None:
     """Where a thousand are too many: the number that the refusal names, or a hundred."""
     text = answer.page.body[:2000].decode("utf-8", "replace")
     told = sorted({int(number) for number in re.findall(r"(?<![\w.])\d{1,4}(?![\w.])", text)}, reverse=True)
-    for number in [*(number for number in told if size.small < number < _MANY and number != answer.page.status), 100][:2]:
+    for number in [*(number for number in told if size.small < number < _MANY and number != answer.page.status), 100][
+        :2
+    ]:
         again = trial.ask({size.param: number}, "is that its largest size?")
         if again.rows:
             what = "the refusal names it" if number in told else "100 were accepted"
@@ -104,21 +109,20 @@ def _after_refusal(trial: Trial, size: Size, answer: Answer) -> Cap | None:
     return None
 
 
-def _more(trial: Trial, answer: Answer, size: Size, goes_on: str | None) -> str:
+def _more(trial: Trial, answer: Answer, size: Size, second: str | None, sign: str | None) -> str:
     """What tells that *answer* does not hold all records; empty where nothing does."""
-    from pipelines.init.totals import total_of
-
     total = total_of(answer)
     if total and total[1] > len(answer.rows):
         return f"`{total[0]}` tells {total[1]:,}"
     if total and total[1] == len(answer.rows):
         return ""
-    if answer.page.link("next"):
-        return "a next link remains"
+    if answer.page.link("next") or (sign and answer.around.get(sign)):
+        return "more pages follow"
     if len(answer.rows) < trial.size:
         return "fewer than by default"
-    if goes_on:
-        name, _, number = goes_on.partition("=")
-        following = trial.ask({size.param: _MANY, name: int(number)}, "is there more beyond the cap?")
-        return f"{goes_on} gave others" if following.goes_on_from(answer) else ""
+    if second:
+        name, _, number = second.partition("=")
+        beyond = int(number) if int(number) <= 2 else int(number) - _MANY + len(answer.rows)
+        following = trial.ask({size.param: _MANY, name: beyond}, "is there more beyond the cap?")
+        return f"{name}={beyond} gave others" if following.goes_on_from(answer) else ""
     return ""

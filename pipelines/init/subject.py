@@ -16,17 +16,22 @@ from pydantic import ValidationError
 
 from pipelines.batch import Json
 from pipelines.errors import ConfigError
-from pipelines.extract.connection import Connection, origin_of
+from pipelines.extract.connection import Connection
+from pipelines.extract.origins import origin_of
 from pipelines.extract.page import Request
 from pipelines.init.writing import Reference
 from pipelines.problems import Document, refuse
 from pipelines.redact import Redactor
 from pipelines.references import Lookup, resolve
 
-_SECRET = re.compile(r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|signature)s?$", re.I)
+_SECRET = re.compile(
+    r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|signature)s?$", re.I
+)
 _REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}")
 _BEARER = re.compile(r"^Bearer +(\S+)$", re.I)
-_DULL = frozenset({"www", "api", "rest", "data", "app", "v1", "v2", "com", "org", "net", "io", "dev", "gov", "co", "localhost"})
+_DULL = frozenset(
+    {"www", "api", "rest", "data", "app", "v1", "v2", "com", "org", "net", "io", "dev", "gov", "co", "localhost"}
+)
 _VERSION = re.compile(r"v?\d+(\.\d+)*", re.I)
 _FEW_TRIES = {"attempts": 1, "total": "60s"}
 _ONE_AT_A_TIME = {"in_flight": 1}
@@ -154,5 +159,7 @@ def _connection(base_url: str, written: _Written, env: Mapping[str, str]) -> tup
     try:
         return Connection.model_validate(asking), secrets
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False))
+        told = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)
+        )
         raise ConfigError(secrets.hide(told), "check the URL and the headers") from None

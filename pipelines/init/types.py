@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.batch import Json
 from pipelines.init.located import joined
@@ -23,8 +23,14 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DECIMAL = re.compile(r"-?(?:0|[1-9]\d*)\.(\d+)", re.ASCII)
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,17})", re.ASCII)
 _REAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
-_TIMELY = re.compile(r"(time|date|_at$|At$|_on$|updated|created|modified|changed|timestamp|^ts$|_ts$|since|until|expires)", re.I)
+_TIMELY = re.compile(
+    r"(time|date|_at$|At$|_on$|updated|created|modified|changed|timestamp|^ts$|_ts$|since|until|expires)", re.I
+)
 _EPOCHS = (("s", 10**8, 10**10), ("ms", 10**11, 10**13), ("us", 10**14, 10**16))
+_ONE_KIND: dict[frozenset[type], str] = {
+    frozenset({kind}): word for kind, word in ((str, "string"), (bool, "bool"), (int, "int64"), (float, "float64"))
+}
+_WORDS = {bool: "true and false", int: "numbers", float: "numbers", str: "text", dict: "objects", list: "lists"}
 _DEEPEST = 3
 _MOST_FIELDS = 20
 _DIGITS = 18
@@ -92,23 +98,22 @@ def _fields(records: Sequence[dict[str, Json]], above: Path, depth: int) -> Iter
 def _guess(name: str, path: Path, values: list[Json], *, as_text: bool) -> Guess:
     known = [value for value in values if value is not None and not (as_text and value == "")]
     count = f"{len(known):,} of {len(values):,} records have it"
-    kinds = {type(value) for value in known}
+    kinds = frozenset(map(type, known))
     if not known:
-        return Guess(name, path, None, count, values, question=f"`{name}` is null in all {len(values):,} records: which type?")
+        question = f"`{name}` is null in all {len(values):,} records: which type has it?"
+        return Guess(name, path, None, count, values, question=question)
+    guess = Guess(name, path, _ONE_KIND.get(kinds, "json"), count, values)
     if kinds == {str}:
-        return _of_texts(Guess(name, path, "string", count, values), [str(value) for value in known], as_text=as_text)
-    if kinds == {bool}:
-        return Guess(name, path, "bool", count, values)
+        return _of_numbers_in_text(guess, known) if as_text else _of_texts(guess, known)
     if kinds == {int}:
-        return _of_integers(Guess(name, path, "int64", count, values), known)
-    if kinds <= {int, float}:
-        whole = sum(isinstance(value, int) for value in known)
-        mixed = f"; {whole:,} whole numbers and {len(known) - whole:,} with fractions" if whole else ""
-        return Guess(name, path, "float64", f"{count}{mixed}", values)
+        return _of_integers(guess, known)
     if kinds == {list}:
-        return _of_lists(Guess(name, path, "json", count, values), known)
-    words = ", ".join(sorted({bool: "true/false", int: "number", float: "number", str: "text", dict: "object", list: "list"}[k] for k in kinds))
-    return Guess(name, path, "json", f"{count}: {words}", values)
+        return _of_lists(guess, known)
+    if kinds == {int, float}:
+        whole = sum(isinstance(value, int) for value in known)
+        return _typed(guess, "float64", f"{whole:,} whole numbers and {len(known) - whole:,} with fractions")
+    words = ", ".join(sorted(_WORDS[kind] for kind in kinds))
+    return guess if kinds in _ONE_KIND else _typed(guess, "json", f"values of several kinds: {words}")
 
 
 def _of_integers(guess: Guess, known: Sequence[Json]) -> Guess:
@@ -117,27 +122,37 @@ def _of_integers(guess: Guess, known: Sequence[Json]) -> Guess:
         return _typed(guess, "decimal(38,0)", "too large for int64")
     for unit, least, most in _EPOCHS:
         if least <= lowest and highest < most and _TIMELY.search(str(guess.path[-1])):
-            return _typed(guess, f"timestamp({unit}) from epoch_{unit}", f"numbers of {len(str(highest))} digits: {unit} since 1970")
+            return _typed(
+                guess,
+                f"timestamp({unit}) from epoch_{unit}",
+                f"numbers of {len(str(highest))} digits: {unit} since 1970",
+            )
+    if _EPOCHS[1][1] <= lowest and highest < 4 * 10**12:
+        question = f"`{guess.name}`: are these milliseconds since 1970? Then say `timestamp(ms) from epoch_ms`"
+        return replace(guess, question=question)
     return guess
 
 
-def _of_texts(guess: Guess, known: list[str], *, as_text: bool) -> Guess:
+def _of_texts(guess: Guess, known: list[str]) -> Guess:
     if all(map(_is_day, known)):
         return _typed(guess, "date", "all are days such as 2024-02-29")
     if all(_TIME_START.match(text) for text in known) and (zoned := _zoned(known)) is not None:
         return _timed(guess, known, zoned=zoned)
-    if as_text and all(_INTEGER.fullmatch(text) for text in known):
-        return _typed(guess, "int64", "all are whole numbers")
-    if all(match := [_DECIMAL.fullmatch(text) for text in known]):
-        scale = max(len(each[1]) for each in match if each)
-        digits = max(len(text.strip("-")) - 1 for text in known)
-        if as_text:
-            return _typed(guess, "float64", "all are numbers")
-        if digits <= _DIGITS:
-            return _typed(guess, f"decimal({_DIGITS},{scale})", f"text with at most {scale} digits behind the point")
-    if as_text and all(_REAL.fullmatch(text) for text in known):
-        return _typed(guess, "float64", "all are numbers")
+    matches = [match for text in known if (match := _DECIMAL.fullmatch(text))]
+    digits = max(len(text.strip("-")) - 1 for text in known)
+    if len(matches) == len(known) and digits <= _DIGITS:
+        scale = max(len(match[1]) for match in matches)
+        return _typed(guess, f"decimal({_DIGITS},{scale})", f"text with at most {scale} digits behind the point")
     return guess
+
+
+def _of_numbers_in_text(guess: Guess, known: list[str]) -> Guess:
+    """The type of a CSV's column, whose values are all text."""
+    if all(_INTEGER.fullmatch(text) for text in known):
+        return _typed(guess, "int64", "all are whole numbers")
+    if all(_REAL.fullmatch(text) for text in known):
+        return _typed(guess, "float64", "all are numbers")
+    return _of_texts(guess, known)
 
 
 def _timed(guess: Guess, known: list[str], *, zoned: bool) -> Guess:
@@ -147,7 +162,7 @@ def _timed(guess: Guess, known: list[str], *, zoned: bool) -> Guess:
     if zoned:
         return timed
     question = f"`{guess.name}` names no time zone: is it UTC?"
-    return Guess(timed.name, timed.path, timed.type, timed.why, timed.values, "UTC", question)
+    return replace(timed, zone="UTC", question=question)
 
 
 def _of_lists(guess: Guess, known: Sequence[Json]) -> Guess:
@@ -156,11 +171,15 @@ def _of_lists(guess: Guess, known: Sequence[Json]) -> Guess:
     word = {frozenset({str}): "string", frozenset({int}): "int64", frozenset({bool}): "bool"}.get(frozenset(kinds))
     if kinds and kinds <= {int, float} and not word:
         word = "float64"
-    return _typed(guess, f"list<{word}>", "lists of one kind") if word else _typed(guess, "json", "lists, kept as they are")
+    return (
+        _typed(guess, f"list<{word}>", "lists of one kind")
+        if word
+        else _typed(guess, "json", "lists, kept as they are")
+    )
 
 
 def _typed(guess: Guess, kind: str, why: str) -> Guess:
-    return Guess(guess.name, guess.path, kind, f"{guess.why}; {why}", guess.values)
+    return replace(guess, type=kind, why=f"{guess.why}; {why}")
 
 
 def _is_day(text: str) -> bool:

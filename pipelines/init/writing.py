@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pipelines.batch import Json
 
 WIDTH = 118
-_PLAIN = re.compile(r"[A-Za-z_/][\w./ -]*(?<! )", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z_/][\w./ <>()-]*(?<! )|https?://[\w./:-]+(?<!:)", re.ASCII)
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _LONGEST_COMMENT = 300

@@ -20,8 +20,6 @@ from pipelines.load.changes import Change, Place, Step, Unit, by_partition, reca
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.schema import OnMismatch, recast, same_columns, unify
 from pipelines.load.stored import file_schema, groups
-from pipelines.load.upsert import upsert
-from pipelines.load.winners import row_hashes
 
 __all__ = ["Change", "Place", "Step", "plan", "resolve", "work"]
 
@@ -46,6 +44,9 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
     schema = unify([*known, *schemas.values()], on_mismatch)
     odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
     if place.target.write == "upsert":
+        # Polars takes 0.1 s to import, and only merging needs it
+        from pipelines.load.upsert import upsert
+
         return upsert(place, dataset, staged, schema, odd)
     rows = {"new": sum(part.rows for part in staged)}
     if not known or same_columns(known[0], schema):
@@ -92,6 +93,8 @@ class Compare:
         return int(np.minimum(counts[left], other_counts[right]).sum())
 
     def _hashes(self, files: Sequence[LiveFile | Part]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+        from pipelines.load.winners import row_hashes
+
         tables = chain.from_iterable(groups(self.place.store / file.path) for file in files)
         return np.concatenate([row_hashes(recast(table, self.schema)) for table in tables])
 

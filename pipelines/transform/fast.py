@@ -164,9 +164,6 @@ def _struct(node: _Node, strict: bool, optional: bool) -> Any:
 def _columns(node: _Node, records: list[Any], plan: Plan, keys: _Keys) -> Iterator[tuple[str, pa.Array]]:
     """The columns below *node*, one value for each of *records*."""
     keys.count += len(records) * len(node.names)
-    if not keys.gaps and all(isinstance(field, Reading) for field in node.fields):
-        yield from _at_once(node, records)
-        return
     width = len(node.names)
     flat = list(chain.from_iterable(map(astuple, records)))
     for index, (name, field) in enumerate(zip(node.names, node.fields, strict=True)):
@@ -182,15 +179,6 @@ def _columns(node: _Node, records: list[Any], plan: Plan, keys: _Keys) -> Iterat
             yield from _below(field, values, plan, keys)
         else:
             yield from _taken_apart(name, field, values, plan, keys)
-
-
-def _at_once(node: _Node, records: list[Any]) -> Iterator[tuple[str, pa.Array]]:
-    """The columns of records without gaps: one conversion in C for all, 40 % less than one for each column."""
-    readings = [field for field in node.fields if isinstance(field, Reading)]
-    kind = pa.struct([(str(index), _carrier(reading)) for index, reading in enumerate(readings)])
-    rows = pa.array(list(map(astuple, records)), kind)
-    for index, reading in enumerate(readings):
-        yield reading.name, _checked(reading, rows.field(index))
 
 
 def _carrier(reading: Reading) -> pa.DataType:

@@ -237,7 +237,7 @@ RUN = st.lists(
 
 
 @given(runs=st.lists(RUN, min_size=1, max_size=4), cut=st.integers(1, 5), versioned=st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sequence_of_upserts_equals_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory,
     runs: list[list[tuple[int, int | None, str, int]]],

@@ -1,0 +1,104 @@
+"""What `threadmill init` does: draft a source, write its file, prove that it can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.config import load
+from pipelines.errors import ConfigError, StoreError
+from pipelines.extract.origins import origin_of
+from pipelines.init.answers import refusal
+from pipelines.init.drafting import Draft, draft
+from pipelines.init.openapi import MOST_BYTES, describe
+from pipelines.init.prober import MOST_REQUESTS, Prober
+from pipelines.init.subject import subject_of
+from pipelines.settings import Settings, environment, read_settings
+
+_UNSET = "stands-for-what-is-not-set"
+
+
+def draft_source(  # noqa: PLR0913  # each is one option of the command
+    url: str,
+    env: Mapping[str, str],
+    *,
+    name: str | None = None,
+    headers: Sequence[str] = (),
+    openapi: bool = False,
+    most: int = MOST_REQUESTS,
+    config: Path | None = None,
+    profile: str | None = None,
+) -> Draft:
+    """The draft for *url*, which asks at most *most* requests; with *openapi* it may be a file, too.
+
+    Raises:
+        PipelineError: The API gives nothing to draft from.
+    """
+    env = environment(Path(), env)
+    if openapi and not url.startswith(("http://", "https://")):
+        return describe(_text(Path(url)), name=name)
+    subject = subject_of(url, headers=headers, env=env, name=name)
+    settings = read_settings(env, config=config, profile=profile)
+    with _answering(url, settings) as origin_map, Prober(subject, most=most, origin_map=origin_map) as prober:
+        if not openapi:
+            return draft(prober)
+        page = prober.ask(subject.request, "the document", "what does it describe?")
+        if page.status >= 400:
+            raise refusal(page, prober)
+        told = describe(page.body.decode("utf-8", "replace"), origin=subject.request.url, name=name)
+    return Draft(told.name, subject.secrets.hide(told.text), tuple(prober.asked), told.to_set)
+
+
+def save(
+    written: Draft,
+    env: Mapping[str, str],
+    *,
+    output: Path | None = None,
+    config: Path | None = None,
+    profile: str | None = None,
+) -> Path:
+    """Write the file of *written* where none is, and read it as a run would; its path.
+
+    Raises:
+        ConfigError: There is a file already, or (a defect) the new one is no valid source.
+    """
+    env = environment(Path(), env)
+    path = output or read_settings(env, config=config, profile=profile).config / f"{written.name}.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(written.text)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists already", "say --name or --output; - prints the file") from None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}", "say --output") from None
+    load(path, env={**dict.fromkeys(written.to_set, _UNSET), **env})
+    return path
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", "name a file or a URL") from None
+    if len(raw) > MOST_BYTES:
+        raise ConfigError(f"{path} is larger than 20 MiB", "cut it down to what you need")
+    return raw.decode("utf-8-sig", "replace")
+
+
+@contextmanager
+def _answering(url: str, settings: Settings) -> Iterator[Mapping[str, str]]:
+    """The bundled APIs, where the profile has them answer and *url* is one of theirs."""
+    if not settings.bundled_apis:
+        yield {}
+        return
+    from pipelines.demo import serve
+    from pipelines.demo.app import APIS
+
+    if origin_of(url) not in APIS:
+        yield {}
+        return
+    with serve(latency="0ms") as origin_map:
+        yield origin_map

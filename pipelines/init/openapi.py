@@ -1,0 +1,244 @@
+"""A source file from an OpenAPI document: what it declares, and questions where it is silent.
+
+Nothing is asked of the API itself. OpenAPI 3 and Swagger 2, as JSON or YAML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import yaml
+
+from pipelines.batch import Json
+from pipelines.errors import ConfigError
+from pipelines.init.counted import OFFSET_NAMES, PAGE_NAMES
+from pipelines.init.drafting import Draft, heading
+from pipelines.init.schemas import Schemas, columns_of, list_in
+from pipelines.init.sizes import NAMES as SIZE_NAMES
+from pipelines.init.subject import file_name
+from pipelines.init.totals import PAGES, TOTALS
+from pipelines.init.writing import Line, Question, Reference, yaml_text
+
+MOST_BYTES = 20 << 20
+_TOKENS = ("cursor", "page_token", "pageToken", "next_token", "after", "starting_after", "continuation", "marker")
+_SINCE = re.compile(r"(since|updated_after|updatedafter|modified_after|changed_after|updated_from)", re.I)
+_REVISED = re.compile(r"(updated|modified|changed)", re.I)
+_DEFAULT_SIZE = 100
+Lines = list[Line | Question]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One GET that answers with a list."""
+
+    name: str
+    path: str
+    operation: Mapping[str, Any]
+    params: Mapping[str, Mapping[str, Any]]
+    records: str
+    around: Mapping[str, Any]
+    item: Mapping[str, Any]
+    headers: frozenset[str]
+
+
+def describe(text: str, *, origin: str = "", name: str | None = None) -> Draft:
+    """The draft for the document *text*, which came from the URL *origin* (empty for a file).
+
+    Raises:
+        ConfigError: It is no OpenAPI document, or describes no list.
+    """
+    document = _document(text)
+    title = str((document.get("info") or {}).get("title") or "api")
+    source = name or file_name(re.sub(r"\b(the|api|rest|openapi|v\d+)\b", " ", title, flags=re.I), "api")
+    schemas = Schemas(document)
+    listed, skipped = _listed(document, schemas)
+    if not listed:
+        raise ConfigError("the document describes no GET that answers with a list", "try `threadmill init URL` instead")
+    auth, variables = _auth(document, source)
+    lines: Lines = [Line("source", source, f"title: {title}"), *_server(document, origin), *auth]
+    lines.append(Question("`limits`: how many requests does the API allow? For instance `limits: {rate: 5/s}`"))
+    lines.append(Line("resources", below=tuple(Line(one.name, below=tuple(_resource(one, schemas))) for one in listed)))
+    lines += [Question(what) for what in skipped]
+    text = heading("threadmill init, from an OpenAPI document; no list was asked for") + yaml_text(lines)
+    return Draft(source, text, to_set=tuple(variables))
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe loaders
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"the document is neither JSON nor YAML: {str(error)[:200]}", "give the address of it"
+        ) from None
+    if not isinstance(document, dict) or not (document.get("openapi") or document.get("swagger")):
+        raise ConfigError("the document is not OpenAPI: it has neither `openapi` nor `swagger`", "without --openapi?")
+    return document
+
+
+def _server(document: Mapping[str, Any], origin: str) -> Iterator[Line | Question]:
+    servers = document.get("servers") or []
+    url = str(servers[0].get("url", "")) if servers else ""
+    if servers:
+        for variable, told in (servers[0].get("variables") or {}).items():
+            url = url.replace(f"{{{variable}}}", str(told.get("default", "")))
+    elif document.get("host"):
+        scheme = "https" if "https" in (document.get("schemes") or ["https"]) else "http"
+        url = f"{scheme}://{document['host']}{document.get('basePath', '')}"
+    url = urljoin(origin, url or "/") if origin else url
+    if urlsplit(url).scheme in ("http", "https"):
+        others = f"; {len(servers) - 1} other servers are described" if len(servers) > 1 else ""
+        yield Line("base_url", url.partition("?")[0].rstrip("/"), f"the first server{others}")
+    else:
+        yield Question("the document names no server: where is the API?")
+        yield Line("base_url", "https://api.example.invalid", "stands for the answer")
+
+
+def _auth(document: Mapping[str, Any], source: str) -> tuple[Lines, list[str]]:
+    """The first security scheme that a source file can say, and the variables it needs."""
+    components = document.get("components") or {}
+    schemes = components.get("securitySchemes") or document.get("securityDefinitions") or {}
+    for name, scheme in schemes.items():
+        kind, style = scheme.get("type"), str(scheme.get("scheme", "")).lower()
+        variable = f"{source}_TOKEN".upper()
+        if kind == "http" and style == "bearer":
+            return [Line("auth", {"bearer": Reference(f"${{{variable}}}")}, f"security scheme {name}")], [variable]
+        if kind == "basic" or style == "basic":
+            user, password = f"{source}_USER".upper(), f"{source}_PASSWORD".upper()
+            pair = {"user": Reference(f"${{{user}}}"), "password": Reference(f"${{{password}}}")}
+            return [Line("auth", {"basic": pair}, f"security scheme {name}")], [user, password]
+        if kind == "apiKey" and scheme.get("in") in ("header", "query"):
+            place = "header" if scheme["in"] == "header" else "param"
+            key = {place: str(scheme.get("name")), "value": Reference(f"${{{variable}}}")}
+            return [Line("auth", {"api_key": key}, f"security scheme {name}")], [variable]
+    told = ", ".join(f"{name} ({scheme.get('type')})" for name, scheme in schemes.items())
+    return ([Question(f"`auth`: the document describes {told}: which credentials are there?")] if schemes else []), []
+
+
+def _listed(document: Mapping[str, Any], schemas: Schemas) -> tuple[list[Listed], list[str]]:
+    """The lists that can be asked for as they are, and a question for each that needs a parent."""
+    listed: dict[str, Listed] = {}
+    skipped = []
+    for path, item in (document.get("paths") or {}).items():
+        operation = item.get("get") if isinstance(item, dict) else None
+        if not isinstance(operation, dict):
+            continue
+        schema, headers = _answer(operation, schemas)
+        found = list_in(schema, schemas)
+        if found is None:
+            continue
+        if "{" in path:
+            parent = path.partition("/{")[0].rpartition("/")[2]
+            skipped.append(
+                f"{path} is a list for each of {parent}: a resource with `for_each: {{resource: {parent}}}`?"
+            )
+            continue
+        params = schemas.params([*item.get("parameters", []), *operation.get("parameters", [])])
+        segments = [part for part in path.split("/") if part]
+        name = file_name(segments[-1] if segments else "records", "records")
+        if name in listed:
+            name = file_name("_".join(segments[-2:]), "records")
+        records, around, row = found
+        listed.setdefault(name, Listed(name, path, operation, params, records, around, row, headers))
+    return list(listed.values()), skipped
+
+
+def _answer(operation: Mapping[str, Any], schemas: Schemas) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """The schema of the successful answer, and its headers."""
+    responses = operation.get("responses") or {}
+    code = next((code for code in ("200", 200, "2XX", "default") if code in responses), None)
+    told = schemas.resolved(responses.get(code))
+    content: Mapping[str, Any] = told.get("content") or {}
+    media = content.get(next((kind for kind in content if "json" in kind), "")) or {}
+    schema = media.get("schema") or told.get("schema") or {}
+    return schemas.resolved(schema), frozenset(str(header).lower() for header in told.get("headers") or {})
+
+
+def _resource(one: Listed, schemas: Schemas) -> Iterator[Line | Question]:
+    summary = str(one.operation.get("summary") or one.operation.get("operationId") or "")
+    yield Line("path", one.path, summary)
+    paging, used = _paginate(one)
+    needed = [name for name, told in one.params.items() if told.get("required") and name not in used]
+    if needed:
+        values: dict[str, Json] = {name: schemas.example(one.params[name]) for name in needed}
+        yield Question(f"`params`: which values for {', '.join(needed)}? the document requires them")
+        yield Line("params", values, "examples or defaults of the document")
+    yield Line("records", one.records, "the list in the schema of the answer")
+    yield from paging
+    columns = dict(columns_of(one.item, schemas))
+    yield from _writing(one, columns)
+    if columns:
+        yield Line("on_mismatch", "widen", "types are those of the document; answers may differ")
+        below = tuple(Line(name, value, why) for name, (value, why) in columns.items())
+        yield Line("columns", below=below)
+
+
+def _paginate(one: Listed) -> tuple[Lines, set[str]]:
+    """Pagination by the names of parameters and of the answer's fields; what those parameters are called."""
+    size_param = next((name for name in SIZE_NAMES if name in one.params), None)
+    if "link" in one.headers:
+        return [Line("paginate", "link_header", "the answer declares a Link header")], set()
+    following = next(
+        (path for path in one.around if re.search(r"(^|\.)next(_?(url|link|page_?url))?$", path, re.I)), None
+    )
+    token = next((name for name in _TOKENS if name in one.params), None)
+    source = next((path for path in one.around if re.search(r"(cursor|token)$", path, re.I)), None)
+    if token and source:
+        told = {"cursor": {"from": source, "param": token}}
+        return [Line("paginate", told, f"parameter {token}, and `{source}` in the answer")], {token}
+    if following:
+        return [Line("paginate", {"next_url": following}, f"`{following}` is in the answer")], set()
+    for kind, names, first in (("page_number", PAGE_NAMES, 1), ("offset", OFFSET_NAMES, 0)):
+        if param := next((name for name in names if name in one.params), None):
+            return _counted(one, kind, param, size_param, first), {param, size_param or param}
+    question = Question("`paginate`: no parameter or field of the document tells of pages: is it one answer?")
+    return [question, Line("paginate", "none", "nothing tells of pages")], set()
+
+
+def _counted(one: Listed, kind: str, param: str, size_param: str | None, first: int) -> Lines:
+    told = schema_of(one.params[param])
+    number = told.get("default", told.get("minimum"))
+    first = number if isinstance(number, int) and number in (0, 1) else first
+    why = "its default or minimum" if isinstance(number, int) else "not declared: the usual one"
+    lines: Lines = [Line("param", param, "a parameter of that name"), Line("first", first, why)]
+    if size_param:
+        most = schema_of(one.params[size_param]).get("maximum")
+        size = most if isinstance(most, int) and 0 < most <= 10_000 else _DEFAULT_SIZE
+        lines.append(Line("size", size, "its maximum" if size == most else "not declared: a guess"))
+        lines.append(Line("size_param", size_param, "a parameter of that name"))
+    bare = {path: "".join(c for c in path.rpartition(".")[2].lower() if c.isalnum()) for path in one.around}
+    if total := next((path for path, word in bare.items() if word in TOTALS and word != "value"), None):
+        lines.append(Line("total", total, "a field of the answer: does it count all records?"))
+    pages = next((path for path, word in bare.items() if word in PAGES), None)
+    if pages and kind == "page_number":
+        return [Line("paginate", below=(Line("total_pages", below=(Line("from", pages, "in the answer"), *lines)),))]
+    return [Line("paginate", below=(Line(kind, below=tuple(lines)),))]
+
+
+def _writing(one: Listed, columns: Mapping[str, Any]) -> Iterator[Line | Question]:
+    singular = one.name.removesuffix("s")
+    key = next((name for name in ("id", "uuid", f"{singular}_id", "key", "code") if name in columns), None)
+    since = next((name for name in one.params if _SINCE.search(name)), None)
+    cursor = next((name for name in columns if _REVISED.search(name)), None)
+    if key and since and cursor:
+        lines: Lines = [Line("cursor", cursor, "by its name"), Line("since_param", since, "by its name")]
+        lines.append(Question("`start`: how far back does the API go?"))
+        lines.append(Line("start", "1970-01-01", "leaves nothing out"))
+        yield Line("incremental", below=tuple(lines))
+        yield Line("key", [key], "by its name")
+        yield Line("write", "upsert", f"{since} asks for what is new, {key} tells records apart")
+        return
+    if key:
+        yield Line("key", [key], "by its name")
+    else:
+        yield Question("`key`: which columns tell one record from another?")
+    yield Line("write", "replace", "every run reads everything")
+
+
+def schema_of(param: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a parameter: its own in OpenAPI 3, the parameter itself in Swagger 2."""
+    schema = param.get("schema")
+    return schema if isinstance(schema, dict) else param

@@ -1,0 +1,182 @@
+"""The command line as its user meets it: help, tables of 80 columns, JSON, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fake_api import FakeApi, say
+from tests.processes import children, ended, eventually
+from tests.shop import ROOT, Ended, Shop, environment, start, wrong_after
+
+COMMANDS = ("run", "check", "status", "settings", "schema")
+HEAVY = ("pyarrow", "pandas", "polars", "requests", "prefect", "pydantic", "rich")
+THREADMILL = (str(Path(sys.executable).parent / "threadmill"),)
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path) -> Shop:
+    """A project of two sources."""
+    return Shop(api, tmp_path)
+
+
+def call(folder: Path, *arguments: str, **env: str) -> Ended:
+    return Ended.of(start(folder, *arguments, **env))
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS], ids=lambda command: command or "threadmill")
+def test_help_fits_80_columns_and_ends_with_an_example_that_works(shop: Shop, command: str) -> None:
+    """The example is run as it stands, in a project; those of `run` and the like for sources it has."""
+    told = call(shop.folder, *([command] if command else []), "--help")
+
+    assert (told.code, told.err) == (0, "")
+    assert max(map(len, told.out.splitlines())) <= 80
+    assert told.out.startswith(f"Usage: threadmill {command}".rstrip())
+    if not command:
+        assert "Exit codes: 0 complete, 1 failed" in told.out
+        assert [one for one in COMMANDS if f"  {one} " not in told.out] == []
+        return
+    example = told.out.partition("Example:")[2].strip()
+    assert works(example, shop.folder) == 0
+
+
+def works(example: str, folder: Path) -> int:
+    """The exit code of *example*, typed into a shell in *folder*; `usgs frankfurter` are called `shop bank` there."""
+    typed = example.replace("usgs frankfurter", "shop bank")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", typed], cwd=folder, env=environment(PATH=path), capture_output=True, check=False
+    )
+    return done.returncode
+
+
+def test_help_answers_without_loading_what_only_a_run_needs(tmp_path: Path) -> None:
+    code = "import sys, pipelines.cli as cli\ntry: cli.app(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = Ended.of(start(tmp_path, "-c", code, program=[sys.executable]))
+
+    loaded = {name.partition(".")[0] for name in done.out.splitlines()[-1].split()}
+
+    assert "click" in loaded
+    assert loaded & set(HEAVY) == set()
+
+
+def test_check_loads_no_engine(shop: Shop) -> None:
+    """Only what reading the configuration needs: an editor may call it on every save."""
+    code = "import sys, pipelines.cli as cli\ntry: cli.app(['check'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = Ended.of(start(shop.folder, "-c", code, program=[sys.executable]))
+
+    loaded = {name.partition(".")[0] for name in done.out.splitlines()[-1].split()}
+
+    assert loaded & {"pyarrow", "pandas", "polars", "requests", "prefect", "duckdb"} == set()
+
+
+def test_python_m_pipelines_is_threadmill(shop: Shop) -> None:
+    for arguments in (["--help"], ["check"], ["--version"], ["run", "nobody"]):
+        module = call(shop.folder, *arguments)
+        script = Ended.of(start(shop.folder, *arguments, program=THREADMILL))
+
+        assert (module.code, module.out, module.err) == (script.code, script.out, script.err)
+
+
+def test_a_run_shows_a_table_of_80_columns_and_status_before_and_after_it_agrees(shop: Shop) -> None:
+    before = call(shop.folder, "status", "--json")
+    ran = shop.run()
+    after = call(shop.folder, "status", "--json")
+    for_people = call(shop.folder, "status")
+
+    rows = {one["dataset"]: (one["rows"], one["files"] > 0, one["commit"]) for one in json.loads(after.out)}
+    assert {one["dataset"]: (one["rows"], one["commit"]) for one in json.loads(before.out)} == {
+        name: (0, None) for name in ("bank.accounts", "shop.customers", "shop.events", "shop.orders")
+    }
+    assert rows == {
+        "bank.accounts": (3, True, 1),
+        "shop.customers": (4, True, 1),
+        "shop.events": (7, True, 1),
+        "shop.orders": (12, True, 1),
+    }
+    assert (ran.code, after.code, for_people.code) == (0, 0, 0)
+    assert max(len(line) for out in (ran.out, for_people.out) for line in out.splitlines()) <= 80
+    assert re.search(r"^shop\.events +3 +7 +7 +7 +- +\d+\.\d  complete", ran.out, re.M)
+    assert re.search(r"^26 rows written in \d+\.\d s \(run \d{8}T\d{6}-\w{6}\)$", ran.out, re.M)
+    assert re.search(r"^shop\.events +7 +1 +\d\.\d\d +1  2024-01-01 09:00:00", for_people.out, re.M)
+    assert ran.err.strip() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_k04_a_signal_ends_a_run_within_five_seconds_and_keeps_what_was_fetched(shop: Shop, number: int) -> None:
+    """While `bank` waits for its second page: `shop` is not lost, nor the first page; the next run has all rows."""
+    shop.day = 2
+    held = say({"data": [], "next": None}, delay_s=60)
+    pages = shop.api._routes["/bank/accounts"]
+    shop.api.route("/bank/accounts", lambda asked: held if asked.params.get("page") == "2" else pages(asked))
+    data = shop.folder / "data"
+    run = shop.start("--json")
+    eventually(lambda: any(asked.params.get("page") == "2" and "bank" in asked.path for asked in list(shop.api.asked)))
+    workers = children(run.pid)
+
+    run.send_signal(number)
+    stopped = Ended.of(run, timeout_s=5)
+
+    assert stopped.code == 130, stopped
+    assert "stopping; what was fetched is kept for the next run" in stopped.err
+    assert "Traceback" not in stopped.err
+    assert stopped.resource("bank.accounts")["problem"]["kind"] == "Interrupted"
+    assert ended(workers, within_s=2)
+    assert (data / "spool" / "bank" / "accounts.pages").stat().st_size > 0
+    shop.api.route("/bank/accounts", pages)
+    again = shop.run("--json")
+    assert (again.code, again.resource("bank.accounts")["resumed"]) == (0, 1)
+    assert wrong_after(data, 2) == []
+
+
+def test_the_exit_code_of_an_incomplete_run_is_3(api: FakeApi, tmp_path: Path) -> None:
+    """The API tells of five records and gives three."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "few.yaml").write_text(
+        f"base_url: {api.url}\nresources: {{rows: {{path: /rows, records: data, write: replace,"
+        " paginate: {page_number: {total: total}}}}\n"
+    )
+    api.route("/rows", lambda asked: say({"data": [{"id": 1}] * 3 if asked.params["page"] == "1" else [], "total": 5}))
+
+    ran = call(tmp_path, "run", "--json")
+
+    assert (ran.code, ran.report["exit_code"]) == (3, 3)
+    assert ran.resource("few.rows")["verdict"] == "incomplete"
+
+
+def test_json_of_check_names_what_is_configured(shop: Shop) -> None:
+    told = json.loads(call(shop.folder, "check", "--json").out)
+
+    assert told["sources"] == {"bank": ["accounts"], "shop": ["customers", "orders", "events"]}
+    assert (told["marts"], told["warnings"]) == ([], [])
+
+
+def test_the_schema_in_the_repository_is_what_the_command_prints(tmp_path: Path) -> None:
+    printed = call(tmp_path, "schema")
+
+    assert printed.out == (ROOT / "config" / "source.schema.json").read_text()
+
+
+def test_settings_tell_where_each_value_came_from(shop: Shop) -> None:
+    told = call(shop.folder, "settings", THREADMILL_GRACE="5min").out
+
+    assert re.search(r"^grace +5min +THREADMILL_GRACE$", told, re.M)
+    assert re.search(r"^workers +2 +config/settings.toml$", told, re.M)
+    assert re.search(r"^data +data +default$", told, re.M)
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_an_unknown_command_or_option_is_a_usage_error(tmp_path: Path) -> None:
+    for arguments in ("rnu", "run --dta x"):
+        told = call(tmp_path, *shlex.split(arguments))
+
+        assert (told.code, told.out) == (2, "")
+        assert "Error: No such" in told.err
