@@ -174,7 +174,7 @@ Example:
 @click.option("--openapi", is_flag=True, help="URL (or a file) is an OpenAPI document.")
 @_config
 @_profile
-def init(url: str, output: str | None, max_requests: int, config: Path | None, profile: str | None, **how: Any) -> None:  # one for each option
+def init(url: str, output: str | None, max_requests: int, **how: Any) -> None:
     """Write a source file for the API at URL by experiment.
 
     Finds records, pages, filters, key and types. Each line says why it is
@@ -185,11 +185,12 @@ def init(url: str, output: str | None, max_requests: int, config: Path | None, p
     from pipelines.init.drafting import summary
 
     with _errors():
-        written = draft_source(url, os.environ, most=max_requests, config=config, profile=profile, **how)
+        written = draft_source(url, os.environ, most=max_requests, **how)
         if output == "-":
             click.echo(written.text, nl=False)
         else:
-            path = save(written, os.environ, output=Path(output) if output else None, config=config, profile=profile)
+            place = {"config": how["config"], "profile": how["profile"]}
+            path = save(written, os.environ, output=Path(output) if output else None, **place)
             click.echo(f"written to {path}; look at it, then try: threadmill check {written.name}", err=True)
     click.echo(summary(written, max_requests), err=True)
 

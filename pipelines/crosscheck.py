@@ -58,10 +58,28 @@ def _resource(resource: Resource, known: list[str], transforms: Path) -> Found:
 
 
 def _write(resource: Resource) -> Found:
-    if resource.write == "append" and resource.incremental and resource.incremental.lag:
+    incremental = resource.incremental
+    if incremental is None:
+        return
+    if resource.write == "append" and incremental.lag:
         yield (
             ("incremental", "lag"),
             "with `write: append` the rows read again would be stored twice; say `write: upsert`",
+        )
+    if (
+        resource.write == "append"
+        and incremental.window
+        and incremental.bounds is None
+        and incremental.format != "date"
+    ):
+        yield (
+            ("incremental", "window"),
+            "with `write: append` say `bounds: closed` or `half_open`: a row at the edge of two windows may come twice",
+        )
+    if resource.write == "replace":
+        yield (
+            ("write",),
+            "with `incremental` only what is new is read, and `replace` would drop the rest; say append or upsert",
         )
 
 

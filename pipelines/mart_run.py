@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
 from pipelines.report import Problem, ResourceReport, SourceReport
-from pipelines.source_run import Shared
+from pipelines.source_run import Shared, sweep
 from pipelines.version import CODE_VERSION
 from pipelines.worker import Milled, make_mart
 
@@ -53,8 +52,8 @@ class _MartRun:
         committed = self._lake.commit(self._draft)
         number = committed.head.n if committed.head else None
         self._tell(Event("committed", "", time.monotonic(), size=number or 0))
-        settings = self._shared.settings
-        self._lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=self._shared.now)
+        if not committed.pending:
+            sweep(self._lake, self._shared)
         changed = committed.changed and bool(self._draft.changed)
         return SourceReport(MARTS, number, changed, tuple(reports), view_pending=bool(committed.pending))
 

@@ -106,19 +106,20 @@ class Pool:
             return [worker.pid for worker in self._all]
 
     def close(self) -> None:
-        """End all workers, busy ones too; calls still waiting raise Interrupted."""
-        if self._starter.ident is not None:
-            self._starter.join()
+        """End all workers, busy ones too; calls still waiting raise Interrupted. A second time it does nothing."""
         with self._lock:
             self._closed = True
             workers, self._all = self._all, []
+        self._idle.put(None)
         for worker in workers:
             worker.end()
-        self._idle.put(None)
+        if self._starter.ident is not None:
+            self._starter.join()
 
     def _start(self) -> None:
         for _ in range(self.workers):
-            self._add()
+            if not self._closed:
+                self._add()
 
     def _add(self) -> None:
         try:

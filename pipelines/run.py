@@ -30,6 +30,9 @@ from pipelines.report import RunReport
 from pipelines.settings import Settings
 from pipelines.source_run import Listener, Shared, run_source
 
+_LOOK_EVERY_S = 0.1
+_LAST_MOMENT_S = 2.0
+
 
 def run(
     project: Project,
@@ -48,13 +51,13 @@ def run(
     """
     started, now = time.monotonic(), now or datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    settings = project.settings
+    settings, stop = project.settings, stop or threading.Event()
     _prepare(settings)
-    with Pool(worker_count(settings), preload=PRELOAD) as pool, _answering(settings) as origin_map:
-        shared = Shared(run_id, now, settings, pool, listen, stop or threading.Event(), origin_map=origin_map)
+    with Pool(worker_count(settings), preload=PRELOAD) as pool, _answering(settings) as origin_map, _ending(pool, stop):
+        shared = Shared(run_id, now, settings, pool, listen, stop, origin_map=origin_map)
         with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
             reports = list(threads.map(partial(run_source, shared=shared), project.sources))
-        marts = run_marts(project.marts, shared)
+        marts = None if stop.is_set() else run_marts(project.marts, shared)
     report = RunReport(
         run_id=run_id,
         started_at=now.isoformat(timespec="seconds"),
@@ -90,6 +93,27 @@ def _prepare(settings: Settings) -> None:
             f"cannot create the data folder {settings.data}: {error.strerror}",
             "set THREADMILL_DATA to a folder that you may write to",
         ) from error
+
+
+@contextmanager
+def _ending(pool: Pool, stop: threading.Event) -> Iterator[None]:
+    """Once *stop* is set, workers may finish what they have begun, but only for a moment."""
+    over = threading.Event()
+
+    def end() -> None:
+        while not stop.wait(_LOOK_EVERY_S):
+            if over.is_set():
+                return
+        if not over.wait(_LAST_MOMENT_S):
+            pool.close()
+
+    watch = threading.Thread(target=end, name="ending")
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
 
 
 @contextmanager

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipelines.batch import Batch, Part
 from pipelines.config import Resource, Source
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, StoreError
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
 from pipelines.extract.events import Event, EventKind
@@ -26,14 +27,18 @@ from pipelines.inspection import inspect, to_inspect
 from pipelines.load.lake import Draft, Lake
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.merge import Change, Place, plan, resolve, work
+from pipelines.load.target import Target
 from pipelines.milling import Ledger, Milling
 from pipelines.pool import Engine
 from pipelines.report import Problem, ResourceReport, SourceReport
 from pipelines.settings import Settings
 from pipelines.transform.mask import mask as mask_page
 from pipelines.version import CODE_VERSION
-from pipelines.worker import Milled, Recipe
+from pipelines.worker import REJECTS, Milled, Recipe, rejects_of
 
+log = logging.getLogger(__name__)
+
+_BAD_PAGES = frozenset({"DecodeError", "RecordsMissing", "SchemaError"})
 Listener = Callable[[str, Event], None]
 
 
@@ -83,10 +88,12 @@ class _SourceRun:
             reports = [self._settled(name, extractions[name], ledgers[name]) for name in self._source.resources]
             committed = self._lake.commit(self._draft)
             number = committed.head.n if committed.head else None
-            spool.settle([report.resource for report in reports if report.problem], commit=number or 0)
+            # on a full disk it stays as it is, and the next run finds by its plan whether it still fits
+            with suppress(OSError):
+                spool.settle(_resumable(reports), commit=number or 0)
         self._tell("committed", size=number or 0)
-        settings = self._shared.settings
-        self._lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=self._shared.now)
+        if not committed.pending:
+            sweep(self._lake, self._shared)
         return SourceReport(
             source=self._source.name,
             commit=number,
@@ -165,17 +172,21 @@ class _SourceRun:
         """Put what came of a resource into the draft; if anything failed, nothing of it."""
         report = self._report(name, extraction, ledger)
         parts = [part for milled in ledger.milled for part in milled.parts]
+        rejected = [part for milled in ledger.milled for part in milled.rejects]
         try:
             if error := extraction.error or ledger.error:
                 raise error
-            change = self._merge(name, parts)
+            change = self._merge(name, parts, self._recipes[name].target)
+            rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
             watermark = self._reached(name, ledger)
         except PipelineError as error:
-            self._lake.discard(tuple(parts))
+            self._lake.discard((*parts, *rejected))
             return report.failed(error)
         # nothing may fail from here on: the draft names the files
         self._draft.set_files(name, change, self._recipes[name].target)
+        if rejects:
+            self._draft.set_files(rejects_of(name), rejects, REJECTS)
         if watermark and extraction.verdict != "incomplete":
             self._draft.set_state(name, {"watermark": watermark.to_json()})
         counts = change.counts
@@ -188,11 +199,11 @@ class _SourceRun:
             files_written=len(change.added),
         )
 
-    def _merge(self, name: str, parts: Sequence[Part]) -> Change:
+    def _merge(self, name: str, parts: Sequence[Part], target: Target) -> Change:
         """What append, replace or upsert makes of the staged parts; workers do the work."""
-        recipe, engine = self._recipes[name], self._shared.engine
-        stats = (recipe.cursor,) if recipe.cursor else ()
-        place = Place(self._lake.store, self._lake.tmp, name, recipe.target, stats)
+        engine, recipe = self._shared.engine, self._recipes.get(name)
+        stats = (recipe.cursor,) if recipe and recipe.cursor else ()
+        place = Place(self._lake.store, self._lake.tmp, name, target, stats)
         step = plan(place, self._draft.dataset(name), parts)
         return resolve(step, lambda units: engine.map(work, units))
 
@@ -233,6 +244,20 @@ class _SourceRun:
             bytes_fetched=extraction.raw_bytes,
             seconds=(ledger.ended_at or time.monotonic()) - self._started,
         )
+
+
+def sweep(lake: Lake, shared: Shared) -> None:
+    """Remove what no kept commit needs; the run has committed, so a failure only leaves it for the next."""
+    settings = shared.settings
+    try:
+        lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=shared.now)
+    except StoreError as error:
+        log.warning("vacuum failed source=%s: %s", lake.folder.name, error.message)
+
+
+def _resumable(reports: Sequence[ResourceReport]) -> list[str]:
+    """The failed resources whose fetched pages are worth keeping: pages that are no good are asked for again."""
+    return [report.resource for report in reports if report.problem and report.problem.kind not in _BAD_PAGES]
 
 
 def reaching(dataset: Dataset, cursor: str, watermark: Watermark) -> list[LiveFile]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,9 +80,8 @@ class Shop:
 
     def __init__(self, api: FakeApi, folder: Path) -> None:
         self.api, self.folder, self.day = api, folder, 1
-        self.delay_s = 0.0
-        self._requests = 0
-        self._alarm: tuple[int, threading.Event] = (-1, threading.Event())
+        self.is_holding = False
+        self._held = ("", 0)
         self.write("settings.toml", _SETTINGS)
         self.write("shop.yaml", _SHOP.format(url=api.url))
         self.write("bank.yaml", _BANK.format(url=api.url))
@@ -109,11 +107,9 @@ class Shop:
         assert old in text
         path.write_text(text.replace(old, new))
 
-    def alarm(self, requests: int) -> threading.Event:
-        """An event that is set when so many more requests have come."""
-        event = threading.Event()
-        self._alarm = (self._requests + requests, event)
-        return event
+    def hold(self, path: str, *, page: int) -> None:
+        """Let requests for this page wait for a minute; `is_holding` tells when one does."""
+        self._held, self.is_holding = (path, page), False
 
     def start(self, *arguments: str, data: Path | None = None, **env: str) -> subprocess.Popen[bytes]:
         """`python -m pipelines run`, as a process of its own session."""
@@ -127,15 +123,15 @@ class Shop:
         return lambda asked: self._pages(asked, orders(self.day, customer), size=1000)
 
     def _pages(self, asked: Asked, rows: Sequence[Row], *, size: int) -> Answer:
-        self._requests += 1
-        if self._requests >= self._alarm[0] > 0:
-            self._alarm[1].set()
         number = int(asked.params.get("page", 1))
+        if self._held == (asked.path, number):
+            self.is_holding = True
+            return say({"data": [], "next": None}, delay_s=60)
         part = rows[(number - 1) * size : number * size]
         more = "&".join(f"{key}={value}" for key, value in asked.params.items() if key != "page")
         following = f"{self.api.url}{asked.path}?page={number + 1}&{more}"
         link = following if number * size < len(rows) else None
-        return say({"data": [_written(row) for row in part], "total": len(rows), "next": link}, delay_s=self.delay_s)
+        return say({"data": [_written(row) for row in part], "total": len(rows), "next": link})
 
 
 class Ended:

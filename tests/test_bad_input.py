@@ -217,7 +217,7 @@ class FullDisk:
         mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
         self.is_mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
         if self.is_mounted:
-            (folder / "filler").write_bytes(bytes((1024 - 24) * 1024))
+            (folder / "filler").write_bytes(bytes((1024 - 12) * 1024))
 
     def command(self, *arguments: str) -> list[str]:
         """The command line, to be run where there is no room."""

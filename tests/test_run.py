@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.project import Project, load_project
-from pipelines.report import RunReport
+from pipelines.report import ResourceReport, RunReport
 from pipelines.run import run
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +58,11 @@ def _files(data: Path) -> dict[str, int]:
     return {str(path.relative_to(data)): path.stat().st_ino for path in (data / "parquet").rglob("*.parquet")}
 
 
+def _value(query: str) -> float:
+    (row,) = duckdb.execute(query).fetchall()
+    return float(row[0])
+
+
 def test_every_resource_of_every_bundled_api_is_committed(finished: Finished) -> None:
     report = finished.first
 
@@ -74,7 +79,7 @@ def test_four_readers_see_the_same_rows_by_glob(finished: Finished, dataset: str
     counts = {
         "pandas": len(pd.read_parquet(folder)),
         "pyarrow": ds.dataset(folder, partitioning="hive").count_rows(),
-        "duckdb": duckdb.sql(f"SELECT count(*) FROM '{glob}'").fetchall()[0][0],
+        "duckdb": _value(f"SELECT count(*) FROM '{glob}'"),
         "polars": pl.scan_parquet(glob).select(pl.len()).collect().item(),
     }
 
@@ -104,7 +109,7 @@ def test_the_figures_of_the_marts_come_out(finished: Finished, figure: float, qu
     mart = query.split("FROM ")[1].split(maxsplit=1)[0]
     rows = f"'{finished.data}/parquet/marts/{mart}/**/*.parquet'"
 
-    assert duckdb.sql(query.replace(f"FROM {mart}", f"FROM {rows}")).fetchall()[0][0] == figure
+    assert _value(query.replace(f"FROM {mart}", f"FROM {rows}")) == figure
 
 
 def test_all_files_of_a_dataset_have_one_schema_statistics_and_zstd(finished: Finished) -> None:
@@ -140,7 +145,7 @@ def test_a_second_run_asks_incremental_resources_for_news_only(finished: Finishe
     assert requests["openmeteo.daily"][1] < requests["openmeteo.daily"][0]
 
 
-def _pairs(finished: Finished) -> list[tuple[object, object]]:
+def _pairs(finished: Finished) -> list[tuple[ResourceReport, ResourceReport]]:
     return list(zip(finished.first.resources, finished.second.resources, strict=True))
 
 

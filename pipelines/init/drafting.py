@@ -19,9 +19,8 @@ from pipelines.init.totals import total_of
 from pipelines.init.types import Guess, guesses
 from pipelines.init.writing import Line, Question, yaml_text
 
-_NUMBERED = re.compile(r"/(\d+|[0-9a-f]{8}-[0-9a-f-]{27})(?=/|$)")
+_NUMBERED = re.compile(r"/(\d{2,}|[0-9a-f]{8}-[0-9a-f-]{27})(?=/|$)")
 _ENOUGH_TO_PARTITION = 10_000
-_ROUND = 10
 
 Lines = list[Line | Question]
 
@@ -179,16 +178,17 @@ def _resource(found: _Findings) -> Iterator[Line | Question]:
     yield from _paginate(found)
     yield from _writing(found)
     yield from _partitions(found)
+    columns = tuple(column_lines(found.columns))
+    if not any(isinstance(line, Line) for line in columns):
+        return
     if not found.has_all:
         yield Line("on_mismatch", "widen", f"types are those of {found.sampled:,} records; others may differ")
-    columns = tuple(column_lines(found.columns))
-    if any(isinstance(line, Line) for line in columns):
-        yield Line("columns", below=columns)
+    yield Line("columns", below=columns)
 
 
 def _params(found: _Findings) -> Iterator[Line]:
     own = found.paging.params if found.paging else frozenset()
-    since = {found.since.param} if found.since else set()
+    since = {found.since.param} if found.since and found.key.columns else set()
     given = {name: value for name, value in found.trial.subject.params.items() if name not in own | since}
     lines = [Line(name, value, "as in the URL") for name, value in given.items()]
     if found.size and found.cap and not (found.paging and found.paging.is_counted):
@@ -206,11 +206,12 @@ def _paginate(found: _Findings) -> Iterator[Line | Question]:
     if found.total == count:
         yield Line("paginate", "none", f"all {count:,} records that the answer counts came at once")
         return
-    yield Line("paginate", "none", "no link, token, page number or offset led to other records")
+    # no line: `paginate: none` would let a run call one page complete
+    what = "no link, token, page number or offset led to other records"
     if found.total:
-        yield Question(f"the answer counts {found.total:,} records and gave {count:,}: how are the others asked for?")
-    elif count >= _ROUND and count % _ROUND == 0:
-        yield Question(f"exactly {count:,} records came: is that all?")
+        yield Question(f"`paginate`: the answer counts {found.total:,} records and gave {count:,}; {what}")
+    else:
+        yield Question(f"`paginate`: {count:,} records came; {what}. Is that all? Then say `paginate: none`")
 
 
 def _writing(found: _Findings) -> Iterator[Line | Question]:
@@ -282,7 +283,7 @@ def summary(written: Draft, most: int) -> str:
     if written.not_asked:
         lines.append(f"{written.not_asked} more would have been asked; raise --max-requests to allow them")
     lines += [f"set {name} in the environment or in `.env`: the file refers to it" for name in written.to_set]
-    lines.append(f"{len(written.questions)} questions are left in the file")
+    lines.append(f"questions left in the file: {len(written.questions)}")
     return "\n".join(lines)
 
 

@@ -120,6 +120,8 @@ def _tokens(answer: Answer) -> Iterator[tuple[str, str, Json]]:
     for path, value in answer.around.items():
         name = bare(path)
         words = {*re.split(r"[._\-\[\]\"]+", path.lower())}
+        if value in (1, 2) and not isinstance(value, bool):
+            continue  # the number of the next page: counting finds it, and the totals beside it
         if words & _SELF or isinstance(value, bool) or not isinstance(value, str | int) or value in ("", 0):
             continue
         if isinstance(value, str) and _LINK.fullmatch(value) and value.startswith("http"):

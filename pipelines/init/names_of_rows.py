@@ -71,6 +71,8 @@ def find_key(columns: Sequence[Guess], records: int, resource: str) -> Key:
             if records >= _FEWEST and len(set(zip(*(map(str, one.values) for one in some), strict=True))) == records:
                 names = tuple(one.name for one in some)
                 return Key(names, f"no column differs in all {records:,} records; these together do")
+    if moments := [one for one in unique if one.is_time]:
+        return Key((moments[0].name,), f"{records:,} of {records:,} records have it, all different")
     return Key((), f"no column is known and different in all {records:,} records")
 
 

@@ -194,8 +194,7 @@ def _paginate(one: Listed) -> tuple[Lines, set[str]]:
     for kind, names, first in (("page_number", PAGE_NAMES, 1), ("offset", OFFSET_NAMES, 0)):
         if param := next((name for name in names if name in one.params), None):
             return _counted(one, kind, param, size_param, first), {param, size_param or param}
-    question = Question("`paginate`: no parameter or field of the document tells of pages: is it one answer?")
-    return [question, Line("paginate", "none", "nothing tells of pages")], set()
+    return [Question("`paginate`: the document tells of no pages. Is it one answer? Then say `paginate: none`")], set()
 
 
 def _counted(one: Listed, kind: str, param: str, size_param: str | None, first: int) -> Lines:

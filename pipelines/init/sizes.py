@@ -116,7 +116,7 @@ def _more(trial: Trial, answer: Answer, size: Size, second: str | None, sign: st
         return f"`{total[0]}` tells {total[1]:,}"
     if total and total[1] == len(answer.rows):
         return ""
-    if answer.page.link("next") or (sign and answer.around.get(sign)):
+    if answer.page.link("next") or (sign and (answer.around.get(sign) or answer.page.header(sign))):
         return "more pages follow"
     if len(answer.rows) < trial.size:
         return "fewer than by default"

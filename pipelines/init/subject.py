@@ -33,6 +33,7 @@ _DULL = frozenset(
     {"www", "api", "rest", "data", "app", "v1", "v2", "com", "org", "net", "io", "dev", "gov", "co", "localhost"}
 )
 _VERSION = re.compile(r"v?\d+(\.\d+)*", re.I)
+_EXTENSION = re.compile(r"\.(json|ndjson|jsonl|csv|xml|php|aspx)$", re.I)
 _FEW_TRIES = {"attempts": 1, "total": "60s"}
 _ONE_AT_A_TIME = {"in_flight": 1}
 
@@ -91,7 +92,7 @@ def subject_of(url: str, *, headers: Sequence[str] = (), env: Mapping[str, str],
         raise ConfigError(f"the URL {error}", "such as https://api.shop.example/v1/orders") from None
     parts = urlsplit(url)
     segments = [segment for segment in parts.path.split("/") if segment]
-    resource = file_name(segments[-1].partition(".")[0] if segments else "records", "records")
+    resource = file_name(_EXTENSION.sub("", segments[-1]) if segments else "records", "records")
     written = _Written(name or _name(parts.hostname or "", resource))
     for header in headers:
         _place(header, written)

@@ -32,7 +32,8 @@ _ONE_KIND: dict[frozenset[type], str] = {
 }
 _WORDS = {bool: "true and false", int: "numbers", float: "numbers", str: "text", dict: "objects", list: "lists"}
 _DEEPEST = 3
-_MOST_FIELDS = 20
+_MOST_FIELDS = 60
+_IN_COMMON = 0.5  # share of an object's fields that the objects of other records have, too
 _DIGITS = 18
 
 
@@ -89,7 +90,8 @@ def _fields(records: Sequence[dict[str, Json]], above: Path, depth: int) -> Iter
         objects = [value for value in values if isinstance(value, dict)]
         others = any(value is not None and not isinstance(value, dict) for value in values)
         inner = {key for value in objects for key in value}
-        if objects and not others and depth < _DEEPEST and 0 < len(inner) <= _MOST_FIELDS:
+        alike = sum(map(len, objects)) >= _IN_COMMON * len(inner) * len(objects)
+        if inner and not others and depth < _DEEPEST and len(inner) <= _MOST_FIELDS and alike:
             yield from _fields([value or {} for value in values], (*above, name), depth + 1)
         else:
             yield (*above, name), values
@@ -103,15 +105,16 @@ def _guess(name: str, path: Path, values: list[Json], *, as_text: bool) -> Guess
         question = f"`{name}` is null in all {len(values):,} records: which type has it?"
         return Guess(name, path, None, count, values, question=question)
     guess = Guess(name, path, _ONE_KIND.get(kinds, "json"), count, values)
-    if kinds == {str}:
-        return _of_numbers_in_text(guess, known) if as_text else _of_texts(guess, known)
-    if kinds == {int}:
-        return _of_integers(guess, known)
-    if kinds == {list}:
-        return _of_lists(guess, known)
+    if kinds == {str} and as_text:
+        return _of_numbers_in_text(guess, known)
+    of_kind = {str: _of_texts, int: _of_integers, list: _of_lists}
+    if len(kinds) == 1 and (narrow := of_kind.get(next(iter(kinds)))):
+        return narrow(guess, known)
     if kinds == {int, float}:
         whole = sum(isinstance(value, int) for value in known)
         return _typed(guess, "float64", f"{whole:,} whole numbers and {len(known) - whole:,} with fractions")
+    if kinds == {dict}:
+        return _typed(guess, "json", "objects, kept as they are")
     words = ", ".join(sorted(_WORDS[kind] for kind in kinds))
     return guess if kinds in _ONE_KIND else _typed(guess, "json", f"values of several kinds: {words}")
 

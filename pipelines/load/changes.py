@@ -80,11 +80,12 @@ def work(unit: Unit) -> Any:
     return unit.work()
 
 
-def _here(units: Iterable[Unit]) -> Iterable[Any]:
+def here(units: Iterable[Unit]) -> Iterable[Any]:
+    """Do *units* in this process, one after the other."""
     return map(work, units)
 
 
-def resolve(step: Step | Change, run: Callable[[Iterable[Unit]], Iterable[Any]] = _here) -> Change:
+def resolve(step: Step | Change, run: Callable[[Iterable[Unit]], Iterable[Any]] = here) -> Change:
     """Go through all steps; *run* does the units of one and gives their results in order."""
     while isinstance(step, Step):
         step = step.fold(list(run(step.units)) if step.units else [])

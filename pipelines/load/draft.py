@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import orjson
 
 from pipelines.batch import Json, Part
-from pipelines.load.changes import Change
 from pipelines.load.log import Commit, Dataset, LiveFile
 from pipelines.load.schema import encode_schema
 from pipelines.load.target import Target
+
+if TYPE_CHECKING:
+    from pipelines.load.changes import Change
 
 
 class Draft:
     """The next commit while it is being put together; starts as a copy of the head."""
 
-    def __init__(self, head: Commit | None, run: str, *, config_hash: str, code_version: str, now: datetime) -> None:
+    def __init__(  # noqa: PLR0913 - what a document says of its run
+        self, head: Commit | None, run: str, *, config_hash: str, code_version: str, now: datetime, note: str = ""
+    ) -> None:
         self.head = head
-        self._commit = Commit(head.n + 1 if head else 1, run, head.n if head else 0, now, config_hash, code_version)
+        self._commit = Commit(
+            head.n + 1 if head else 1, run, head.n if head else 0, now, config_hash, code_version, note=note
+        )
         self._datasets: dict[str, Dataset] = dict(head.datasets) if head else {}
         self._parts: list[Part] = []
         self._dropped: list[Part] = []
@@ -49,6 +56,8 @@ class Draft:
             key=target.key,
             write=target.write,
             partition_by=target.partition_by,
+            version=target.version,
+            sort_by=target.sort_by,
             counts=dict(change.counts) if added or first != len(known.files) else known.counts,
         )
 
@@ -59,6 +68,10 @@ class Draft:
     def drop(self, name: str) -> None:
         """Let the dataset, its files and state, be gone."""
         self._datasets.pop(name, None)
+
+    def restore(self, commit: Commit) -> None:
+        """Let all datasets, their files and states, be as in *commit*."""
+        self._datasets = dict(commit.datasets)
 
     @property
     def changed(self) -> tuple[str, ...]:

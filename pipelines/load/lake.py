@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.batch import Part
 from pipelines.errors import Busy, PipelineError, StoreError
@@ -34,7 +35,20 @@ from pipelines.load.log import Commit, Log
 from pipelines.load.recovery import Recovery
 from pipelines.load.view import View, refuse_links
 
+if TYPE_CHECKING:
+    from pipelines.load.changes import Unit
+    from pipelines.load.difference import Difference
+    from pipelines.load.repair import Repair
+    from pipelines.load.verify import Verified
+
 __all__ = ["Committed", "Draft", "Lake"]
+
+Work: TypeAlias = "Callable[[Iterable[Unit]], Iterable[Any]]"
+"""Does units of work, here or in worker processes, and gives their results in order."""
+
+
+def _here(units: Iterable[Unit]) -> Iterable[Any]:
+    return (unit.work() for unit in units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +129,12 @@ class Lake:
         with store_errors("recovering the lake"):
             return recovery.recover(self.log, self.view, self.folder / "foreign", self._disk)
 
-    def begin(self, run: str, *, config_hash: str = "", code_version: str = "", now: datetime | None = None) -> Draft:
+    def begin(
+        self, run: str, *, config_hash: str = "", code_version: str = "", now: datetime | None = None, note: str = ""
+    ) -> Draft:
         """A draft on top of the head. The clock names a commit, it never orders one."""
         now = now or datetime.now(UTC)
-        return Draft(self.head(), run, config_hash=config_hash, code_version=code_version, now=now)
+        return Draft(self.head(), run, config_hash=config_hash, code_version=code_version, now=now, note=note)
 
     def commit(self, draft: Draft) -> Committed:
         """Make the draft true, all of it or nothing, then visible.
@@ -166,6 +182,62 @@ class Lake:
             forgotten = recovery.forget(self.log, keep=keep, younger_than=now - grace)
         self.tidy()
         return forgotten
+
+    def rollback(self, number: int, run: str, *, code_version: str = "") -> Committed:
+        """Commit once more what commit *number* had: files, schemas and watermarks of every dataset.
+
+        Nothing is lost: the commits in between stay in the log until they are vacuumed, and
+        the next run reads again what came after. Call it with the lock held.
+
+        Raises:
+            StoreError: That commit is not kept, or files of it are gone.
+        """
+        commit = self.log.read(number)
+        missing = [path for path in sorted(commit.paths) if not (self.store / path).is_file()]
+        if missing:
+            raise StoreError(
+                f"commit {number} cannot come back: {len(missing)} of its files are gone, the first is {missing[0]}",
+                "choose another commit; `threadmill log` lists those that are kept",
+            )
+        draft = self.begin(
+            run, config_hash=commit.config_hash, code_version=code_version, note=f"rollback to commit {number}"
+        )
+        draft.restore(commit)
+        return self.commit(draft)
+
+    def compact(self, run: str, do: Work = _here, *, file_bytes: int = 128_000_000) -> Committed:
+        """Merge small files in a commit of its own; rows, order and watermarks stay. Call it with the lock held."""
+        # these read rows; a lake that is only looked at needs none of them
+        from pipelines.load.changes import Place, resolve
+        from pipelines.load.compact import compact
+
+        draft = self.begin(run, note="compact")
+        for name, dataset in draft.commit.datasets.items():
+            stats = tuple(dict.fromkeys(column for file in dataset.files for column in file.stats))
+            place = Place(self.store, self.tmp, name, dataset.target, stats, self._disk)
+            draft.set_files(name, resolve(compact(place, dataset, file_bytes), do), dataset.target)
+        return self.commit(draft)
+
+    def verify(self, do: Work = _here, *, number: int | None = None) -> Verified:
+        """Read every live file of a commit (the head) again; what is not as it was committed."""
+        from pipelines.load.verify import verify
+
+        commit = self.head() if number is None else self.log.read(number)
+        with store_errors("verifying the lake"):
+            return verify(self.log, self.view, commit, do)
+
+    def repair(self) -> Repair:
+        """Restore what was removed or replaced in store or view. Call it with the lock held."""
+        from pipelines.load.repair import repair
+
+        with store_errors("repairing the lake"):
+            return repair(self.log, self.view, self.folder / "foreign", self._disk)
+
+    def diff(self, one: int, other: int) -> list[Difference]:
+        """What became of each dataset between two commits."""
+        from pipelines.load.difference import differences
+
+        return differences(self.log.read(one), self.log.read(other), self.store)
 
     def snapshot(self, number: int | None = None) -> dict[str, list[Path]]:
         """The store files of every dataset as of a commit (the head), which no later run changes."""

@@ -23,6 +23,7 @@ from pipelines.batch import Json, Part
 from pipelines.errors import Conflict, StoreError
 from pipelines.load.disk import DISK, Disk, store_errors, write_file
 from pipelines.load.schema import decode_schema
+from pipelines.load.target import Target, Write
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,15 +64,28 @@ class Dataset:
     files: tuple[LiveFile, ...] = ()
     columns: tuple[Json, ...] | None = None
     key: tuple[str, ...] = ()
-    write: str = "append"
+    write: Write = "append"
     partition_by: tuple[str, ...] = ()
     state: Json = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    version: str | None = None
+    sort_by: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema | None:
         """The one schema of all files; None before the first rows."""
         return None if self.columns is None else decode_schema(self.columns)
+
+    @property
+    def target(self) -> Target:
+        """How its rows were written, as far as that shapes the files."""
+        return Target.model_construct(
+            key=self.key,
+            write=self.write,
+            version=self.version,
+            partition_by=self.partition_by,
+            sort_by=self.sort_by,
+        )
 
     @property
     def rows(self) -> int:
@@ -81,7 +95,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One document of the log."""
+    """One document of the log; `note` says what made it, where no run did."""
 
     n: int
     run: str
@@ -90,6 +104,7 @@ class Commit:
     config_hash: str = ""
     code_version: str = ""
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def paths(self) -> set[str]:
@@ -120,7 +135,8 @@ def _fields(value: Dataset | Commit) -> dict[str, Json]:
 def _dataset(value: dict[str, Json]) -> Dataset:
     del value["rows"]
     files = tuple(LiveFile(**{**file, "stats": _stats(file["stats"])}) for file in value.pop("files"))
-    names = {name: None if value[name] is None else tuple(value[name]) for name in ("columns", "key", "partition_by")}
+    texts = (name for name in ("columns", "key", "partition_by", "sort_by") if name in value)
+    names: dict[str, Json] = {name: None if value[name] is None else tuple(value[name]) for name in texts}
     return Dataset(**{**value, **names, "files": files})
 
 
@@ -162,6 +178,21 @@ class Log:
                 f"the commit document {path} is damaged ({type(error).__name__})",
                 "restore it from a backup, or remove it to go back one commit",
             ) from error
+
+    def at(self, when: datetime) -> Commit:
+        """The newest commit that was there at *when*, by the clock that named them.
+
+        Raises:
+            StoreError: No commit that is kept is so old.
+        """
+        for number in reversed(self.numbers()):
+            commit = self.read(number)
+            if commit.created_at <= when:
+                return commit
+        raise StoreError(
+            f"no commit of {self._folder.parent.name} that is kept was made by {when:%Y-%m-%d %H:%M:%S %Z}",
+            "`threadmill log` lists the commits; the setting kept_commits says how many are kept",
+        )
 
     def append(self, commit: Commit, *, hard_links: bool = True) -> None:
         """Make *commit* the truth: before this returns it is, after a power cut too.

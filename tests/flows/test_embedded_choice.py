@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from flows.embedded import names_server
+from tests.shop import Ended, start
 
 _PROFILES = """\
 active = "ours"
@@ -35,3 +37,10 @@ def test_a_server_that_was_chosen_is_used(
     chosen = names_server({**environ, "PREFECT_HOME": str(tmp_path)})
 
     assert chosen is expected
+
+
+def test_the_command_is_found_by_the_name_of_its_flow(tmp_path: Path) -> None:
+    ended = Ended.of(start(tmp_path, "--help", program=[sys.executable, "-m", "flows.sync"]))
+
+    assert ended.code == 0, ended
+    assert "--source NAME" in ended.out

@@ -39,7 +39,7 @@ def orders(count: int) -> list[Row]:
                 "tags": ["new"] if number % 4 else [],
                 "lines": [{"sku": "a", "count": number}],
                 "note": None,
-                "placed": int(made.timestamp() * 1000),
+                "placedAt": int(made.timestamp() * 1000),
                 "createdAt": f"{made:%Y-%m-%dT%H:%M:%SZ}",
                 "updatedAt": f"{revised:%Y-%m-%dT%H:%M:%SZ}",
             }
@@ -148,7 +148,7 @@ def drafted(url: str, *, most: int = 20, env: Mapping[str, str] | None = None, *
 
 def run_draft(written: Draft, folder: Path, **env: str) -> RunReport:
     """Run the file as it was written, alone in a project."""
-    (folder / "config").mkdir()
+    (folder / "config").mkdir(exist_ok=True)
     (folder / "config" / f"{written.name}.yaml").write_text(written.text)
     return run(load_project(env, root=folder, data=folder / "data", workers=1))
 

@@ -1,0 +1,205 @@
+"""Whether the lake holds what its log says: every live file is read again.
+
+Files are units of their own and the keys of a dataset are one more, so that all
+of it may run side by side in worker processes. Nothing is mended here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+from pipelines.errors import PipelineError
+from pipelines.load.changes import Unit, here
+from pipelines.load.log import Commit, Dataset, LiveFile, Log
+from pipelines.load.partitions import split
+from pipelines.load.schema import same_columns
+from pipelines.load.stored import bounds, groups
+from pipelines.load.view import View
+from pipelines.load.winners import row_hashes
+
+_BLOCK = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One thing that is not as the log says: in which dataset, where, what, and what to do about it."""
+
+    dataset: str
+    path: str
+    what: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was looked at, and what is wrong."""
+
+    commit: int | None
+    files: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    defects: tuple[Defect, ...] = ()
+
+
+_REPAIR = "`threadmill repair` puts it right from its other copy, if that is whole"
+_LOST = "`threadmill rollback` to a commit without it, or restore the file from a backup"
+_FOREIGN = "the next run or `threadmill repair` moves it aside"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFile:
+    """Read one stored file and compare it with what its commit says."""
+
+    store: Path
+    name: str
+    file: LiveFile
+    dataset: Dataset
+
+    def work(self) -> tuple[Defect, ...]:
+        """What is wrong with it."""
+        path = self.store / self.file.path
+        try:
+            found = list(self._bytes(path)) or list(self._content(path))
+        except (PipelineError, OSError, pa.ArrowException, ValueError) as error:
+            found = [f"cannot be read: {type(error).__name__}"]
+        return tuple(Defect(self.name, self.file.path, what, _REPAIR) for what in found)
+
+    def _bytes(self, path: Path) -> Iterator[str]:
+        if not path.is_file():
+            yield "is gone"
+        elif (size := path.stat().st_size) != self.file.size_bytes:
+            yield f"has {size:,} bytes instead of {self.file.size_bytes:,}"
+        elif file_digest(path) != self.file.digest:
+            yield "has other bytes than were written"
+
+    def _content(self, path: Path) -> Iterator[str]:
+        target, rows = self.dataset.target, 0
+        extremes: dict[str, Any] = dict.fromkeys(self.file.stats)
+        for table in groups(path):
+            rows += len(table)
+            if self.dataset.schema is not None and not same_columns(table.schema, self.dataset.schema):
+                yield "has other columns than its dataset has; `threadmill compact` rewrites it"
+                return
+            folders = {folder for folder, _ in split(table, target.partition_by)}
+            if folders - {self.file.partition}:
+                yield f"holds rows of {sorted(folders - {self.file.partition})[0]} beside those of its own folder"
+            extremes = {name: _wider(known, bounds(table[name])) for name, known in extremes.items()}
+        if rows != self.file.rows:
+            yield f"has {rows:,} rows instead of {self.file.rows:,}"
+        for name, found in extremes.items():
+            if found is not None and tuple(found) != tuple(self.file.stats[name]):
+                yield f"has values of {name!r} from {found[0]} to {found[1]}, which its commit does not say"
+
+
+def _wider(known: Any, new: Any) -> Any:
+    if known is None or new is None:
+        return known or new
+    return min(known[0], new[0]), max(known[1], new[1])
+
+
+@dataclass(frozen=True, slots=True)
+class CheckKeys:
+    """Read the key columns of a whole dataset: each key is there once, and none is empty."""
+
+    store: Path
+    name: str
+    dataset: Dataset
+    key: tuple[str, ...]
+
+    def work(self) -> tuple[Defect, ...]:
+        """What is wrong with the keys; memory: 8 bytes a row."""
+        try:
+            return tuple(Defect(self.name, "", what, _LOST) for what in self._problems())
+        except (PipelineError, OSError, pa.ArrowException):
+            return ()  # the file itself is reported
+
+    def _problems(self) -> Iterator[str]:
+        hashes, nulls = [np.empty(0, np.uint64)], 0
+        for table in self._tables():
+            hashes.append(row_hashes(table))
+            nulls += sum(table[name].null_count for name in self.dataset.key)
+        if nulls:
+            yield f"{nulls:,} rows have no value for their key ({', '.join(self.dataset.key)})"
+        ordered = np.sort(np.concatenate(hashes))
+        doubled = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        # equal hashes only suggest equal keys
+        if len(doubled) and (examples := self._examples(doubled)):
+            yield f"keys are there more than once, such as {', '.join(examples[:3])}"
+
+    def _examples(self, doubled: Any) -> list[str]:
+        tables = [table.filter(pa.array(np.isin(row_hashes(table), doubled))) for table in self._tables()]
+        frame = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables)))
+        rows = frame.filter(frame.is_duplicated()).unique(maintain_order=True).head(3).to_dicts()
+        return ["{" + ", ".join(f"{name}: {value}" for name, value in row.items()) + "}" for row in rows]
+
+    def _tables(self) -> Iterator[pa.Table]:
+        for file in self.dataset.files:
+            yield from groups(self.store / file.path, self.key)
+
+
+def verify(
+    log: Log, view: View, commit: Commit | None, run: Callable[[Iterable[Unit]], Iterable[Any]] = here
+) -> Verified:
+    """Compare *commit* with the store, and if it is the head with the view; *run* does the reading."""
+    defects = list(_documents(log))
+    if commit is None:
+        return Verified(None, defects=tuple(defects))
+    units = list(_units(view.store, commit))
+    defects += [defect for found in run(units) for defect in found]
+    if commit.n == max(log.numbers(), default=0):
+        defects += _seen(view, commit)
+    files = [file for dataset in commit.datasets.values() for file in dataset.files]
+    rows, size = sum(file.rows for file in files), sum(file.size_bytes for file in files)
+    return Verified(commit.n, len(files), rows, size, tuple(defects))
+
+
+def _documents(log: Log) -> Iterator[Defect]:
+    for number in log.numbers():
+        try:
+            log.read(number)
+        except PipelineError as error:
+            yield Defect("", f"{number:012d}.json", error.message, error.hint)
+
+
+def _units(store: Path, commit: Commit) -> Iterator[Unit]:
+    for name, dataset in commit.datasets.items():
+        if dataset.write in {"upsert", "history"} and dataset.files:
+            key = (*dataset.key, *(("valid_from",) if dataset.write == "history" else ()))
+            yield CheckKeys(store, name, dataset, key)
+        yield from (CheckFile(store, name, file, dataset) for file in dataset.files)
+
+
+def _seen(view: View, commit: Commit) -> Iterator[Defect]:
+    """What analysts see beside what is committed."""
+    for name, dataset in commit.datasets.items():
+        if not view.shows(name, dataset):
+            yield Defect(name, name, "the view shows other files than were committed", "`threadmill repair` shows them")
+        elif not view.abilities.hard_links:
+            yield from _copies(view, name, dataset.files)
+        for path in view.foreign(name, dataset):
+            yield Defect(name, path.relative_to(view.folder).as_posix(), "is in the view, but not ours", _FOREIGN)
+    for path in view.strangers(set(commit.datasets)):
+        yield Defect("", path.name, "is in the view, but no dataset", _FOREIGN)
+
+
+def _copies(view: View, name: str, files: Sequence[LiveFile]) -> Iterator[Defect]:
+    for file in files:
+        if file_digest(view.folder / name / file.view_path) != file.digest:
+            yield Defect(name, f"{name}/{file.view_path}", "has other bytes than were committed", _REPAIR)
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file's bytes, as a `Part` has it."""
+    found = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()
