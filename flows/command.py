@@ -39,7 +39,8 @@ def sync(sources: tuple[str, ...], profile: str | None, on_problem: str) -> None
                 _recorded(terminal)
     except KeyboardInterrupt:
         click.echo("stopped; what was fetched is kept for the next run", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)  # a thread may still wait for an answer, as long as its deadline allows
     _show(terminal, started, "embedded API" if own else "your Prefect server")
     sys.exit(_exit_code(terminal))
 

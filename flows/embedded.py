@@ -35,8 +35,9 @@ def embedded_api(environ: MutableMapping[str, str], home: Path) -> Iterator[bool
 
     None is started where *environ* or a profile of its PREFECT_HOME names a server.
     Without a PREFECT_HOME, *home* is it: a user's own profile and database are not
-    touched. To be called before Prefect is imported, which reads its settings then. The first request waits until the API is ready: 5 s, and 10 s more
-    where its database must be made.
+    touched. To be called before Prefect is imported, which reads its settings then.
+    The first request waits until the API is ready: 5 s, and 8 s more where its
+    database must be made.
     """
     environ.setdefault("PREFECT_HOME", str(home.resolve()))
     if names_server(environ):

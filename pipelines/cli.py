@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.commands.lake import COMMANDS
 from pipelines.errors import EXIT_INTERRUPTED, PipelineError
 from pipelines.version import CODE_VERSION
 
@@ -193,6 +194,10 @@ def init(url: str, output: str | None, max_requests: int, **how: Any) -> None:
             path = save(written, os.environ, output=Path(output) if output else None, **place)
             click.echo(f"written to {path}; look at it, then try: threadmill check {written.name}", err=True)
     click.echo(summary(written, max_requests), err=True)
+
+
+for command in COMMANDS:
+    app.add_command(command)
 
 
 def main() -> None:

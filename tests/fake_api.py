@@ -86,6 +86,7 @@ class FakeApi:
         self.connections = 0
         self.running = self.most_running = 0
         self._routes: dict[str, Route] = {}
+        self._elsewhere: Route = _unknown
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._gone = threading.Event()
@@ -98,6 +99,10 @@ class FakeApi:
     def routed(self, path: str) -> Route:
         """What answers requests for *path*, to put something around it."""
         return self._routes[path]
+
+    def route_all(self, route: Route) -> None:
+        """Let *route* answer every path that has no route of its own."""
+        self._elsewhere = route
 
     def answer(self, path: str, *answers: Answer) -> None:
         """Answer requests for *path* by *answers* in turn; the last one stays."""
@@ -164,7 +169,7 @@ class FakeApi:
                     self.running += 1
                     self.most_running = max(self.most_running, self.running)
                 try:
-                    answer = self._routes.get(asked.path, _unknown)(asked)
+                    answer = self._routes.get(asked.path, self._elsewhere)(asked)
                     self._gone.wait(answer.delay_s)
                 finally:
                     with self._lock:

@@ -119,6 +119,10 @@ MISTAKES = {
 }
 
 
+DOUBTFUL = """write: replace
+    expect: [{between: {size: [0, 100]}, severity: warn}, {min_rows: 100, severity: warn}]"""
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with a source for each mistake and one without; `ended` is its run, `table` the same for people."""
@@ -141,6 +145,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         write(folder, "../transforms/mistaken.py", TRANSFORM)
         api.answer("/good", say(ROWS))
         write(folder, "good.yaml", SOURCE.format(url=api.url, path="good", more=UPSERT))
+        api.answer("/doubtful", say(ROWS))
+        write(folder, "doubtful.yaml", SOURCE.format(url=api.url, path="doubtful", more=DOUBTFUL))
         for name, mistake in MISTAKES.items():
             url = "http://127.0.0.1:9" if name == "unreachable" else api.url
             api.answer(f"/{name}", mistake.answer)
@@ -178,11 +184,25 @@ def test_the_sources_without_mistake_still_commit(project: Project) -> None:
     good = project.ended.resource("good.rows")
 
     assert (good["new"], good["problem"], project.ended.code) == (20, None, 1)
-    assert [path.name for path in (project.folder / "data" / "parquet").iterdir() if any(path.iterdir())] == ["good"]
+    shown = sorted(path.name for path in (project.folder / "data" / "parquet").iterdir() if any(path.iterdir()))
+    assert shown == ["doubtful", "good"]
+
+
+SOUND = {"good", "doubtful"}
+
+
+def test_a_check_that_only_warns_is_told_and_keeps_nothing_back(project: Project) -> None:
+    doubtful = project.ended.resource("doubtful.rows")
+
+    assert (doubtful["new"], doubtful["problem"]) == (20, None)
+    assert doubtful["warnings"] == [
+        "doubtful.rows: 9 rows: size is not between 0 and 100",
+        "doubtful.rows: 20 rows, expected 100 at least",
+    ]
 
 
 def test_a_failed_source_leaves_no_file_in_the_lake(project: Project) -> None:
-    parts = [path for path in (project.folder / "data" / "lake").rglob("*.parquet") if "/good/" not in str(path)]
+    parts = [path for path in (project.folder / "data" / "lake").rglob("*.parquet") if not SOUND & {*path.parts}]
 
     assert parts == []
 
@@ -301,7 +321,6 @@ marts:
             id="mart-with-a-broken-check",
         ),
         pytest.param({}, ("run", "sohp"), ("no source 'sohp' (did you mean shop?)", "known sources: shop"), id="name"),
-        pytest.param({}, ("run", "--profile", "lvie"), ("no profile 'lvie'",), id="profile"),
         pytest.param({}, ("run", "--config", "nowhere"), ("nowhere: no such file or folder",), id="no-config-folder"),
         pytest.param({}, ("run", "--workers", "none"), ("needs auto or a whole number from 1 to 256",), id="workers"),
     ],

@@ -57,7 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         pytest.param(resource("params: [1]"), [r"3: resources\.r\.path: is required",
                                                r"4: resources\.r\.params: needs a mapping, not a list"], id="no-path"),
         pytest.param(resource("path: /x", "write: upset", "key: id"), [
-            r"5: resources\.r\.write: needs append, replace or upsert, not 'upset' \(did you mean upsert\?\)",
+            r"5: resources\.r\.write: needs append, replace, upsert or history, not 'upset' \(did you mean upsert\?\)",
         ], id="unknown-word"),
         pytest.param(resource("path: /x", "write: upsert"), [r"3: resources\.r: `write: upsert` needs a `key`"],
                      id="upsert-without-key"),
@@ -106,7 +106,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
             r"4: resources\.r\.path: '\{0\.__class__\}' is no placeholder; known here: none",
             r"5: resources\.r\.params: no value for the placeholder \{window\.start\}; known here: none",
         ], id="s11-placeholders"),
-        pytest.param(resource("path: /x", "incremental: {cursor: t, since_param: s, start: 2024-01-01, per: shops}"), [
+        pytest.param(resource("path: /x", "incremental: {cursor: t, since_param: s, start: 2024-01-01, per: shops}",
+                              "write: append"), [
             r"5: resources\.r\.incremental\.per: 'shops' is not the parent of this resource: there is no parent; .*",
         ], id="per-without-parent"),
         pytest.param(resource("path: /x", "columns: {id: int64, total: int64}", "on_new_column: ignore", "key: [idd]",
@@ -115,7 +116,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
             r"8: resources\.r\.partition_by: no column 'day'; declared: id, total",
         ], id="undeclared-columns"),
         pytest.param(resource("path: /x", "columns: {at: {type: timestamp, from: meta.at}}", "on_new_column: ignore",
-                              "incremental: {cursor: updated, since_param: s, start: 2024-01-01}"), [
+                              "incremental: {cursor: updated, since_param: s, start: 2024-01-01}", "write: append"), [
             r"7: resources\.r\.incremental\.cursor: no column 'updated'; declared: at",
         ], id="undeclared-cursor"),
         pytest.param(resource("path: /x", "transform: os.system"), [

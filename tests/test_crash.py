@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from pipelines.extract.events import Event
 from pipelines.load.disk import DISK
 from pipelines.project import load_project
 from pipelines.source_run import Shared, run_source
+from tests.engines import Here
 from tests.fake_api import FakeApi
 from tests.load.disks import SteppingDisk, die
 from tests.load.scenario import clone
@@ -37,20 +38,6 @@ from tests.shop import Ended, Shop, wrong_after, wrong_now
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pytest", "tests.test_crash", "pipelines.worker", "pipelines.project"])
-
-
-class Here:
-    """An engine that computes in the calling thread, so that a kill hits what a worker does as well."""
-
-    workers = 2
-
-    def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Compute at once."""
-        return function(*args)
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        """Compute one after another."""
-        return [function(item) for item in items]
 
 
 @dataclass
@@ -256,27 +243,21 @@ def held_worker(shop: Shop) -> int:
     return int(place.read_text())
 
 
-def test_k07_a_worker_killed_in_a_batch_costs_no_row(stuck: Shop) -> None:
-    """The batch is milled again by a fresh worker, in the same run."""
-    run = stuck.start("--json", data=stuck.folder / "data")
-
-    os.kill(held_worker(stuck), signal.SIGKILL)
-
-    finished = Ended.of(run)
-    assert finished.code == 0, finished
-    assert finished.resource("bank.accounts")["problem"] is None
-    assert wrong_after(stuck.folder / "data", 2) == []
-
-
-def test_k08_workers_end_with_a_parent_that_is_killed_and_the_next_run_gets_the_lock(stuck: Shop) -> None:
-    """Even one in the middle of a batch; what it wrote is swept up."""
+def test_k07_k08_a_killed_worker_costs_no_row_and_workers_follow_a_killed_parent(stuck: Shop) -> None:
+    """The parent is killed in the middle of a batch; in the next run its worker is, and the batch is milled again."""
     data = stuck.folder / "data"
     run = stuck.start(data=data)
     held = held_worker(stuck)
-
     run.kill()
     run.communicate()
-
     assert ended([held], within_s=2)
-    assert stuck.run(data=data).code == 0
+    (stuck.folder / "pid").unlink()
+    (stuck.folder / "first").unlink()
+
+    again = stuck.start("--json", data=data)
+    os.kill(held_worker(stuck), signal.SIGKILL)
+
+    finished = Ended.of(again)
+    assert finished.code == 0, finished
+    assert finished.resource("bank.accounts")["problem"] is None
     assert wrong_after(data, 2) == []

@@ -12,14 +12,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipelines.project import Project, load_project
 from pipelines.source_run import Shared, run_source
+from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, fake_api, say
-from tests.test_crash import Here
 
 ROOT = Path(__file__).parents[1]
 NOW = datetime(2026, 11, 1, 12, 0, 30, 250_000, tzinfo=UTC)
@@ -66,18 +65,6 @@ def nager(asked: Asked) -> Answer:
 ANSWERS = {"usgs": usgs, "frankfurter": frankfurter, "worldbank": worldbank, "openmeteo": openmeteo, "nager": nager}
 
 
-class Anywhere(dict[str, Any]):
-    """Routes that answer whatever path is asked for."""
-
-    def __init__(self, route: Any) -> None:
-        super().__init__()
-        self.route = route
-
-    def get(self, path: str, default: Any = None) -> Any:
-        """The one route."""
-        return self.route
-
-
 @dataclass(frozen=True)
 class Live:
     """The project with profile `live`, and the fake API of each source after one run."""
@@ -97,7 +84,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with ExitStack() as stack:
         apis = {name: stack.enter_context(fake_api()) for name in ORIGINS}
         for name, api in apis.items():
-            api._routes = Anywhere(ANSWERS[name])
+            api.route_all(ANSWERS[name])
         origin_map = {ORIGINS[name]: api.url for name, api in apis.items()}
         shared = Shared("live", NOW, project.settings, Here(), origin_map=origin_map)
         # each in a thread, as a run has them: those of slow limits wait side by side

@@ -64,7 +64,6 @@ def test_arrays_of_different_length_are_refused() -> None:
         ("items", b'{"other":[]}', None),
         ("items[0]", b'{"items":[[]]}', None),
         ("items", b"<html>", None),
-        ("items", DEEP, None),
     ],
 )
 def test_the_raw_array_is_cut_out_or_left_to_the_exact_reading(path: str, body: bytes, array: bytes | None) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipelines.project import load_project
+from pipelines.report import ResourceReport, SourceReport
+from pipelines.source_run import Shared, run_source
+from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.processes import eventually
-from tests.shop import Ended, seen, start
+from tests.shop import seen, start
 
 PAGES = 40
 SIZE = 3
@@ -70,8 +75,11 @@ def project(api: FakeApi, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path) -> Ended:
-    return Ended.of(start(project, "run", "--json"))
+def run(project: Path) -> tuple[SourceReport, dict[str, ResourceReport]]:
+    """One run of the source, its workers' calls made here; its report, and those of its resources."""
+    loaded = load_project({}, root=project, data=project / "data")
+    report = run_source(loaded.sources["long"], Shared("r", datetime.now(UTC), loaded.settings, Here()))
+    return report, {resource.resource: resource for resource in report.resources}
 
 
 def change(project: Path, old: str, new: str) -> None:
@@ -96,11 +104,10 @@ def test_k02_a_run_killed_after_eight_of_forty_pages_asks_for_the_other_thirty_t
     change(project, "in_flight: 1", "in_flight: 2")
     before = len(api.asked)
 
-    again = run(project)
+    _, again = run(project)
 
-    assert again.code == 0, again
     assert asked_since(api, before, "/items") == list(range(9, PAGES + 1))
-    assert (again.resource("long.items")["requests"], again.resource("long.items")["resumed"]) == (32, 8)
+    assert (again["items"].problem, again["items"].requests, again["items"].resumed) == (None, 32, 8)
     assert len(seen(project / "data", "long/items")) == PAGES * SIZE
 
 
@@ -108,19 +115,20 @@ def test_a_resource_that_failed_beside_a_healthy_one_resumes_its_own_pages_only(
     """`items` breaks at page 31 of 40: `tags` is committed; the next run asks for ten pages, then for the lag only."""
     api.route("/items", failing_from(pages(api, "/items"), 31, say({"message": "down"}, status=500)))
 
-    first = run(project)
+    _, first = run(project)
     api.route("/items", pages(api, "/items"))
     before = len(api.asked)
-    second = run(project)
+    _, second = run(project)
     before_third = len(api.asked)
-    third = run(project)
+    third, _ = run(project)
 
-    assert (first.code, first.resource("long.items")["problem"]["kind"]) == (1, "HttpError")
-    assert first.resource("long.tags")["new"] == PAGES * SIZE
-    assert (second.code, asked_since(api, before, "/items", until=before_third)) == (0, list(range(31, PAGES + 1)))
+    assert first["items"].problem is not None
+    assert (first["items"].problem.kind, first["tags"].new) == ("HttpError", PAGES * SIZE)
+    assert second["items"].problem is None
+    assert asked_since(api, before, "/items", until=before_third) == list(range(31, PAGES + 1))
     assert asked_since(api, before, "/tags", until=before_third) == list(range(1, PAGES + 1))
     assert len(seen(project / "data", "long/items")) == PAGES * SIZE
-    assert third.report["sources"][0]["changed"] is False
+    assert third.changed is False
     assert {asked.params["since"] for asked in api.asked[before_third:] if asked.path == "/items"} == {
         "2024-01-20T00:00:00Z"
     }
@@ -134,8 +142,8 @@ def test_pages_fetched_for_another_configuration_are_dropped(api: FakeApi, proje
     change(project, "write: replace", "write: replace\n    key: id")
     before = len(api.asked)
 
-    again = run(project)
+    _, again = run(project)
 
-    assert (again.code, again.resource("long.items")["resumed"]) == (0, 0)
+    assert (again["items"].problem, again["items"].resumed) == (None, 0)
     assert asked_since(api, before, "/items") == list(range(1, PAGES + 1))
     assert len(seen(project / "data", "long/items")) == PAGES * SIZE

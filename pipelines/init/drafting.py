@@ -206,6 +206,8 @@ def _paginate(found: _Findings) -> Iterator[Line | Question]:
     if found.total == count:
         yield Line("paginate", "none", f"all {count:,} records that the answer counts came at once")
         return
+    if found.trial.located.model.single:
+        return
     # no line: `paginate: none` would let a run call one page complete
     what = "no link, token, page number or offset led to other records"
     if found.total:

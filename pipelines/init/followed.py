@@ -108,9 +108,8 @@ def _token(trial: Trial, start: Answer, size: Size | None) -> Paging | None:
             lines = [Line(where, name, "a token for the next page, other on each page"), Line("param", param, why)]
             flag = more_flag(start)
             lines += [Line("more", flag, "true on this page")] if flag and flag in following.around else []
-            sign = name if where == "from" else None
             return Paging(
-                (Line("paginate", below=(Line("cursor", below=tuple(lines)),)),), frozenset({param}), sign=sign
+                (Line("paginate", below=(Line("cursor", below=tuple(lines)),)),), frozenset({param}), sign=name
             )
     return None
 

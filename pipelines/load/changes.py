@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -46,7 +47,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a dataset is written, and how; `stats` names columns to keep min/max of."""
+    """Where a dataset is written, and how; `stats` names columns to keep min/max of.
+
+    `now` is when a version that names no time begins; `full` says that all rows
+    of the resource were read, so that one that is missing is gone.
+    """
 
     store: Path
     tmp: Path
@@ -54,6 +59,8 @@ class Place:
     target: Target
     stats: tuple[str, ...] = ()
     disk: Disk = DISK
+    now: datetime | None = None
+    full: bool = False
 
     def writer(self, sequence: int = 0) -> PartWriter:
         """A writer of new parts."""

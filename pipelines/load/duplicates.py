@@ -26,9 +26,11 @@ def best(frame: pl.DataFrame, keys: Sequence[str], version: str | None) -> pl.Da
 
 def one_for_each_key(table: pa.Table, target: Target) -> pa.Table:
     """The rows of *table* that stand for their key, in their order; all where a key column is missing."""
-    columns = list(dict.fromkeys((*target.key, *([target.version] if target.version else []))))
+    keys = target.identity
+    version = target.version if target.version not in keys else None
+    columns = list(dict.fromkeys((*keys, *([version] if version else []))))
     if not set(columns) <= set(table.column_names):
         return table
     frame = pl.DataFrame(pl.from_arrow(table.select(columns))).with_row_index(_ROW)
-    rows = best(frame, target.key, target.version)[_ROW]
+    rows = best(frame, keys, version)[_ROW]
     return table if len(rows) == len(table) else table.take(rows.sort().to_arrow())

@@ -9,10 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from pipelines.load.deletes import Deletes
 from pipelines.load.partitions import parse
 from pipelines.values import Value
 
-Write = Literal["append", "replace", "upsert"]
+Write = Literal["append", "replace", "upsert", "history"]
+VALID_FROM, VALID_TO, IS_CURRENT = VALIDITY = ("valid_from", "valid_to", "is_current")
+"""The columns that `write: history` adds: a row held from the first until before the second."""
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
@@ -20,8 +23,11 @@ class Target(Value):
     """How rows are written: key, write mode, partitions, order."""
 
     key: Names = Field((), description="columns that tell one row from another")
-    write: Write = Field("replace", description="append, replace, or upsert by key")
-    version: str | None = Field(None, description="with upsert: the row with the greatest version wins")
+    write: Write = Field("replace", description="append, replace, upsert by key, or history: every version of a key")
+    version: str | None = Field(
+        None, description="with upsert: the row with the greatest version wins; with history: when a version begins"
+    )
+    deletes: Deletes | None = Field(None, description="with upsert and history: how the API says that a row is gone")
     partition_by: Names = Field((), description="field, year(field), month(field), day(field) or bucket(16, field)")
     sort_by: Names = Field((), description="order of the rows within a file")
     allow_empty: bool = Field(False, description="with replace: an empty answer may empty the dataset")
@@ -36,16 +42,27 @@ class Target(Value):
 
     @model_validator(mode="after")
     def _mode_has_what_it_needs(self) -> Target:
-        if self.write == "upsert" and not self.key:
-            raise ValueError("`write: upsert` needs a `key`")
-        if self.version and self.write != "upsert":
-            raise ValueError("`version` goes with `write: upsert`")
+        keyed = self.write in {"upsert", "history"}
+        if keyed and not self.key:
+            raise ValueError(f"`write: {self.write}` needs a `key`")
+        for name in ("version", "deletes"):
+            if getattr(self, name) and not keyed:
+                raise ValueError(f"`{name}` goes with `write: upsert` or `write: history`")
+        named = {*self.key, self.version, *self.sort_by, *(parse(text).field for text in self.partition_by)}
+        if self.write == "history" and (taken := sorted(named & set(VALIDITY), key=str)):
+            raise ValueError(f"`write: history` makes {taken[0]!r} itself; no record has it yet")
         return self
 
     @property
     def order_matters(self) -> bool:
         """Whether rows of one key must be told apart by their order before they are split or sorted."""
-        return self.write == "upsert" and (bool(self.sort_by) or not self.keys_stay)
+        return self.write in {"upsert", "history"} and (bool(self.sort_by) or not self.keys_stay)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that tell the rows of one run apart: the key, and with a history of versions the version."""
+        versions = self.write == "history" and self.version and self.version not in self.key
+        return (*self.key, self.version) if versions and self.version else self.key
 
     @property
     def keys_stay(self) -> bool:

@@ -121,7 +121,7 @@ class EmbeddedRun:
 def embedded_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRun]:
     with fake_api() as api:
         project = ShopProject(tmp_path_factory.mktemp("embedded"), api)
-        yield EmbeddedRun(Ended.of(project.start("-m", "flows"), 110), project)
+        yield EmbeddedRun(Ended.of(project.start("-m", "flows"), 200), project)
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +164,7 @@ def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShopP
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=10):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.flows.conftest import EmbeddedRun
 
-pytestmark = pytest.mark.xdist_group("prefect")
+pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
 
 
 def test_the_run_commits_and_says_what_prefect_cost(embedded_run: EmbeddedRun) -> None:

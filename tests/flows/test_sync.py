@@ -16,7 +16,11 @@ from tests.flows.conftest import ShopProject
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import Artifact, State, TaskRun
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = [
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("prefect_api"),
+]
 
 
 def test_a_failed_resource_is_named_and_the_others_are_committed(shop: ShopProject) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.fake_api import Answer, FakeApi, say
+from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.init.apis import (
     Listing,
+    Row,
     cursor,
     drafted,
     ids,
@@ -145,7 +146,7 @@ def test_one_page_is_declared_only_where_a_total_proves_it(api: FakeApi) -> None
     open_question = drafted(f"{api.url}/v1/orders")
     proved = drafted(f"{api.url}/v1/orders/counted")
 
-    assert "paginate:" not in open_question.text
+    assert "paginate" not in _resource(open_question.text)
     assert any("Is that all?" in question for question in open_question.questions)
     assert "paginate: none # all 10 records that the answer counts came at once" in proved.text
 
@@ -176,6 +177,57 @@ def test_a_field_that_is_always_null_is_a_question(api: FakeApi) -> None:
     questions = drafted(f"{api.url}/v1/orders").questions
 
     assert any(question.startswith("`note` is null in all") for question in questions)
+
+
+def _token_in_a_header(listing: Listing, asked: Asked, rows: list[Row], size: int) -> Answer:
+    start = int(asked.params.get("cursor", "c0")[1:])
+    more = start + size < len(rows)
+    return say(rows[start : start + size], headers={"X-Next-Cursor": f"c{start + size}"} if more else {})
+
+
+def _repeats_its_last_page(listing: Listing, asked: Asked, rows: list[Row], size: int) -> Answer:
+    number = min(int(asked.params.get("page", 1)), -(-len(rows) // size))
+    return say({"data": rows[(number - 1) * size : number * size]})
+
+
+def _not_found_at_the_end(listing: Listing, asked: Asked, rows: list[Row], size: int) -> Answer:
+    number = int(asked.params.get("page", 1))
+    part = rows[(number - 1) * size : number * size]
+    return say({"data": part}) if part else say({"detail": "invalid page"}, 404)
+
+
+def _refuses_a_large_size(listing: Listing, asked: Asked, rows: list[Row], size: int) -> Answer:
+    if size > 40:
+        return say({"detail": "limit must be less than or equal to 40"}, 422)
+    start = int(asked.params.get("offset", 0))
+    return say({"data": rows[start : start + size]})
+
+
+@pytest.mark.parametrize(
+    ("page", "more", "line"),
+    [
+        pytest.param(_token_in_a_header, {}, "from_header: x-next-cursor", id="token-in-a-header"),
+        pytest.param(_repeats_its_last_page, {}, "until: short", id="last-page-repeats"),
+        pytest.param(_not_found_at_the_end, {}, "errors: [{status: 404, do: skip}]", id="404-at-the-end"),
+        pytest.param(
+            _refuses_a_large_size,
+            {"size_param": "limit", "cap": 10**6},
+            "size: 40 # limit=1000 was refused with 422; the refusal names it",
+            id="large-size-refused",
+        ),
+    ],
+)
+def test_an_odd_api_is_understood_and_read_to_its_end(
+    api: FakeApi, tmp_path: Path, page: Any, more: dict[str, Any], line: str
+) -> None:
+    api.route("/v1/orders", Listing(api, orders(57), page, **more))
+
+    written = drafted(f"{api.url}/v1/orders")
+    report = run_draft(written, tmp_path)
+
+    assert line in written.text
+    assert report.problems == []
+    assert ids(tmp_path) == _ALL
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""What the commands for committed data have in common: which lakes, who works, how errors are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.errors import ConfigError, PipelineError
+
+if TYPE_CHECKING:
+    from pipelines.load.lake import Lake, Work
+    from pipelines.settings import Settings
+
+_POOL_BYTES = 256 * 10**6
+"""Below this much data starting worker processes would take longer than the work."""
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """The settings, with what the command line gave."""
+    from pipelines.settings import environment, read_settings
+
+    return read_settings(environment(Path(), os.environ), **given)
+
+
+def lakes_of(settings: Settings, names: tuple[str, ...]) -> list[Lake]:
+    """The lakes of *names*, of all sources with data where none is named."""
+    from pipelines.load.lake import Lake
+    from pipelines.problems import nearest
+
+    folder = settings.data / "lake"
+    known = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for name in names:
+        if name not in known:
+            hint = f"with data: {', '.join(known)}" if known else "run `threadmill run` first"
+            raise ConfigError(f"{settings.data} has no data of a source {name!r}{nearest(name, known)}", hint)
+    return [Lake(settings.data, name) for name in names or known]
+
+
+@contextmanager
+def locked(lake: Lake, what: str) -> Iterator[None]:
+    """With the lock held and a dead run's leftovers cleared away."""
+    with lake.lock(run_id(what)):
+        lake.recover()
+        yield
+
+
+@contextmanager
+def working(settings: Settings, lakes: Iterable[Lake]) -> Iterator[Work]:
+    """What does the units of work: this process, or worker processes where there is much to do."""
+    from pipelines.load.changes import here, work
+
+    heads = [lake.head() for lake in lakes]
+    size = sum(file.size_bytes for head in heads if head for one in head.datasets.values() for file in one.files)
+    if size < _POOL_BYTES:
+        yield here
+        return
+    from pipelines.pool import Pool
+    from pipelines.run import worker_count
+
+    with Pool(worker_count(settings), preload=("pipelines.worker", "pyarrow.parquet", "polars")) as pool:
+        yield lambda units: pool.map(work, units)
+
+
+def run_id(what: str) -> str:
+    """What the log calls this use of a command."""
+    return f"{what}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+
+
+def quantity(option: str, parse: Callable[[object], Any], text: str) -> Any:
+    """What *text* of *option* stands for.
+
+    Raises:
+        ConfigError: It is no number with its unit.
+    """
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return parse(text)
+    except PydanticCustomError as error:
+        raise ConfigError(f"{option}: {error.message()}", f"known options: `threadmill {_command()} --help`") from None
+
+
+def _command() -> str:
+    context = click.get_current_context(silent=True)
+    return (context.info_name if context else None) or ""
+
+
+def print_json(value: Any) -> None:
+    """Print *value*, which may hold dataclasses, for programs."""
+    import orjson
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+@contextmanager
+def shown_errors() -> Iterator[None]:
+    """Show an error as its message and hint, and leave with its code."""
+    try:
+        yield
+    except PipelineError as error:
+        click.echo(f"{click.style(error.kind, fg='red')}: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,229 @@
+"""Going back, comparing, verifying, repairing and compacting what is committed."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.errors import StoreError
+from pipelines.load.lake import Lake
+from pipelines.load.merge import Place, plan, resolve
+from pipelines.load.target import Target
+from tests.load.disks import QUICK
+from tests.load.scenario import SOURCE, TARGETS, cursor, expected, pinned, run_once, seen, stage, wrong_after
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A lake after three runs, of which vacuum kept all."""
+    lake = Lake(tmp_path, SOURCE, disk=QUICK)
+    run_once(lake)
+    keep_all(lake)
+    for _ in range(2):
+        with lake.lock("run"):
+            draft = lake.begin("run")
+            stage(lake, draft, cursor(draft.head) + 1, QUICK)
+            lake.commit(draft)
+    return lake
+
+
+def keep_all(lake: Lake) -> None:
+    with lake.lock("vacuum"):
+        lake.vacuum(keep=50, grace=timedelta(0), now=datetime.now(UTC))
+
+
+def load(lake: Lake, target: Target, table: pa.Table) -> None:
+    """One run that reads *table*."""
+    with lake.lock("run"):
+        lake.recover()
+        draft = lake.begin("run")
+        place = Place(lake.store, lake.tmp, "orders", target, disk=QUICK)
+        with place.writer() as writer:
+            writer.write(table)
+            parts = writer.close()
+        draft.set_files("orders", resolve(plan(place, draft.dataset("orders"), parts)), target)
+        lake.commit(draft)
+
+
+def damage(path: Path) -> None:
+    """Turn one byte in the middle of a file; its size stays."""
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def test_a_rollback_brings_rows_and_watermarks_back_in_a_new_commit(lake: Lake, tmp_path: Path) -> None:
+    with lake.lock("rollback"):
+        done = lake.rollback(1, "rollback")
+
+    assert done.head is not None
+    assert (done.head.n, done.head.parent, done.head.note) == (4, 3, "rollback to commit 1")
+    assert [seen(tmp_path, name) for name in TARGETS] == [expected(name, 1) for name in TARGETS]
+    assert cursor(lake.head()) == 1
+    assert [pinned(lake, name) for name in TARGETS] == [expected(name, 1) for name in TARGETS]
+
+
+def test_the_run_after_a_rollback_goes_on_from_there(lake: Lake, tmp_path: Path) -> None:
+    with lake.lock("rollback"):
+        lake.rollback(2, "rollback")
+
+    run_once(lake)
+
+    assert cursor(lake.head()) == 3
+    assert list(wrong_after(tmp_path, lake)) == []
+
+
+def test_a_rollback_to_a_commit_that_is_not_kept_or_not_whole_changes_nothing(lake: Lake) -> None:
+    only_first = lake.log.read(1).paths - lake.log.read(3).paths
+    (lake.store / min(only_first)).unlink()
+
+    with lake.lock("rollback"):
+        with pytest.raises(StoreError, match="reading commit 99"):
+            lake.rollback(99, "rollback")
+        with pytest.raises(StoreError, match="commit 1 cannot come back: 1 of its files are gone"):
+            lake.rollback(1, "rollback")
+
+    assert lake.log.numbers() == [1, 2, 3]
+
+
+def test_a_diff_counts_rows_by_key_and_names_columns(tmp_path: Path) -> None:
+    """One new, one changed, one moved out by a replace; a column joins."""
+    lake, target = Lake(tmp_path, "shop", disk=QUICK), Target(key=("id",), write="replace")
+    load(lake, target, pa.table({"id": [1, 2, 3], "v": ["a", "b", "c"]}))
+    load(lake, target, pa.table({"id": [1, 2, 4], "v": ["a", "B", "d"]}))
+    load(lake, Target(write="append"), pa.table({"id": [5], "v": ["e"], "w": [0.5]}))
+
+    (rows,) = lake.diff(1, 2)
+    (columns,) = lake.diff(2, 3)
+
+    assert (rows.added, rows.changed, rows.removed, rows.rows_before, rows.rows_after) == (1, 1, 1, 3, 3)
+    assert (columns.added, columns.columns) == (1, ("+ w double",))
+    assert lake.diff(2, 2) == []
+
+
+def test_a_whole_lake_verifies_without_a_defect(lake: Lake) -> None:
+    verified = lake.verify()
+
+    assert verified.defects == ()
+    assert (verified.commit, verified.rows) == (3, sum(len(expected(name, 3)) for name in TARGETS))
+
+
+def test_verify_tells_a_turned_byte_a_missing_file_and_a_view_that_differs(lake: Lake, tmp_path: Path) -> None:
+    events, entities = lake.snapshot()["events"], lake.snapshot()["entities"]
+    damage(events[0])
+    entities[0].unlink()
+    next((tmp_path / "parquet" / SOURCE / "totals").rglob("*.parquet")).unlink()
+    (tmp_path / "parquet" / SOURCE / "events" / "notes.txt").write_text("mine")
+
+    found = {(defect.dataset, defect.what) for defect in lake.verify().defects}
+
+    assert found == {
+        ("events", "has other bytes than were written"),
+        ("entities", "is gone"),
+        ("entities", "the view shows other files than were committed"),
+        ("totals", "the view shows other files than were committed"),
+        ("events", "the view shows other files than were committed"),
+        ("events", "is in the view, but not ours"),
+    }
+
+
+def test_verify_finds_doubled_and_empty_keys_and_rows_in_a_wrong_folder(tmp_path: Path) -> None:
+    """Such a commit cannot be made by a merge; it is put together by hand."""
+    lake, target = Lake(tmp_path, "shop", disk=QUICK), Target(key=("id",), write="upsert", partition_by=("team",))
+    load(lake, Target(write="append"), pa.table({"id": [1, 2, None], "team": [0, 1, 1]}))
+    load(lake, Target(write="append"), pa.table({"id": [2], "team": [1]}))
+    with lake.lock("by hand"):
+        draft = lake.begin("by hand")
+        dataset = draft.dataset("orders")
+        place = Place(lake.store, lake.tmp, "orders", target)
+        with place.writer() as writer:
+            writer.write_to("by_team=7", pa.table({"id": [9], "team": [1]}))
+            parts = writer.close()
+        change = resolve(plan(place, dataset, parts))
+        draft.set_files("orders", change, target)
+        lake.commit(draft)
+
+    found = [defect.what for defect in lake.verify().defects]
+
+    assert "1 rows have no value for their key (id)" in found
+    assert "keys are there more than once, such as {id: 2}" in found
+    assert "holds rows of by_team=1 beside those of its own folder" in found
+
+
+@pytest.mark.parametrize("side", ["store", "view"])
+def test_repair_brings_a_removed_or_replaced_file_back_from_its_other_name(
+    lake: Lake, tmp_path: Path, side: str
+) -> None:
+    view = sorted((tmp_path / "parquet" / SOURCE).rglob("*.parquet"))
+    files = [path for paths in lake.snapshot().values() for path in paths] if side == "store" else view
+    files[0].unlink()
+    size = files[-1].stat().st_size
+    files[-1].unlink()
+    files[-1].write_bytes(os.urandom(size))
+
+    with lake.lock("repair"):
+        done = lake.repair()
+
+    assert done.lost == ()
+    assert len(done.restored) == (2 if side == "store" else 0)
+    assert lake.verify().defects == ()
+    assert [seen(tmp_path, name) for name in TARGETS] == [expected(name, 3) for name in TARGETS]
+
+
+def test_repair_names_what_is_lost_and_leaves_the_view_alone(lake: Lake, tmp_path: Path) -> None:
+    damage(lake.snapshot()["totals"][0])
+    before = sorted((tmp_path / "parquet").rglob("*"))
+
+    with lake.lock("repair"):
+        done = lake.repair()
+
+    assert done.lost == (lake.snapshot()["totals"][0].relative_to(lake.store).as_posix(),)
+    assert sorted((tmp_path / "parquet").rglob("*")) == before
+
+
+def test_compact_merges_small_files_of_each_partition_and_keeps_every_row(lake: Lake, tmp_path: Path) -> None:
+    before = len(lake.snapshot()["events"])
+
+    with lake.lock("compact"):
+        done = lake.compact("compact")
+        again = lake.compact("compact")
+
+    assert (before, len(lake.snapshot()["events"])) == (6, 2)
+    assert [seen(tmp_path, name) for name in TARGETS] == [expected(name, 3) for name in TARGETS]
+    assert (done.changed, again.changed) == (True, False)
+    assert cursor(lake.head()) == 3
+    assert lake.verify().defects == ()
+
+
+def test_compact_leaves_files_of_a_good_size_alone(tmp_path: Path) -> None:
+    lake, target = Lake(tmp_path, "shop", disk=QUICK), Target(write="append", sort_by=("n",))
+    for start in range(4):
+        load(
+            lake, target, pa.table({"n": list(range(start, 4000, 4)), "x": [os.urandom(8).hex() for _ in range(1000)]})
+        )
+    sizes = [path.stat().st_size for path in lake.snapshot()["orders"]]
+
+    with lake.lock("compact"):
+        lake.compact("compact", file_bytes=min(sizes))
+        kept = lake.snapshot()["orders"]
+        lake.compact("compact", file_bytes=10**9)
+
+    (one,) = lake.snapshot()["orders"]
+    assert len(kept) == 4
+    assert pq.read_table(one)["n"].to_pylist() == list(range(4000))
+
+
+def test_the_commit_at_a_time_is_the_newest_made_by_then(lake: Lake) -> None:
+    third = lake.log.read(3)
+
+    found = lake.log.at(third.created_at), lake.log.at(third.created_at - timedelta(microseconds=1))
+
+    assert [commit.n for commit in found] == [3, 2]
+    with pytest.raises(StoreError, match="made by 1999-01-01"):
+        lake.log.at(datetime(1999, 1, 1, tzinfo=UTC))
