@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -20,6 +21,7 @@ from pipelines.report import Problem, ResourceReport, RunReport, Verdict
 
 StageKind = Literal["extract", "mill", "commit", "mart"]
 Counts = dict[str, int | str]
+_WAKE_S = 0.2
 _STOPPED = Problem("Interrupted", "the run was stopped", "run again: it resumes from the pages already fetched", 130)
 
 
@@ -52,7 +54,7 @@ class Milestones:
 
     def stages(self) -> Iterator[Stage]:
         """Each stage as it starts, until the run has ended."""
-        while (stage := self._started.get()) is not None:
+        while (stage := self._next()) is not None:
             yield stage
 
     def wait(self, stage: Stage) -> Milestone:
@@ -86,6 +88,12 @@ class Milestones:
                 if not end.done():
                     end.set_result(Milestone(problem=_STOPPED))
         self._started.put(None)
+
+    def _next(self) -> Stage | None:
+        while True:
+            # the system may hand a signal to any thread; the main thread must wake up to see that one came
+            with suppress(queue.Empty):
+                return self._started.get(timeout=_WAKE_S)
 
     def _resource(self, source: str, event: Event) -> None:
         name = f"{source}.{event.resource}"

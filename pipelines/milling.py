@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from pipelines.batch import Batch
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, TransformError
 from pipelines.extract.channel import Backlog
 from pipelines.pool import Engine
 from pipelines.worker import Milled, Recipe, describe, mill
@@ -72,7 +72,9 @@ class Milling:
             return
         try:
             milled = self._engine.call(mill, batch, self._recipes[batch.resource])
-        except PipelineError as error:
+        except Exception as raised:  # noqa: BLE001  # a thread that dies unheard would lose the batch and keep its watermark
+            defect = TransformError(f"{type(raised).__name__}: {raised}", "this is a defect")
+            error = raised if isinstance(raised, PipelineError) else defect
             self._fail(batch, describe(error, f"{batch.source}.{batch.resource}"))
             return
         with self._lock:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,6 +119,26 @@ def test_k01_a_run_killed_at_any_moment_is_made_good_by_the_next(shop: Shop, by_
     print(f"\nkilled at a chosen {'step' if by_step else 'event'}: {dict(tally)}")  # noqa: T201 - the tally is the result
     assert problems == []
     assert tally["rounds"] == tally["exact"] <= tally["killed"]
+
+
+class Broken(Here):
+    """An engine with a defect of its own: no error that anybody expects."""
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Fail in the parent, as a result that cannot be unpickled does."""
+        raise AttributeError("can't get attribute 'Part'")
+
+
+def test_a_batch_that_is_lost_to_a_defect_fails_its_resource_and_moves_no_watermark(shop: Shop) -> None:
+    project = load_project({}, root=shop.folder, data=shop.folder / "day-1")
+
+    report = run_source(project.sources["bank"], Shared("r", datetime.now(UTC), project.settings, Broken()))
+
+    problem = report.resources[0].problem
+    assert problem is not None
+    assert problem.message == "bank.accounts: AttributeError: can't get attribute 'Part'"
+    run_here(shop.folder, shop.folder / "day-1", Deadline())
+    assert wrong_after(shop.folder / "day-1", 2) == []
 
 
 def moments(shop: Shop, *, by_step: bool) -> Iterator[int]:

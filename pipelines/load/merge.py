@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.batch import Part
-from pipelines.errors import ExpectationFailed
+from pipelines.errors import ExpectationFailed, SchemaError
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
 from pipelines.load.log import Dataset, LiveFile
-from pipelines.load.schema import OnMismatch, recast, same_columns, unify
+from pipelines.load.schema import OnMismatch, recast, record_schema, same_columns, unify
 from pipelines.load.stored import file_schema, groups
+from pipelines.load.target import VALIDITY
 
 __all__ = ["Change", "Place", "Step", "plan", "resolve", "work"]
 
@@ -38,11 +39,21 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
     schemas = {part.path: file_schema(place.store / part.path) for part in staged}
     if place.target.write == "replace":
         return _replace(place, dataset, staged, schemas)
-    if not staged:
+    deletes = place.target.deletes
+    if not staged and not (place.full and deletes and deletes.missing and dataset.files):
         return Change(dataset.files, schema=dataset.schema)
+    if not staged:
+        _refuse_empty(place, dataset)
     known = [dataset.schema] if dataset.schema is not None else []
+    if place.target.write == "history":
+        from pipelines.load.history import history
+
+        _refuse_validity(place, schemas.values())
+        return history(place, dataset, staged, unify([*map(record_schema, known), *schemas.values()], on_mismatch))
     schema = unify([*known, *schemas.values()], on_mismatch)
     odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
+    if place.target.write == "upsert" and not staged:
+        return Change(schema=schema, counts={"removed": dataset.rows})
     if place.target.write == "upsert":
         # Polars takes 0.1 s to import, and only merging needs it
         from pipelines.load.upsert import upsert
@@ -52,6 +63,22 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
     if not known or same_columns(known[0], schema):
         return _adopt(place, dataset.files, staged, odd, schema=schema, counts=rows)
     return _adopt(place, (), [*dataset.files, *staged], [*dataset.files, *odd], schema=schema, counts=rows)
+
+
+def _refuse_validity(place: Place, schemas: Iterable[pa.Schema]) -> None:
+    if taken := [name for schema in schemas for name in schema.names if name in VALIDITY]:
+        raise SchemaError(
+            f"{place.dataset}: records have a column {taken[0]!r}, which `write: history` makes itself",
+            f"rename it: `rename: {{{taken[0]}: api_{taken[0]}}}`",
+        )
+
+
+def _refuse_empty(place: Place, dataset: Dataset) -> None:
+    if dataset.rows and not place.target.allow_empty:
+        raise ExpectationFailed(
+            f"{place.dataset}: the answer is empty, but {dataset.rows} rows are committed; they are kept",
+            "say `allow_empty: true` if an empty answer is right",
+        )
 
 
 def _adopt(  # noqa: PLR0913 - the parts that make a change
@@ -100,11 +127,8 @@ class Compare:
 
 
 def _replace(place: Place, dataset: Dataset, staged: list[Part], schemas: dict[str, pa.Schema]) -> Step | Change:
-    if not staged and dataset.rows and not place.target.allow_empty:
-        raise ExpectationFailed(
-            f"{place.dataset}: the answer is empty, but {dataset.rows} rows are committed; they are kept",
-            "say `allow_empty: true` if an empty answer is right",
-        )
+    if not staged:
+        _refuse_empty(place, dataset)
     known = dataset.schema
     schema = _with_known_types(unify(schemas.values()), known) if staged else known
     if schema is None or not staged:

@@ -24,7 +24,7 @@ from pipelines.load.log import LiveFile
 from pipelines.load.parquet import PartWriter
 from pipelines.load.schema import recast
 from pipelines.load.stored import groups
-from pipelines.load.winners import HASH, PART, ROW, VERSION, Winners, key_columns, key_frame, row_hashes
+from pipelines.load.winners import GONE, HASH, PART, ROW, VERSION, Winners, key_columns, key_frame, row_hashes
 
 Rows: TypeAlias = np.ndarray[Any, Any]
 _WINNER, _LIVE, _READ_VERSION = "·winner", "·live", "·version_right"
@@ -40,13 +40,15 @@ class Matched:
     updated: int
     unchanged: int
     stale: int
+    removed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
     """Bring the winners that are in *live* already to their rows there.
 
-    `recast` says that the files have an older schema and are written again anyway.
+    `recast` says that the files have an older schema and are written again anyway,
+    `missing` that live rows whose key is no winner's are gone.
     """
 
     place: Place
@@ -55,11 +57,12 @@ class Match:
     winners: Winners
     schema: pa.Schema
     recast: bool
+    missing: bool = False
 
     def work(self) -> Matched:
         """The new files; memory: the winners' keys, a file's keys, one row group and its new rows."""
         winners = self.winners.load().with_row_index(_WINNER)
-        rows = _StagedRows(self.place, self.staged, self.schema)
+        rows = StagedRows(self.place, self.staged, self.schema)
         taken = np.zeros(self.winners.rows, bool)
         merges = [_FileMerge(self, file, winners, rows, taken) for file in self.live]
         files = tuple(merge.run() for merge in merges)
@@ -69,6 +72,7 @@ class Match:
             sum(merge.updated for merge in merges),
             sum(merge.unchanged for merge in merges),
             sum(merge.stale for merge in merges),
+            sum(merge.removed for merge in merges),
         )
 
 
@@ -79,17 +83,23 @@ class _FileMerge:
     unit: Match
     file: LiveFile
     winners: pl.DataFrame
-    rows: _StagedRows
+    rows: StagedRows
     taken: Rows
     updated: int = 0
     unchanged: int = 0
     stale: int = 0
+    removed: int = 0
 
     def run(self) -> tuple[Part, ...] | None:
         """The new parts; None if the file stays."""
         place, path = self.unit.place, self.unit.place.store / self.file.path
-        hits = self._fresh(self._hits())
-        if not len(hits) and not self.unit.recast:
+        found = self._hits()
+        lost = (
+            np.setdiff1d(np.arange(self.file.rows), found[_LIVE].to_numpy()) if self.unit.missing else np.empty(0, int)
+        )
+        self.removed += len(lost)
+        hits = self._fresh(found)
+        if not len(hits) and not len(lost) and not self.unit.recast:
             return None
         with (
             store_errors("reading the store"),
@@ -97,23 +107,24 @@ class _FileMerge:
             pq.ParquetFile(file) as parquet,
             place.writer() as writer,
         ):
-            return writer.close() if self._stream(parquet, hits, writer) else None
+            return writer.close() if self._stream(parquet, hits, lost, writer) else None
 
-    def _stream(self, parquet: pq.ParquetFile, hits: pl.DataFrame, writer: PartWriter) -> bool:
+    def _stream(self, parquet: pq.ParquetFile, hits: pl.DataFrame, lost: Rows, writer: PartWriter) -> bool:
         """Write the successor, from the first row group that differs on; False if none does."""
         changed, first = self.unit.recast, 0
         positions = hits[_LIVE].to_numpy()
         for group in range(parquet.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows
             low, high = np.searchsorted(positions, [first, first + rows])
-            if changed or high > low:
+            gone = lost[slice(*np.searchsorted(lost, [first, first + rows]))] - first
+            if changed or high > low or len(gone):
                 table = recast(parquet.read_row_group(group), self.unit.schema)
                 updates = self._updates(table, hits[low:high], first)
-                if len(updates) and not changed:
+                if (len(updates) or len(gone)) and not changed:
                     changed = True
                     self._copy(parquet, group, writer)
                 if changed:
-                    writer.write_to(self.file.partition, self._patched(table, updates, first))
+                    writer.write_to(self.file.partition, self._patched(table, updates, gone, first))
             first += rows
         return changed
 
@@ -131,7 +142,7 @@ class _FileMerge:
             return hits
         newer = hits[VERSION].is_not_null() & (hits[_READ_VERSION].is_null() | (hits[VERSION] > hits[_READ_VERSION]))
         newer = newer.fill_null(value=False)
-        self.stale += int(newer.sum())
+        self.stale += int((newer & ~hits[GONE]).sum())
         self.taken[hits.filter(newer)[_WINNER].to_numpy()] = True
         return hits.filter(~newer)
 
@@ -142,23 +153,24 @@ class _FileMerge:
         local = hits[_LIVE].to_numpy() - first
         sparse = len(hits) < len(table) // 4
         live = row_hashes(table.take(pa.array(local))) if sparse else row_hashes(table)[local]
-        same = pl.Series(live) == hits[HASH]
+        same = (pl.Series(live) == hits[HASH]) & ~hits[GONE]
         self.unchanged += int(same.sum())
         self.taken[hits.filter(same)[_WINNER].to_numpy()] = True
         updates = hits.filter(~same)
-        self.updated += len(updates)
+        self.removed += int(updates[GONE].sum())
+        self.updated += int((~updates[GONE]).sum())
         return updates
 
-    def _patched(self, table: pa.Table, updates: pl.DataFrame, first: int) -> pa.Table:
-        """*table* with the rows of *updates*: in place, or gone if they moved to another partition."""
-        if not len(updates):
+    def _patched(self, table: pa.Table, updates: pl.DataFrame, lost: Rows, first: int) -> pa.Table:
+        """*table* with the rows of *updates*: in place, or gone if they moved to another partition or were deleted."""
+        if not len(updates) and not len(lost):
             return table
         folders = [part.partition == self.file.partition for part in self.unit.staged]
-        stays = np.array(folders)[updates[PART].to_numpy()]
+        stays = np.array(folders)[updates[PART].to_numpy()] & ~updates[GONE].to_numpy()
         here = updates.filter(pl.Series(stays))
         self.taken[here[_WINNER].to_numpy()] = True
         order = np.arange(len(table))
-        order[updates[_LIVE].to_numpy() - first] = -1
+        order[lost] = order[updates[_LIVE].to_numpy() - first] = -1
         order[here[_LIVE].to_numpy() - first] = len(table) + np.arange(len(here))
         new = self.rows.take(here[PART].to_numpy(), here[ROW].to_numpy())
         return pa.concat_tables([table, new]).take(pa.array(order[order >= 0]))
@@ -168,7 +180,7 @@ class _FileMerge:
             writer.write_to(self.file.partition, recast(parquet.read_row_group(group), self.unit.schema))
 
 
-class _StagedRows:
+class StagedRows:
     """Rows of staged parts by number; keeps as many parts in memory as are worth it."""
 
     def __init__(self, place: Place, staged: Sequence[Part], schema: pa.Schema) -> None:

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from pipelines.batch import Json
 from pipelines.errors import SchemaError, TypeConflict
+from pipelines.load.target import VALIDITY
 
 OnMismatch = Literal["widen", "quarantine", "fail"]
 _UNITS = ("s", "ms", "us", "ns")
@@ -91,6 +92,11 @@ def decode_schema(fields: Sequence[Json]) -> pa.Schema:
 def same_columns(one: pa.Schema, other: pa.Schema) -> bool:
     """Whether files of the two schemas read as one."""
     return bool(one.equals(other, check_metadata=False))
+
+
+def record_schema(schema: pa.Schema) -> pa.Schema:
+    """*schema* without the columns that `write: history` adds: what records have."""
+    return pa.schema([field for field in schema if field.name not in VALIDITY])
 
 
 def _unified(known: pa.Field, field: pa.Field, on_mismatch: OnMismatch) -> pa.Field:

@@ -94,7 +94,10 @@ def _after(live: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str], now: Any
 
 def _closing(marks: pl.DataFrame, live: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """The deletions that end something: where a version holds at that time."""
-    spans = pl.concat([live.select(*keys, FROM, TO), new.select(*keys, FROM).with_columns(pl.lit(None).alias(TO))], how="vertical_relaxed")
+    spans = pl.concat(
+        [live.select(*keys, FROM, TO), new.select(*keys, FROM).with_columns(pl.lit(None).alias(TO))],
+        how="vertical_relaxed",
+    )
     found = marks.with_row_index("·mark").join(spans.rename({FROM: "·begin"}), on=list(keys), how="inner")
     holds = (pl.col("·begin") <= pl.col(FROM)) & (pl.col(TO).is_null() | (pl.col(TO) > pl.col(FROM)))
     numbers = found.filter(holds)["·mark"].unique()

@@ -22,7 +22,7 @@ from pipelines.load.changes import Change, Place, Step, Unit, by_partition, reca
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.rewrite import Match, Matched, Settle, unpack
 from pipelines.load.schema import same_columns
-from pipelines.load.winners import PART, Rank, Winners, key_columns
+from pipelines.load.winners import GONE, PART, Rank, Winners, key_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,8 +59,14 @@ class _Upsert:
     recast: bool
     odd: frozenset[str]
 
+    @property
+    def missing(self) -> bool:
+        """Whether live rows that were not read are gone."""
+        deletes = self.place.target.deletes
+        return self.place.full and deletes is not None and deletes.missing
+
     def scopes(self, staged: Sequence[Part]) -> Iterator[Scope]:
-        if not self.place.target.keys_stay:
+        if self.missing or not self.place.target.keys_stay:
             yield Scope(self._touchable(self.dataset.files, staged), tuple(staged))
             return
         live = by_partition(self.dataset.files)
@@ -73,7 +79,7 @@ class _Upsert:
         owners: list[int] = []
         for number, (scope, best) in enumerate(zip(scopes, winners, strict=True)):
             for files in _portions(scope.live):
-                units.append(Match(self.place, files, scope.staged, best, self.schema, self.recast))
+                units.append(Match(self.place, files, scope.staged, best, self.schema, self.recast, self.missing))
                 owners.append(number)
 
         def fold(results: Sequence[Matched]) -> Step:
@@ -113,7 +119,7 @@ class _Upsert:
     def _touchable(self, files: Sequence[LiveFile], staged: Sequence[Part]) -> tuple[LiveFile, ...]:
         keys = self.place.target.key
         # min and max of a part with other types do not compare with those of live files
-        if self.recast or any(part.path in self.odd for part in staged):
+        if self.missing or self.recast or any(part.path in self.odd for part in staged):
             return tuple(files)
         return tuple(file for file in files if any(overlap(file, part, keys) for part in staged))
 
@@ -127,12 +133,16 @@ class _Settling:
         self.added: list[Part] = []
         self.dropped: list[Part] = []
         self.gone: set[str] = set()
-        self._taken: Any = np.zeros(winners.rows, bool)
+        # a deletion needs no place, whether its key is known or not
+        deletes = upsert.place.target.deletes
+        self._gone: Any = winners.load()[GONE].to_numpy() if deletes else np.zeros(winners.rows, bool)
+        self._taken: Any = self._gone.copy()
 
     @property
     def new(self) -> int:
         """Rows whose key was in no live file."""
-        return self.winners.rows - sum(sum((one.updated, one.unchanged, one.stale)) for one in self.matched)
+        known = sum(sum((one.updated, one.unchanged, one.stale)) for one in self.matched)
+        return int(self.winners.rows - self._gone.sum()) - known
 
     def sort_out(self) -> None:
         """Decide about every live file and staged part."""
@@ -215,6 +225,7 @@ def _portions(files: Sequence[LiveFile]) -> Iterator[tuple[LiveFile, ...]]:
 
 def _counts(settlings: Sequence[_Settling]) -> dict[str, int]:
     matched = [one for settling in settlings for one in settling.matched]
+    removed = sum(one.removed for one in matched)
     read = sum(part.rows for settling in settlings for part in settling.scope.staged)
     return {
         "new": sum(settling.new for settling in settlings),
@@ -222,4 +233,5 @@ def _counts(settlings: Sequence[_Settling]) -> dict[str, int]:
         "unchanged": sum(one.unchanged for one in matched),
         "stale": sum(one.stale for one in matched),
         "duplicates": read - sum(settling.winners.rows for settling in settlings),
+        **({"removed": removed} if removed else {}),
     }

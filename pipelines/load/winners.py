@@ -25,7 +25,7 @@ from pipelines.load.schema import recast
 from pipelines.load.stored import groups
 
 Hashes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint64]]
-PART, ROW, HASH, VERSION = "·part", "·row", "·hash", "·version"
+PART, ROW, HASH, VERSION, GONE = "·part", "·row", "·hash", "·version", "·gone"
 _SEED = 20_240_229
 
 
@@ -77,7 +77,7 @@ class Winners:
     per_part: tuple[int, ...]
 
     def load(self) -> pl.DataFrame:
-        """Keys, version, part, row and hash of each winner; mapped, not copied."""
+        """Keys, version, part, row and hash of each winner, and whether it says that its key is gone; mapped, not copied."""
         with store_errors("reading the keys of this run"), pa.memory_map(self.path) as file:
             return _frame(pa.ipc.open_file(file).read_all())
 
@@ -116,15 +116,20 @@ class Rank:
         return best(frame, keys, VERSION if self.place.target.version else None)
 
     def _keys(self) -> Iterator[pl.DataFrame]:
-        columns = None if self.hashed else key_columns(self.place, self.schema)
+        deletes = self.place.target.deletes
+        columns = None if self.hashed or deletes else key_columns(self.place, self.schema)
         for number, part in enumerate(self.staged):
             first = 0
             for table in groups(self.place.store / part.path, columns):
                 frame = key_frame(self.place, table, self.schema)
                 rows = pl.int_range(first, first + len(frame), dtype=pl.Int64, eager=True).alias(ROW)
                 hashes: Any = row_hashes(recast(table, self.schema)) if self.hashed else np.zeros(len(frame), np.uint64)
+                gone = deletes.marked(table) if deletes else np.zeros(len(frame), bool)
                 yield frame.with_columns(
-                    pl.lit(number, pl.Int32).alias(PART), rows, pl.Series(HASH, hashes, dtype=pl.UInt64)
+                    pl.lit(number, pl.Int32).alias(PART),
+                    rows,
+                    pl.Series(HASH, hashes, dtype=pl.UInt64),
+                    pl.Series(GONE, gone, dtype=pl.Boolean),
                 )
                 first += len(frame)
 

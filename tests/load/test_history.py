@@ -1,0 +1,250 @@
+"""Every version of a key and when it held; rows that are gone. Checked against a history too simple to be wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pipelines.batch import Part
+from pipelines.errors import ExpectationFailed, KeyMissing, SchemaError
+from pipelines.load.lake import Committed, Lake
+from pipelines.load.merge import Change, Place, plan, resolve
+from pipelines.load.target import Target
+from tests.load.disks import QUICK
+
+BEGIN = datetime(2024, 5, 1, tzinfo=UTC)
+VERSIONED = Target.model_validate({"key": "id", "write": "history", "version": "v", "deletes": {"when": "gone"}})
+PLAIN = Target(key=("id",), write="history")
+
+
+class Shop:
+    """A lake with one dataset whose runs are an hour apart."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.lake, self.hours = root, Lake(root, "shop", disk=QUICK), 0
+        self.change = Change()
+
+    def load(self, target: Target, *tables: pa.Table, full: bool = False) -> Committed:
+        """One run that reads *tables*, a batch each; the first at 0 h."""
+        with self.lake.lock("run"):
+            self.lake.recover()
+            draft = self.lake.begin("run")
+            now = BEGIN + timedelta(hours=self.hours)
+            place = Place(self.lake.store, self.lake.tmp, "prices", target, disk=QUICK, now=now, full=full)
+            parts: list[Part] = []
+            for number, table in enumerate(tables):
+                with place.writer(number) as writer:
+                    writer.write(table)
+                    parts += writer.close()
+            self.change = resolve(plan(place, draft.dataset("prices"), parts))
+            draft.set_files("prices", self.change, target)
+            self.hours += 1
+            return self.lake.commit(draft)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All visible rows by key and time."""
+        folder = self.root / "parquet/shop/prices"
+        table = pq.read_table(folder, partitioning=None) if any(folder.rglob("*.parquet")) else pa.table({})
+        return sorted(table.to_pylist(), key=lambda row: (row["id"], row["valid_from"]))
+
+    @property
+    def spans(self) -> list[tuple[Any, ...]]:
+        """(id, price, from, to), times as hours of the runs or plain versions."""
+        return [(row["id"], row["price"], hour(row["valid_from"]), hour(row["valid_to"])) for row in self.rows]
+
+
+def hour(value: Any) -> Any:
+    return (value - BEGIN) / timedelta(hours=1) if isinstance(value, datetime) else value
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """An empty lake."""
+    return Shop(tmp_path)
+
+
+def prices(*rows: tuple[int, str]) -> pa.Table:
+    return pa.table({"id": [row[0] for row in rows], "price": [row[1] for row in rows]})
+
+
+def versions(*rows: tuple[int, int | None, str, bool]) -> pa.Table:
+    schema = pa.schema({"id": pa.int64(), "v": pa.int64(), "price": pa.string(), "gone": pa.bool_()})
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+
+
+def test_a_changed_row_closes_the_one_before_and_an_unchanged_one_closes_nothing(shop: Shop) -> None:
+    shop.load(PLAIN, prices((1, "a"), (2, "b")))
+    shop.load(PLAIN, prices((1, "A"), (2, "b")))
+
+    assert shop.spans == [(1, "a", 0, 1), (1, "A", 1, None), (2, "b", 0, None)]
+    assert [row["is_current"] for row in shop.rows] == [False, True, True]
+    assert shop.change.counts == {"new": 0, "updated": 1, "unchanged": 1, "removed": 0, "duplicates": 0}
+
+
+def test_reading_the_same_rows_again_makes_no_commit(shop: Shop) -> None:
+    shop.load(PLAIN, prices((1, "a"), (2, "b")))
+
+    committed = shop.load(PLAIN, prices((2, "b")), prices((1, "a")))
+
+    assert not committed.changed
+    assert shop.change.counts["unchanged"] == 2
+
+
+def test_versions_that_come_late_take_their_place_in_time(shop: Shop) -> None:
+    """3, then 1 and 7, then 5: each ends where the next begins."""
+    for batch in ([3], [1, 7], [5], [3, 1]):
+        shop.load(VERSIONED, versions(*((1, v, f"p{v}", False) for v in batch)))
+
+    assert shop.spans == [(1, "p1", 1, 3), (1, "p3", 3, 5), (1, "p5", 5, 7), (1, "p7", 7, None)]
+    assert shop.lake.log.numbers()[-1] == 3
+
+
+def test_a_version_that_comes_again_with_other_values_is_corrected_in_place(shop: Shop) -> None:
+    shop.load(VERSIONED, versions((1, 1, "a", False), (1, 4, "d", False)))
+
+    shop.load(VERSIONED, versions((1, 1, "corrected", False)))
+
+    assert shop.spans == [(1, "corrected", 1, 4), (1, "d", 4, None)]
+
+
+def test_a_tombstone_closes_the_row_that_holds_and_a_later_version_begins_anew(shop: Shop) -> None:
+    shop.load(VERSIONED, versions((1, 1, "a", False), (2, 1, "b", False)))
+    shop.load(VERSIONED, versions((1, 5, "a", True), (3, 1, "never seen", True)))
+    again = shop.load(VERSIONED, versions((1, 5, "a", True)))
+    shop.load(VERSIONED, versions((1, 8, "back", False), (1, 3, "late", False)))
+
+    assert shop.spans == [(1, "a", 1, 3), (1, "late", 3, 5), (1, "back", 8, None), (2, "b", 1, None)]
+    assert not again.changed
+
+
+def test_a_row_that_a_full_read_has_no_more_is_closed(shop: Shop) -> None:
+    target = Target.model_validate({**PLAIN.model_dump(), "deletes": {"missing": True}})
+    shop.load(target, prices((1, "a"), (2, "b")), full=True)
+
+    shop.load(target, prices((2, "b")), full=False)
+    partly = shop.spans
+    shop.load(target, prices((2, "b")), full=True)
+    shop.load(target, prices((1, "a"), (2, "b")), full=True)
+
+    assert partly == [(1, "a", 0, None), (2, "b", 0, None)]
+    assert shop.spans == [(1, "a", 0, 2), (1, "a", 3, None), (2, "b", 0, None)]
+
+
+def test_an_upsert_removes_rows_that_are_marked_or_missing(shop: Shop) -> None:
+    marked = Target.model_validate(
+        {"key": "id", "write": "upsert", "deletes": {"when": "gone", "missing": True}, "version": "v"}
+    )
+    shop.load(marked, versions((1, 1, "a", False), (2, 1, "b", False), (3, 3, "c", False), (4, 1, "d", False)))
+
+    shop.load(marked, versions((1, 2, "a", True), (3, 2, "stale", True), (5, 1, "unknown", True)))
+    after_marks = [(row["id"], row["price"]) for row in sorted_rows(shop)]
+    shop.load(marked, versions((2, 1, "b", False)), full=True)
+
+    assert after_marks == [(2, "b"), (3, "c"), (4, "d")]
+    assert [row["id"] for row in sorted_rows(shop)] == [2]
+    assert shop.change.counts["removed"] == 2
+
+
+def sorted_rows(shop: Shop) -> list[dict[str, Any]]:
+    table = pq.read_table(shop.root / "parquet/shop/prices", partitioning=None)
+    return sorted(table.to_pylist(), key=lambda row: int(row["id"]))
+
+
+@pytest.mark.parametrize("write", ["upsert", "history"])
+def test_an_empty_full_read_removes_nothing_unless_it_may(shop: Shop, write: str) -> None:
+    careful = Target.model_validate({"key": "id", "write": write, "deletes": {"missing": True}})
+    shop.load(careful, prices((1, "a")), full=True)
+
+    with pytest.raises(ExpectationFailed, match="1 rows are committed"):
+        shop.load(careful, full=True)
+    shop.load(careful.model_copy(update={"allow_empty": True}), full=True)
+
+    assert shop.change.counts["removed"] == 1
+
+
+def test_a_history_goes_on_when_columns_join_and_types_widen(shop: Shop) -> None:
+    target = Target.model_validate({**PLAIN.model_dump(), "partition_by": ["price"]})
+    shop.load(target, pa.table({"id": [1, 2], "price": ["a", "b"]}))
+
+    shop.load(target, pa.table({"id": [1, 2], "price": ["c", "b"], "more": [None, 0.5]}))
+
+    spans = [(row["price"], row["more"], hour(row["valid_to"])) for row in shop.rows]
+    assert spans == [("a", None, 1), ("c", None, None), ("b", None, 1), ("b", 0.5, None)]
+    assert shop.lake.verify().defects == ()
+
+
+def test_small_changes_do_not_leave_a_file_each(shop: Shop) -> None:
+    for run in range(12):
+        shop.load(PLAIN, prices((1, f"p{run}"), (run + 10, "x")))
+
+    assert len(shop.lake.snapshot()["prices"]) == 1
+    assert len(shop.rows) == 24
+
+
+def test_c07_a_clock_that_was_set_back_makes_no_span_that_ends_before_it_begins(shop: Shop) -> None:
+    shop.load(PLAIN, prices((1, "a")))
+    shop.hours = -5
+    shop.load(PLAIN, prices((1, "b")))
+
+    spans = [(row["valid_from"], row["valid_to"]) for row in shop.rows]
+
+    assert spans[0] == (BEGIN, BEGIN + timedelta(microseconds=1))
+    assert spans[1] == (BEGIN + timedelta(microseconds=1), None)
+
+
+def test_rows_without_key_or_version_and_taken_names_are_refused(shop: Shop) -> None:
+    with pytest.raises(KeyMissing, match="1 rows have no value for id or v"):
+        shop.load(VERSIONED, versions((1, None, "a", False)))
+    with pytest.raises(SchemaError, match="records have a column 'valid_from'"):
+        shop.load(PLAIN, pa.table({"id": [1], "valid_from": [1]}))
+    with pytest.raises(SchemaError, match="names no column"):
+        shop.load(Target.model_validate({**PLAIN.model_dump(), "deletes": {"when": "dead"}}), prices((1, "a")))
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        pytest.param({"write": "history"}, "`write: history` needs a `key`", id="no-key"),
+        pytest.param({"write": "append", "deletes": {"when": "x"}}, "`deletes` goes with", id="append-deletes"),
+        pytest.param({"write": "history", "key": "id", "deletes": {}}, "needs `when` or", id="says-nothing"),
+        pytest.param({"write": "upsert", "key": "id", "deletes": {"when": "a ="}}, "no JMESPath", id="no-jmespath"),
+        pytest.param(
+            {"write": "history", "key": "id", "partition_by": "is_current"}, "makes 'is_current' itself", id="own-name"
+        ),
+    ],
+)
+def test_a_target_that_cannot_work_is_refused(told: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Target.model_validate(told)
+
+
+RUN = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6), st.sampled_from("ab"), st.booleans()), max_size=8)
+
+
+@given(runs=st.lists(RUN, min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_of_versions_gives_the_spans_between_their_points(
+    tmp_path_factory: pytest.TempPathFactory, runs: list[list[tuple[int, int, str, bool]]]
+) -> None:
+    """Rows only, no tombstones: the last text read of each version, from it to the next."""
+    shop = Shop(tmp_path_factory.mktemp("any"))
+    last: dict[tuple[int, int], str] = {}
+
+    for run in runs:
+        rows = [(key, version, price, False) for key, version, price, _ in run]
+        shop.load(VERSIONED, versions(*rows[:3]), versions(*rows[3:]))
+        last |= {(key, version): price for key, version, price, _ in rows}
+
+    points = sorted(last)
+    after = {one: two for one, two in zip(points, points[1:], strict=False) if one[0] == two[0]}
+    spans = [(key, last[key, v], v, after[key, v][1] if (key, v) in after else None) for key, v in points]
+    assert shop.spans == spans
