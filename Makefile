@@ -31,7 +31,7 @@ run: $(READY) ## Run the main job: all sources, as a Prefect flow (PROFILE=live 
 	@THREADMILL_PROFILE=$(PROFILE) $(BIN)/python -m flows.sync
 
 test: check ## Format, lint, types, layers and every test: what decides whether a change lands
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	@$(BIN)/ruff format --check --quiet .
@@ -40,7 +40,7 @@ check: $(READY)
 	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
 
 test-crash: $(READY) ## The long crash battery: kills, power cuts, full disks, competing writers
-	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --timeout 3600 tests/load/test_crash.py tests/test_crash.py
+	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 tests/load/test_crash.py tests/test_crash.py
 
 bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; ROUNDS=5, ONLY=api)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock

@@ -66,6 +66,11 @@ def _write(resource: Resource) -> Found:
             ("incremental", "lag"),
             "with `write: append` the rows read again would be stored twice; say `write: upsert`",
         )
+    if resource.deletes and resource.deletes.missing and resource.incremental:
+        yield (
+            ("deletes", "missing"),
+            "an incremental read does not have all rows, so a missing one need not be gone; say `when`",
+        )
     if (
         resource.write == "append"
         and incremental.window

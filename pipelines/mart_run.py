@@ -17,6 +17,7 @@ from pipelines.load.merge import Place, plan, resolve, work
 from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
+from pipelines.milling import batch_event
 from pipelines.report import Problem, ResourceReport, SourceReport
 from pipelines.source_run import Shared, sweep
 from pipelines.version import CODE_VERSION
@@ -49,9 +50,10 @@ class _MartRun:
     def run(self) -> SourceReport:
         """Make what is stale, then commit."""
         reports = [self._settled(name) for name in self._marts.in_order()]
+        began = time.monotonic()
         committed = self._lake.commit(self._draft)
         number = committed.head.n if committed.head else None
-        self._tell(Event("committed", "", time.monotonic(), size=number or 0))
+        self._tell(Event("committed", "", time.monotonic(), time.monotonic() - began, size=number or 0))
         if not committed.pending:
             sweep(self._lake, self._shared)
         changed = committed.changed and bool(self._draft.changed)
@@ -94,6 +96,9 @@ class _MartRun:
         )
         units = divide(name, mart, self._files, self._shared.engine.workers)
         made: list[Milled] = self._shared.engine.map(partial(make_mart, store=self._lake.store, target=target), units)
+        for milled in made:
+            self._tell(batch_event(name, milled))
+        began = time.monotonic()
         place = Place(self._lake.store, self._lake.tmp, name, target)
         parts = [part for milled in made for part in milled.parts]
         change = resolve(
@@ -103,6 +108,7 @@ class _MartRun:
         self._draft.set_files(name, change, target)
         self._draft.set_state(name, {"inputs": self._wanted[name]})
         self._note_files(name)
+        self._tell(Event("merged", name, time.monotonic(), time.monotonic() - began))
         return replace(
             report,
             rows_read=sum(milled.rows_read for milled in made),

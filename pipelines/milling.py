@@ -11,6 +11,7 @@ from typing import Self
 from pipelines.batch import Batch
 from pipelines.errors import PipelineError, TransformError
 from pipelines.extract.channel import Backlog
+from pipelines.extract.events import Event
 from pipelines.pool import Engine
 from pipelines.worker import Milled, Recipe, describe, mill
 
@@ -27,6 +28,12 @@ class Ledger:
     def rows_read(self) -> int:
         """Records in all pages so far."""
         return sum(milled.rows_read for milled in self.milled)
+
+
+def batch_event(resource: str, milled: Milled) -> Event:
+    """What listeners are told of a batch, or of a unit of a mart, when a worker has done it."""
+    ended, process = milled.began + milled.wall_s, str(milled.pid)
+    return Event("batch", resource, ended, milled.wall_s, milled.rows_read, process, milled.cpu_s)
 
 
 class Milling:

@@ -115,6 +115,8 @@ class RunReport:
     sources: tuple[SourceReport, ...]
     warnings: tuple[str, ...] = ()
     machine: dict[str, Any] = field(default_factory=dict)
+    timeline: dict[str, Any] = field(default_factory=dict)
+    """What `pipelines.timeline` kept; only the saved report has it."""
 
     @property
     def resources(self) -> Iterator[ResourceReport]:
@@ -146,8 +148,13 @@ class RunReport:
         return EXIT_INCOMPLETE if incomplete else EXIT_OK
 
     def to_json(self) -> bytes:
-        """The report as indented JSON; `read_report` is the way back for people's tools."""
-        return orjson.dumps({**asdict(self), "exit_code": self.exit_code}, option=orjson.OPT_INDENT_2)
+        """The report as indented JSON, without the timeline."""
+        return orjson.dumps(self._document(), option=orjson.OPT_INDENT_2)
+
+    def _document(self) -> dict[str, Any]:
+        document = {**asdict(replace(self, timeline={})), "exit_code": self.exit_code}
+        del document["timeline"]
+        return document
 
     def save(self, folder: Path) -> Path:
         """Write `<folder>/<run id>.json` whole or not at all, and return its path."""
@@ -155,7 +162,10 @@ class RunReport:
         path = folder / f"{self.run_id}.json"
         aside = path.with_suffix(".tmp")
         try:
-            aside.write_bytes(self.to_json())
+            # thousands of spans would be tens of thousands of lines
+            timeline = orjson.Fragment(orjson.dumps(self.timeline))
+            document = {**self._document(), "timeline": timeline}
+            aside.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
             aside.replace(path)
         except OSError:
             aside.unlink(missing_ok=True)

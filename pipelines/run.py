@@ -23,12 +23,14 @@ from datetime import UTC, datetime
 from functools import partial
 
 from pipelines.errors import StoreError
+from pipelines.extract.events import Event
 from pipelines.mart_run import run_marts
 from pipelines.pool import PRELOAD, Pool
 from pipelines.project import Project
 from pipelines.report import RunReport
 from pipelines.settings import Settings
 from pipelines.source_run import Listener, Shared, run_source
+from pipelines.timeline import Timeline
 
 _LOOK_EVERY_S = 0.1
 _LAST_MOMENT_S = 2.0
@@ -52,9 +54,15 @@ def run(
     started, now = time.monotonic(), now or datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     settings, stop = project.settings, stop or threading.Event()
+    timeline = Timeline(started)
+
+    def tell(source: str, event: Event) -> None:
+        timeline.listen(source, event)
+        listen(source, event)
+
     _prepare(settings)
     with Pool(worker_count(settings), preload=PRELOAD) as pool, _answering(settings) as origin_map, _ending(pool, stop):
-        shared = Shared(run_id, now, settings, pool, listen, stop, origin_map=origin_map)
+        shared = Shared(run_id, now, settings, pool, tell, stop, origin_map=origin_map)
         with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
             reports = list(threads.map(partial(run_source, shared=shared), project.sources))
         marts = None if stop.is_set() else run_marts(project.marts, shared)
@@ -65,7 +73,8 @@ def run(
         data=str(settings.data),
         sources=(*reports, *([marts] if marts else [])),
         warnings=project.warnings,
-        machine={"workers": pool.workers, "cpus": os.cpu_count()},
+        machine={"workers": pool.workers, "cpus": os.cpu_count(), "threads": threads_of(project)},
+        timeline=timeline.to_json(),
     )
     return _saved(report, settings)
 
@@ -83,6 +92,11 @@ def _saved(report: RunReport, settings: Settings) -> RunReport:
 def worker_count(settings: Settings) -> int:
     """`workers` as a number: auto is one for each CPU that this process may use."""
     return len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
+
+
+def threads_of(project: Project) -> dict[str, int]:
+    """How many threads fetch from each source: one for each request that may be in flight."""
+    return {source.name: source.limits.in_flight for source in project.sources}
 
 
 def _prepare(settings: Settings) -> None:

@@ -28,7 +28,7 @@ from pipelines.load.lake import Draft, Lake
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.merge import Change, Place, plan, resolve, work
 from pipelines.load.target import Target
-from pipelines.milling import Ledger, Milling
+from pipelines.milling import Ledger, Milling, batch_event
 from pipelines.pool import Engine
 from pipelines.report import Problem, ResourceReport, SourceReport
 from pipelines.settings import Settings
@@ -86,12 +86,13 @@ class _SourceRun:
         with self._spool() as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
             reports = [self._settled(name, extractions[name], ledgers[name]) for name in self._source.resources]
+            began = time.monotonic()
             committed = self._lake.commit(self._draft)
             number = committed.head.n if committed.head else None
             # on a full disk it stays as it is, and the next run finds by its plan whether it still fits
             with suppress(OSError):
                 spool.settle(_resumable(reports), commit=number or 0)
-        self._tell("committed", size=number or 0)
+        self._tell("committed", seconds=time.monotonic() - began, size=number or 0)
         if not committed.pending:
             sweep(self._lake, self._shared)
         return SourceReport(
@@ -120,7 +121,7 @@ class _SourceRun:
             shape=resource.shape(),
             target=resource.target(),
             store=self._lake.store,
-            columns=dataset.columns,
+            columns=dataset.record_columns,
             cursor=incremental.cursor if incremental else None,
             cursor_kind=incremental.kind if incremental else "instant",
             floors={parent: floor for parent, floor in floors.items() if floor},
@@ -161,10 +162,12 @@ class _SourceRun:
         self._shared.listen(self._source.name, event)
 
     def _on_batch(self, batch: Batch, milled: Milled) -> None:
-        self._tell("batch", batch.resource, seconds=milled.wall_s, size=milled.rows_read)
+        self._shared.listen(self._source.name, batch_event(batch.resource, milled))
 
     def _settled(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
+        began = time.monotonic()
         report = self._settle(name, extraction, ledger)
+        self._tell("merged", name, seconds=time.monotonic() - began)
         self._tell("settled", name, seconds=report.seconds, size=report.rows_written, note=report.verdict)
         return report
 
@@ -176,7 +179,8 @@ class _SourceRun:
         try:
             if error := extraction.error or ledger.error:
                 raise error
-            change = self._merge(name, parts, self._recipes[name].target)
+            full = extraction.verdict != "incomplete" and self._source.resources[name].incremental is None
+            change = self._merge(name, parts, self._recipes[name].target, full=full)
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
             watermark = self._reached(name, ledger)
@@ -199,11 +203,11 @@ class _SourceRun:
             files_written=len(change.added),
         )
 
-    def _merge(self, name: str, parts: Sequence[Part], target: Target) -> Change:
-        """What append, replace or upsert makes of the staged parts; workers do the work."""
+    def _merge(self, name: str, parts: Sequence[Part], target: Target, *, full: bool = False) -> Change:
+        """What the write mode makes of the staged parts; workers do the work."""
         engine, recipe = self._shared.engine, self._recipes.get(name)
         stats = (recipe.cursor,) if recipe and recipe.cursor else ()
-        place = Place(self._lake.store, self._lake.tmp, name, target, stats)
+        place = Place(self._lake.store, self._lake.tmp, name, target, stats, now=self._shared.now, full=full)
         step = plan(place, self._draft.dataset(name), parts)
         return resolve(step, lambda units: engine.map(work, units))
 

@@ -6,6 +6,7 @@ a worker writes is visible before the parent commits it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipelines.batch import Batch, Json, PageRef, Part
 from pipelines.errors import CursorError, PipelineError
-from pipelines.load.boundary import as_type, at_or_after, unseen
+from pipelines.load.boundary import as_type, at_or_after, typed, unseen
 from pipelines.load.parquet import PartWriter
 from pipelines.load.schema import decode_schema, encode_schema, unify
 from pipelines.load.target import Target
@@ -38,7 +39,8 @@ class Recipe:
 
     `columns` is the schema of the rows that are committed (None before the
     first), `floors` the watermark of each parent ("" without parents) below
-    which appended rows are old, `edge` the committed files that reach it.
+    which appended rows are old, `edge` the files with rows from `edge_floor` on,
+    which may be read again.
     """
 
     source: str
@@ -51,6 +53,7 @@ class Recipe:
     cursor_kind: str = "instant"
     floors: Mapping[str, str] = field(default_factory=dict)
     edge: tuple[Path, ...] = ()
+    edge_floor: str = ""
     transforms: Path | None = None
     slice_bytes: int = 16_000_000
 
@@ -74,6 +77,8 @@ class Milled:
     wall_s: float
     warnings: Mapping[str, int] = field(default_factory=dict)
     pid: int = 0
+    began: float = 0.0
+    """On the monotonic clock, which all processes of a machine share."""
 
 
 def mill(batch: Batch, recipe: Recipe) -> Milled:
@@ -118,6 +123,8 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
         cpu_s=time.process_time() - cpu,
         wall_s=time.monotonic() - started,
         warnings=dict(warnings),
+        pid=os.getpid(),
+        began=started,
     )
 
 
@@ -150,7 +157,7 @@ def make_mart(unit: MartUnit, store: Path, target: Target) -> Milled:
         parts = writer.close()
     columns = tuple(encode_schema(unify([table.schema])))
     spent, passed = time.process_time() - cpu, time.monotonic() - started
-    return Milled(unit.sequence, parts, (), columns, len(table), 0, {}, spent, passed)
+    return Milled(unit.sequence, parts, (), columns, len(table), 0, {}, spent, passed, pid=os.getpid(), began=started)
 
 
 def _transform(recipe: Recipe) -> Transform | None:
@@ -195,7 +202,8 @@ def _known(recipe: Recipe) -> pa.Schema | None:
 def _seen(recipe: Recipe) -> pa.Table | None:
     if not recipe.edge or not recipe.cursor:
         return None
-    return at_or_after(recipe.edge, recipe.cursor, min(recipe.floors.values()))
+    key = recipe.target.key
+    return at_or_after(recipe.edge, recipe.cursor, recipe.edge_floor, kind=recipe.cursor_kind, names=key)
 
 
 def _fresh(table: pa.Table, recipe: Recipe, cursors: dict[str, str]) -> pa.Table:
@@ -210,11 +218,13 @@ def _fresh(table: pa.Table, recipe: Recipe, cursors: dict[str, str]) -> pa.Table
         cursors[parent] = _greatest(cursors.get(parent), values)
     if recipe.target.write != "append" or not recipe.floors:
         return table
-    floors = [recipe.floors.get(parent) for parent in ([""] if parents is None else parents.to_pylist())]
     if parents is None:
-        return table.filter(pc.greater_equal(column, as_type(floors[0] or "", column.type))) if floors[0] else table
-    keep = [floor is None or bool(value >= floor) for value, floor in zip(_texts(column), floors, strict=True)]
-    return table.filter(pa.array(keep, pa.bool_()))
+        floor = recipe.floors.get("")
+        return table.filter(pc.greater_equal(column, as_type(floor, column.type))) if floor else table
+    named = parents.combine_chunks().dictionary_encode()
+    floors = [recipe.floors.get(parent) for parent in named.dictionary.to_pylist()]
+    typed_floors = pa.array([floor and as_type(floor, column.type).as_py() for floor in floors], column.type)
+    return table.filter(pc.fill_null(pc.greater_equal(column, typed_floors.take(named.indices)), fill_value=True))
 
 
 def _cursor_column(table: pa.Table, recipe: Recipe) -> pa.ChunkedArray:
@@ -230,21 +240,7 @@ def _cursor_column(table: pa.Table, recipe: Recipe) -> pa.ChunkedArray:
             f"{recipe.source}.{recipe.resource}: {column.null_count} records have no {name!r}",
             "without it the next run cannot know what is new: choose another cursor, or leave such records out",
         )
-    if recipe.cursor_kind != "text" and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return _typed(column, recipe)
-    return column
-
-
-def _typed(column: pa.ChunkedArray, recipe: Recipe) -> pa.ChunkedArray:
-    """A text column as what it stands for, so that 9 comes before 10 and offsets compare as instants."""
-    kind = pa.timestamp("us", "UTC") if recipe.cursor_kind == "instant" else pa.decimal128(38, 9)
-    try:
-        return column.cast(kind)
-    except pa.ArrowInvalid:
-        raise CursorError(
-            f"{recipe.source}.{recipe.resource}: {recipe.cursor!r} is text that cannot be compared",
-            "declare its type in `columns`, such as timestamp with its format",
-        ) from None
+    return typed(column, recipe.cursor_kind)
 
 
 def _greatest(known: str | None, values: pa.ChunkedArray) -> str:
@@ -252,10 +248,6 @@ def _greatest(known: str | None, values: pa.ChunkedArray) -> str:
     if known is not None:
         top = pc.max(pa.array([as_type(known, values.type).as_py(), top.as_py()], values.type))
     return str(top.cast(pa.string()).as_py())
-
-
-def _texts(column: pa.ChunkedArray) -> list[str]:
-    return [str(text) for text in column.cast(pa.string()).to_pylist()]
 
 
 def describe(error: PipelineError, name: str) -> PipelineError:

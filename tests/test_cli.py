@@ -79,7 +79,7 @@ def test_check_loads_no_engine(shop: Shop) -> None:
 
 
 def test_python_m_pipelines_is_threadmill(shop: Shop) -> None:
-    for arguments in (["check"], ["run", "nobody"]):
+    for arguments in (["check"], ["--version"]):
         module = call(shop.folder, *arguments)
         script = Ended.of(start(shop.folder, *arguments, program=THREADMILL))
 

@@ -10,11 +10,13 @@ EventKind = Literal[
     "retried",
     "throttled",
     "waited",
+    "blocked",
     "spooled",
     "from_spool",
     "planned",
     "finished",
     "batch",
+    "merged",
     "settled",
     "committed",
 ]
@@ -27,12 +29,14 @@ class Event:
     `answered`: a request has its answer (seconds, size on the wire; note is the status).
     `retried`, `throttled`: an attempt failed and will be repeated after seconds.
     `waited`: a request waited seconds for its turn.
+    `blocked`: a page waited seconds, because workers are behind.
     `spooled`, `from_spool`: a page counts as fetched (size inflated).
     `planned`: size says how many chains of requests were added.
     `finished`: the resource has all its pages, or failed; note says which.
-    `batch`: a worker has milled a batch (seconds, size in rows).
+    `batch`: a worker has milled a batch (seconds, CPU, size in rows; note is its process).
+    `merged`: what workers staged is merged and checked (seconds).
     `settled`: a resource or mart is ready to be committed, or failed; note is the verdict.
-    `committed`: the source has its commit; size is its number (0 for none).
+    `committed`: the source has its commit; size is its number (0 for none; seconds).
     """
 
     kind: EventKind
@@ -42,3 +46,5 @@ class Event:
     seconds: float = 0.0
     size: int = 0
     note: str = ""
+    cpu_s: float = 0.0
+    """What another process computed for it."""

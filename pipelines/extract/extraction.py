@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from pipelines.errors import PipelineError
@@ -18,7 +20,8 @@ class Extraction:
     """The extraction of one resource, finished or failed.
 
     `requests` counts what went over the network, retries included. `asked_until`
-    is the frozen upper bound of an incremental resource, as the API reads it.
+    is the frozen upper bound of an incremental resource, as the API reads it;
+    `server_time` is when its first answer was given, by the server's clock.
     """
 
     resource: str
@@ -37,6 +40,7 @@ class Extraction:
     verdict: Verdict = "unproved"
     evidence: str = ""
     asked_until: str | None = None
+    server_time: datetime | None = None
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Tally:
     expected: int = 0
     records: int = 0
     last_pages: int = 0
+    server_time: datetime | None = None
     missing: list[str] = field(default_factory=list)
     """What each chain that is short of records or pages lacks, in words."""
 
@@ -58,6 +63,16 @@ class Tally:
         """Add *amount* to the figure *name*."""
         with self.lock:
             self.counts[name] = self.counts.get(name, 0) + amount
+
+    def see_date(self, written: str | None) -> None:
+        """Note when an answer was given, by the server's own clock."""
+        try:
+            moment = parsedate_to_datetime(written or "")
+        except ValueError:
+            return
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        with self.lock:
+            self.server_time = min(moment, self.server_time or moment)
 
     def hear(self, kind: EventKind, seconds: float, size: int) -> None:
         """Count an event of the client."""
@@ -132,6 +147,7 @@ class Tally:
             verdict=verdict,
             evidence=evidence,
             asked_until=asked_until,
+            server_time=self.server_time,
         )
 
 

@@ -35,6 +35,8 @@ from pipelines.records import Records
 Mask = Callable[[bytes], bytes]
 _STOPPED = ("the run was asked to stop", "run again to resume")
 _LOOK_EVERY_S = 0.1
+_SKIPPED = ":skipped"  # no header can have this name
+_NOTABLE_S = 0.001
 
 
 class Extractor:
@@ -153,8 +155,8 @@ class Extractor:
             return
         chain.take_in(page, counts=resource.counts_records)
         following = [replace(after, request=self._checked(after.request)) for after in step.following(resource, page)]
-        if not page.skipped:
-            stored = stored or self._keep(resource, fingerprint, page)
+        resource.tally.see_date(page.header("date"))
+        stored = stored or self._keep(resource, fingerprint, page)
         self._hand_on(resource, step, page, stored)
         for child in resource.children:
             self._add_children(child, page, (*chain.question.order, step.number))
@@ -169,7 +171,8 @@ class Extractor:
         """The answer to *request*: from the spool, or else from the API."""
         endpoint, stored = resource.endpoint, self._spool.find(resource.name, fingerprint)
         if stored is not None:
-            page = Page(request, stored.status, stored.headers, stored.ref.read(), endpoint.records, endpoint.format)
+            body, skipped = stored.ref.read(), _SKIPPED in stored.headers
+            page = Page(request, stored.status, stored.headers, body, endpoint.records, endpoint.format, skipped)
             resource.tally.count("from_spool")
             self._tell("from_spool", resource.name, size=len(page.body))
             return page, stored
@@ -184,11 +187,12 @@ class Extractor:
         return page, None
 
     def _keep(self, resource: ResourceRun, fingerprint: str, page: Page) -> Stored:
-        """Spool the page, masked; with it the headers that paging may ask for when the run resumes."""
+        """Spool the page, masked; with it the headers that are asked for when the run resumes."""
         mask = self._masks.get(resource.name)
-        body = mask(page.body) if mask and not page.is_empty_body else page.body
-        wanted = resource.endpoint.paginator.kept_headers
+        body = b"" if page.skipped else mask(page.body) if mask and not page.is_empty_body else page.body
+        wanted = {*resource.endpoint.paginator.kept_headers, "date"}
         headers = {name: value for name, value in page.headers.items() if name in wanted}
+        headers |= {_SKIPPED: "1"} if page.skipped else {}
         stored = self._spool.add(resource.name, fingerprint, body, status=page.status, headers=headers)
         self._tell("spooled", resource.name, size=len(body))
         return stored
@@ -201,8 +205,11 @@ class Extractor:
             question = step.chain.question
             ref = replace(stored.ref, carry=question.carry, parent=question.parent)
             resource.tally.count("raw_bytes", ref.raw_bytes)
+        began = time.monotonic()
         for ready in step.chain.in_order(step.number, ref):
             self._backlog.put(resource.name, ready)
+        if (blocked_s := time.monotonic() - began) > _NOTABLE_S:
+            self._tell("blocked", resource.name, blocked_s)
 
     def _checked(self, request: Request) -> Request:
         """*request* in its configured origin; a link elsewhere is refused before any packet leaves."""

@@ -3,7 +3,8 @@
 One append-only file for each resource. A frame is a line of JSON (the
 request's fingerprint, sizes, checksums) and the packed body; a page counts as
 fetched once its frame is written. `plan.json` says what the requests depended
-on: a run with another plan starts with an empty spool.
+on: a run with another plan starts with an empty spool. What a commit has taken
+in may be kept beside it, in `kept/<commit>/`, to be read again without network.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import shutil
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -23,6 +25,7 @@ from pipelines.batch import Json, PageRef, digest, pack
 from pipelines.errors import StoreError
 
 _PLAN = "plan.json"
+_KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,18 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run's requests depend on: configuration, the commit it builds on, its frozen clock."""
+    """What a run's requests depend on: configuration, the commit it builds on, its frozen clock.
+
+    Two plans are the same by configuration and commit. `watermarks` and `span` are
+    what the questions start from, `first` the resources without any row before.
+    """
 
     config_hash: str
     commit: int
-    clock: datetime
+    clock: datetime = field(compare=False)
+    watermarks: Mapping[str, Json] = field(default_factory=dict, compare=False)
+    first: tuple[str, ...] = field(default=(), compare=False)
+    span: tuple[str, str] | None = field(default=None, compare=False)
 
 
 class Spool:
@@ -57,12 +67,12 @@ class Spool:
         self._lock = threading.Lock()
         try:
             stored = _stored_plan(folder)
-            self.is_resumed = stored is not None and replace(stored, clock=plan.clock) == plan
-            self.plan = stored if stored and self.is_resumed else plan
+            self.is_resumed = stored == plan
+            self.plan = replace(plan, clock=stored.clock) if stored and self.is_resumed else plan
             if not self.is_resumed:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True, mode=0o750)
-                _write_whole(folder / _PLAN, orjson.dumps(plan))
+                self._empty()
+                folder.mkdir(parents=True, mode=0o750, exist_ok=True)
+                self._write_plan(folder, plan)
         except OSError as error:
             raise _refused(folder, error) from error
 
@@ -92,20 +102,26 @@ class Spool:
                 file.close()
             (self.folder / f"{resource}.pages").unlink(missing_ok=True)
 
-    def settle(self, unfinished: Collection[str], *, commit: int) -> None:
-        """After commit number *commit*: keep the pages of *unfinished* resources only.
+    def settle(self, unfinished: Collection[str], *, commit: int, keep: Path | None = None) -> None:
+        """After commit number *commit*: hold on to the pages of *unfinished* resources only.
 
         Their watermarks have not moved, so the next run asks the same and resumes.
+        With *keep* the others go into that folder, which `kept` reads.
         """
-        for path in self.folder.glob("*.pages"):
-            if path.stem not in unfinished:
-                self.drop(path.stem)
         self.close()
+        done = [path for path in self.folder.glob("*.pages") if path.stem not in unfinished]
+        if keep is not None and done:
+            keep.mkdir(parents=True, mode=0o750, exist_ok=True)
+            for path in done:
+                path.rename(keep / path.name)
+            self._write_plan(keep, self.plan)
+        for path in done:
+            path.unlink(missing_ok=True)
         if unfinished:
             self.plan = replace(self.plan, commit=commit)
-            _write_whole(self.folder / _PLAN, orjson.dumps(self.plan))
+            self._write_plan(self.folder, self.plan)
         else:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._empty()
 
     def close(self) -> None:
         """Close the files; the pages stay."""
@@ -113,6 +129,24 @@ class Spool:
             for file in self._files.values():
                 file.close()
             self._files.clear()
+
+    def has(self, resource: str) -> bool:
+        """Whether there are pages of *resource*."""
+        return (self.folder / f"{resource}.pages").exists()
+
+    def _empty(self) -> None:
+        """Remove all but the pages that commits have taken in."""
+        for path in self.folder.glob("*"):
+            if path.is_file():
+                path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _write_plan(self, folder: Path, plan: Plan) -> None:
+        """Write aside, then rename: a killed run leaves no half plan."""
+        aside = folder / f"{_PLAN}.new"
+        aside.write_bytes(orjson.dumps(plan))
+        aside.rename(folder / _PLAN)
 
     def _file(self, resource: str) -> _PageFile:
         file = self._files.get(resource)
@@ -179,17 +213,34 @@ class _PageFile:
         return Stored(PageRef(str(self._path), offset, head["n"], head["r"], head["d"]), status, headers)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write aside, then rename: a killed run leaves no half plan."""
-    aside = path.with_suffix(".new")
-    aside.write_bytes(content)
-    aside.rename(path)
+def kept_folder(folder: Path, commit: int) -> Path:
+    """Where the spool in *folder* keeps the pages that *commit* has taken in."""
+    return folder / _KEPT / f"{commit:012d}"
+
+
+def kept(folder: Path) -> dict[int, Plan]:
+    """The commits whose pages are kept beside the spool in *folder*, oldest first, and what they asked."""
+    found = sorted(path for path in (folder / _KEPT).glob("*") if path.name.isdigit())
+    plans = {int(path.name): _stored_plan(path) for path in found}
+    return {number: plan for number, plan in plans.items() if plan is not None}
+
+
+def forget(folder: Path, commits: Collection[int], *, before: datetime) -> None:
+    """Remove kept pages of runs that began *before*, and of those that are none of *commits*."""
+    for number, plan in kept(folder).items():
+        if number not in commits or plan.clock < before:
+            shutil.rmtree(kept_folder(folder, number), ignore_errors=True)
+    for parent in (folder / _KEPT, folder):
+        with suppress(OSError):
+            parent.rmdir()
 
 
 def _stored_plan(folder: Path) -> Plan | None:
     try:
         stored = orjson.loads((folder / _PLAN).read_bytes())
-        return Plan(stored["config_hash"], stored["commit"], datetime.fromisoformat(stored["clock"]))
+        clock, span = datetime.fromisoformat(stored.pop("clock")), stored.pop("span", None)
+        first = tuple(stored.pop("first", ()))
+        return Plan(**stored, clock=clock, first=first, span=tuple(span) if span else None)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

@@ -50,6 +50,19 @@ class Watermark:
             return Watermark(self.value, self.kind, {**self.parents, parent: value})
         return Watermark(value, self.kind, self.parents)
 
+    def no_later_than(self, moment: datetime) -> Watermark:
+        """The watermark that does not pass *moment*; what was changed meanwhile is then asked for again."""
+        if self.kind != "instant":
+            return self
+        limit = moment.astimezone(UTC).isoformat()
+        parents = {name: limit if instant(value) > moment else value for name, value in self.parents.items()}
+        return Watermark(limit if self.value and instant(self.value) > moment else self.value, self.kind, parents)
+
+    def lowest(self) -> str:
+        """The lowest value of all parents; of the resource where there are none."""
+        values = [value for value in (self.value, *self.parents.values()) if value]
+        return min(values, key=lambda value: comparable(value, self.kind), default="")  # type: ignore[arg-type]  # one kind
+
     def to_json(self) -> dict[str, Json]:
         """As the commit stores it."""
         return {"value": self.value, "kind": self.kind, **({"parents": dict(self.parents)} if self.parents else {})}

@@ -8,6 +8,7 @@ the dataset's own files hold there, so nothing has to be remembered elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,29 +21,35 @@ from pipelines.load.disk import store_errors
 MAX_ROWS = 2_000_000
 
 
-def at_or_after(files: Sequence[Path], cursor: str, floor: str) -> pa.Table | None:
-    """The rows of *files* whose *cursor* is *floor* or later; None where there are none.
+def at_or_after(
+    files: Sequence[Path], cursor: str, floor: str, *, kind: str = "instant", names: Sequence[str] = ()
+) -> pa.Table | None:
+    """The rows of *files* whose *cursor* is *floor* or later, all columns or *names*; None where there are none.
 
     Raises:
         StateTooLarge: More than `MAX_ROWS`; they would not fit in memory.
         CursorError: The files have no such column.
     """
-    tables = []
+    tables: list[pa.Table] = []
+    rows = 0
     for path in files:
         with store_errors("reading the store"):
-            table = pq.read_table(path, partitioning=None)
+            columns = pq.read_schema(path).names
+            wanted = [name for name in columns if name in (*names, cursor)] if names else columns
+            table = pq.read_table(path, columns=wanted, partitioning=None)
         if cursor not in table.column_names:
             raise CursorError(
                 f"the stored rows have no column {cursor!r}, so rows read again cannot be told from new ones",
                 f"keep {cursor!r} in the transform's result, or say `write: upsert` with a key",
             )
-        tables.append(table.filter(pc.greater_equal(table[cursor], as_type(floor, table[cursor].type))))
-    rows = sum(map(len, tables))
-    if rows > MAX_ROWS:
-        raise StateTooLarge(
-            f"{rows:,} stored rows share the cursor value {floor}",
-            "say `write: upsert` with a key, or use a finer cursor",
-        )
+        column = typed(table[cursor], kind)
+        tables.append(table.filter(pc.greater_equal(column, as_type(floor, column.type))))
+        rows += len(tables[-1])
+        if rows > MAX_ROWS:
+            raise StateTooLarge(
+                f"{rows:,} stored rows have the cursor value {floor} or a later one",
+                "say `write: upsert` with a key, use a finer cursor, or read a shorter span",
+            )
     return pa.concat_tables(tables, promote_options="permissive") if rows else None
 
 
@@ -69,11 +76,34 @@ def as_type(text: str, kind: pa.DataType) -> pa.Scalar:
         CursorError: It is not of that type.
     """
     try:
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            moment = datetime.fromisoformat(text)
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return pa.scalar(moment if pa.types.is_timestamp(kind) and kind.tz else moment.replace(tzinfo=None)).cast(
+                kind, safe=False
+            )
         return pa.scalar(text).cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (ValueError, OverflowError, pa.ArrowNotImplementedError):
         raise CursorError(
             f"the watermark {text!r} is no {kind}",
-            "the column's type has changed: reset the watermark or declare the type",
+            "the column's type has changed: `threadmill state reset`, or declare the type",
+        ) from None
+
+
+def typed(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    """A text column as what it stands for, so that 9 comes before 10 and offsets compare as instants.
+
+    Raises:
+        CursorError: It is text that is no instant or number.
+    """
+    if kind == "text" or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    try:
+        return column.cast(pa.timestamp("us", "UTC") if kind == "instant" else pa.decimal128(38, 9))
+    except pa.ArrowInvalid:
+        raise CursorError(
+            "the cursor is text that cannot be compared",
+            "declare its type in `columns`, such as timestamp with its format, or set `incremental: {format: text}`",
         ) from None
 
 

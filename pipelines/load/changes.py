@@ -62,6 +62,11 @@ class Place:
     now: datetime | None = None
     full: bool = False
 
+    @property
+    def drops_missing(self) -> bool:
+        """Whether live rows that were not read are gone."""
+        return self.full and self.target.deletes is not None and self.target.deletes.missing
+
     def writer(self, sequence: int = 0) -> PartWriter:
         """A writer of new parts."""
         return PartWriter(self.store, self.dataset, self.target, sequence=sequence, stats=self.stats, disk=self.disk)

@@ -23,7 +23,7 @@ from pipelines.batch import Json, Part
 from pipelines.errors import Conflict, StoreError
 from pipelines.load.disk import DISK, Disk, store_errors, write_file
 from pipelines.load.schema import decode_schema
-from pipelines.load.target import Target, Write
+from pipelines.load.target import VALIDITY, Target, Write
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,6 +75,12 @@ class Dataset:
     def schema(self) -> pa.Schema | None:
         """The one schema of all files; None before the first rows."""
         return None if self.columns is None else decode_schema(self.columns)
+
+    @property
+    def record_columns(self) -> tuple[Json, ...] | None:
+        """The columns that records have: not those that a history adds."""
+        made = VALIDITY if self.write == "history" else ()
+        return None if self.columns is None else tuple(one for one in self.columns if one["name"] not in made)
 
     @property
     def target(self) -> Target:

@@ -39,12 +39,11 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
     schemas = {part.path: file_schema(place.store / part.path) for part in staged}
     if place.target.write == "replace":
         return _replace(place, dataset, staged, schemas)
-    deletes = place.target.deletes
-    if not staged and not (place.full and deletes and deletes.missing and dataset.files):
+    if not staged and not (place.drops_missing and dataset.files):
         return Change(dataset.files, schema=dataset.schema)
+    known = [dataset.schema] if dataset.schema is not None else []
     if not staged:
         _refuse_empty(place, dataset)
-    known = [dataset.schema] if dataset.schema is not None else []
     if place.target.write == "history":
         from pipelines.load.history import history
 
@@ -52,8 +51,6 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
         return history(place, dataset, staged, unify([*map(record_schema, known), *schemas.values()], on_mismatch))
     schema = unify([*known, *schemas.values()], on_mismatch)
     odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
-    if place.target.write == "upsert" and not staged:
-        return Change(schema=schema, counts={"removed": dataset.rows})
     if place.target.write == "upsert":
         # Polars takes 0.1 s to import, and only merging needs it
         from pipelines.load.upsert import upsert

@@ -47,8 +47,7 @@ class Matched:
 class Match:
     """Bring the winners that are in *live* already to their rows there.
 
-    `recast` says that the files have an older schema and are written again anyway,
-    `missing` that live rows whose key is no winner's are gone.
+    `recast` says that the files have an older schema and are written again anyway.
     """
 
     place: Place
@@ -57,7 +56,6 @@ class Match:
     winners: Winners
     schema: pa.Schema
     recast: bool
-    missing: bool = False
 
     def work(self) -> Matched:
         """The new files; memory: the winners' keys, a file's keys, one row group and its new rows."""
@@ -94,9 +92,8 @@ class _FileMerge:
         """The new parts; None if the file stays."""
         place, path = self.unit.place, self.unit.place.store / self.file.path
         found = self._hits()
-        lost = (
-            np.setdiff1d(np.arange(self.file.rows), found[_LIVE].to_numpy()) if self.unit.missing else np.empty(0, int)
-        )
+        live = np.arange(self.file.rows if self.unit.place.drops_missing else 0)
+        lost = np.setdiff1d(live, found[_LIVE].to_numpy())
         self.removed += len(lost)
         hits = self._fresh(found)
         if not len(hits) and not len(lost) and not self.unit.recast:

@@ -43,6 +43,9 @@ class Scope:
 def upsert(place: Place, dataset: Dataset, staged: Sequence[Part], schema: pa.Schema, odd: Sequence[Part]) -> Step:
     """The first step of merging *staged* into *dataset*; *odd* parts have another schema than *schema*."""
     key_columns(place, schema)
+    if not staged:
+        # a full read that is empty, and may be
+        return Step((), lambda _: Change(schema=schema, counts={"removed": dataset.rows}))
     known = dataset.schema
     old = bool(dataset.files) and known is not None and not same_columns(known, schema)
     merge = _Upsert(place, dataset, schema, old, frozenset(part.path for part in odd))
@@ -59,14 +62,8 @@ class _Upsert:
     recast: bool
     odd: frozenset[str]
 
-    @property
-    def missing(self) -> bool:
-        """Whether live rows that were not read are gone."""
-        deletes = self.place.target.deletes
-        return self.place.full and deletes is not None and deletes.missing
-
     def scopes(self, staged: Sequence[Part]) -> Iterator[Scope]:
-        if self.missing or not self.place.target.keys_stay:
+        if self.place.drops_missing or not self.place.target.keys_stay:
             yield Scope(self._touchable(self.dataset.files, staged), tuple(staged))
             return
         live = by_partition(self.dataset.files)
@@ -79,7 +76,7 @@ class _Upsert:
         owners: list[int] = []
         for number, (scope, best) in enumerate(zip(scopes, winners, strict=True)):
             for files in _portions(scope.live):
-                units.append(Match(self.place, files, scope.staged, best, self.schema, self.recast, self.missing))
+                units.append(Match(self.place, files, scope.staged, best, self.schema, self.recast))
                 owners.append(number)
 
         def fold(results: Sequence[Matched]) -> Step:
@@ -119,7 +116,7 @@ class _Upsert:
     def _touchable(self, files: Sequence[LiveFile], staged: Sequence[Part]) -> tuple[LiveFile, ...]:
         keys = self.place.target.key
         # min and max of a part with other types do not compare with those of live files
-        if self.missing or self.recast or any(part.path in self.odd for part in staged):
+        if self.place.drops_missing or self.recast or any(part.path in self.odd for part in staged):
             return tuple(files)
         return tuple(file for file in files if any(overlap(file, part, keys) for part in staged))
 

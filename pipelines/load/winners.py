@@ -77,7 +77,7 @@ class Winners:
     per_part: tuple[int, ...]
 
     def load(self) -> pl.DataFrame:
-        """Keys, version, part, row and hash of each winner, and whether it says that its key is gone; mapped, not copied."""
+        """Keys, version, part, row and hash of each winner, and whether it is a deletion; mapped, not copied."""
         with store_errors("reading the keys of this run"), pa.memory_map(self.path) as file:
             return _frame(pa.ipc.open_file(file).read_all())
 

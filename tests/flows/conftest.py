@@ -6,6 +6,8 @@ database is made once.
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -99,29 +101,38 @@ class ShopProject:
             start_new_session=True,
         )
 
-    def worker_modules(self) -> list[set[str]]:
-        """What each worker that ran the transform had imported."""
-        return [set(file.read_text().split("\n")) for file in self.noted.iterdir() if file.name.isdigit()]
-
 
 @dataclass(frozen=True)
 class EmbeddedRun:
     """`python -m flows` in a fresh folder, without a server: what it said, and the folder."""
 
     ended: Ended
-    project: ShopProject
+    folder: Path
 
     @property
     def home(self) -> Path:
         """Where Prefect should keep its things."""
-        return self.project.folder / ".prefect"
+        return self.folder / ".prefect"
+
+
+def worker_modules(noted: Path) -> list[set[str]]:
+    """What each worker that ran the transform had imported."""
+    return [set(file.read_text().split("\n")) for file in noted.iterdir() if file.name.isdigit()]
 
 
 @pytest.fixture(scope="session")
-def embedded_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRun]:
-    with fake_api() as api:
-        project = ShopProject(tmp_path_factory.mktemp("embedded"), api)
-        yield EmbeddedRun(Ended.of(project.start("-m", "flows"), 200), project)
+def embedded_run(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedRun:
+    """Made once, also where several processes share the tests: the first one runs it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, said = shared / "embedded", shared / "embedded.json"
+    with (shared / "embedded.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.is_file():
+            with fake_api() as api:
+                ended = Ended.of(ShopProject(folder, api).start("-m", "flows"), 200)
+            said.write_text(json.dumps([ended.code, ended.out, ended.err]))
+        return EmbeddedRun(Ended(*json.loads(said.read_text())), folder)
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +143,7 @@ def server(embedded_run: EmbeddedRun, tmp_path_factory: pytest.TempPathFactory) 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    env = {**embedded_run.project.environment(), "PREFECT_HOME": str(home)}
+    env = {**os.environ, **QUIET, "PREFECT_HOME": str(home)}
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}/api"

@@ -7,15 +7,15 @@ import sqlite3
 import pyarrow.parquet as pq
 import pytest
 
-from tests.flows.conftest import EmbeddedRun
+from tests.flows.conftest import EmbeddedRun, worker_modules
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_run_commits_and_says_what_prefect_cost(embedded_run: EmbeddedRun) -> None:
     said = embedded_run.ended
 
-    rows = pq.read_table(embedded_run.project.folder / "data/parquet/shop/orders").num_rows
+    rows = pq.read_table(embedded_run.folder / "data/parquet/shop/orders").num_rows
 
     assert (said.code, rows) == (0, 40), said
     assert "shop.orders" in said.out
@@ -25,7 +25,7 @@ def test_the_run_commits_and_says_what_prefect_cost(embedded_run: EmbeddedRun) -
 
 
 def test_prefect_lives_in_the_folder_of_the_project_and_nowhere_else(embedded_run: EmbeddedRun) -> None:
-    folder = embedded_run.project.folder
+    folder = embedded_run.folder
 
     kept = {path.name for path in folder.iterdir()}
 
@@ -35,7 +35,7 @@ def test_prefect_lives_in_the_folder_of_the_project_and_nowhere_else(embedded_ru
 
 
 def test_no_process_of_the_run_connects_to_another_machine(embedded_run: EmbeddedRun) -> None:
-    noted = embedded_run.project.noted
+    noted = embedded_run.folder / "noted"
 
     connections = set((noted / "connections").read_text().split())
     names = set((noted / "names").read_text().split())
@@ -45,7 +45,7 @@ def test_no_process_of_the_run_connects_to_another_machine(embedded_run: Embedde
 
 
 def test_workers_of_a_flow_run_never_import_prefect(embedded_run: EmbeddedRun) -> None:
-    modules = embedded_run.project.worker_modules()
+    modules = worker_modules(embedded_run.folder / "noted")
 
     found = {name for worker in modules for name in worker if name.split(".")[0] in ("prefect", "flows", "requests")}
 

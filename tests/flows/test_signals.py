@@ -22,7 +22,7 @@ from tests.shop import Ended
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize(

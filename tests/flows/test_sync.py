@@ -11,13 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.fake_api import Answer, Asked, say
-from tests.flows.conftest import ShopProject
+from tests.flows.conftest import ShopProject, worker_modules
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import Artifact, State, TaskRun
 
 pytestmark = [
-    pytest.mark.xdist_group("prefect"),
     pytest.mark.timeout(300),
     pytest.mark.usefixtures("prefect_api"),
 ]
@@ -158,7 +157,7 @@ def test_workers_of_a_flow_called_in_a_program_never_import_prefect(shop: ShopPr
 
     sync_source("shop", return_state=True)
 
-    modules = shop.worker_modules()
+    modules = worker_modules(shop.noted)
     assert modules
     assert not any(name.split(".")[0] in ("prefect", "flows", "pytest") for worker in modules for name in worker)
 

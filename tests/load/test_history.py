@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,6 @@ def test_any_order_of_versions_gives_the_spans_between_their_points(
         last |= {(key, version): price for key, version, price, _ in rows}
 
     points = sorted(last)
-    after = {one: two for one, two in zip(points, points[1:], strict=False) if one[0] == two[0]}
+    after = {one: two for one, two in pairwise(points) if one[0] == two[0]}
     spans = [(key, last[key, v], v, after[key, v][1] if (key, v) in after else None) for key, v in points]
     assert shop.spans == spans
