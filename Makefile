@@ -28,7 +28,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 run: $(READY) ## Run the main job: all sources, as a Prefect flow (PROFILE=live for the real APIs)
-	@THREADMILL_PROFILE=$(PROFILE) $(BIN)/python -m flows.sync
+	@THREADMILL_PROFILE=$(PROFILE) $(BIN)/python -m flows
 
 test: check ## Format, lint, types, layers and every test: what decides whether a change lands
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -8,25 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from pipelines.commands.lake import COMMANDS
-from pipelines.errors import EXIT_INTERRUPTED, PipelineError
+from pipelines.commands import history, lake, state
+from pipelines.commands.lakes import shown_errors
+from pipelines.commands.running import console_on, project_of, work_through
 from pipelines.version import CODE_VERSION
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from pipelines.project import Project
 
 _CODES = """\b
 Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete
@@ -61,24 +52,9 @@ def run(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
     Only what is new since the last run is asked for. A run that was killed
     resumes: pages that were fetched are not fetched again.
     """
-    from pipelines.pool import PRELOAD, warm_up
-
-    warm_up(PRELOAD)
-    from pipelines.progress import progress
-    from pipelines.report import show
-    from pipelines.run import run as run_project
-
-    with _errors():
-        project = _project(sources, given)
-        resources = {source.name: list(source.resources) for source in project.sources}
-        console = _console()
-        with _stopping() as stop, progress(console, resources) as listen:
-            report = run_project(project, listen=listen, stop=stop)
-    if as_json:
-        click.echo(report.to_json())
-    else:
-        show(report, _console(sys.stdout))
-    sys.exit(EXIT_INTERRUPTED if stop.is_set() else report.exit_code)
+    with shown_errors():
+        code = work_through(sources, given, as_json=as_json)
+    sys.exit(code)
 
 
 @app.command(epilog="\b\nExample:\n  threadmill check")
@@ -90,8 +66,8 @@ def check(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Read the configuration and list all that is wrong with it. Asks no API."""
     import orjson
 
-    with _errors():
-        project = _project(sources, given)
+    with shown_errors():
+        project = project_of(sources, given)
     found = {
         "sources": {source.name: list(source.resources) for source in project.sources},
         "marts": list(project.marts.marts),
@@ -120,13 +96,13 @@ def status(as_json: bool, **given: Any) -> None:
 
     from pipelines.status import show_status, status_of
 
-    with _errors():
-        project = _project((), given)
+    with shown_errors():
+        project = project_of((), given)
         found = status_of(project)
     if as_json:
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     else:
-        show_status(found, _console(sys.stdout))
+        show_status(found, console_on(sys.stdout))
 
 
 @app.command(epilog="\b\nExample:\n  THREADMILL_WORKERS=4 threadmill settings")
@@ -139,14 +115,14 @@ def settings(**given: Any) -> None:
 
     from pipelines.settings import describe, environment, read_settings
 
-    with _errors():
+    with shown_errors():
         described = describe(read_settings(environment(Path(), os.environ), **given))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("setting", "value", "from"):
         table.add_column(title)
     for setting in described:
         table.add_row(setting.name, setting.value, setting.origin)
-    _console(sys.stdout).print(table)
+    console_on(sys.stdout).print(table)
 
 
 @app.command(epilog="\b\nExample:\n  threadmill schema > config/source.schema.json")
@@ -185,7 +161,7 @@ def init(url: str, output: str | None, max_requests: int, **how: Any) -> None:
     from pipelines.init.command import draft_source, save
     from pipelines.init.drafting import summary
 
-    with _errors():
+    with shown_errors():
         written = draft_source(url, os.environ, most=max_requests, **how)
         if output == "-":
             click.echo(written.text, nl=False)
@@ -196,53 +172,10 @@ def init(url: str, output: str | None, max_requests: int, **how: Any) -> None:
     click.echo(summary(written, max_requests), err=True)
 
 
-for command in COMMANDS:
+for command in (*lake.COMMANDS, *history.COMMANDS, *state.COMMANDS):
     app.add_command(command)
 
 
 def main() -> None:
     """Run the command line."""
     app(prog_name="threadmill")
-
-
-def _project(only: tuple[str, ...], given: dict[str, Any]) -> Project:
-    from pipelines.project import load_project
-
-    project = load_project(os.environ, only=only or None, **given)
-    project.sources.secrets.guard(logging.getLogger())
-    return project
-
-
-def _console(stream: Any = None) -> Console:
-    from rich.console import Console
-
-    return Console(file=stream or sys.stderr)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Show an error as its message and hint, and leave with its code."""
-    try:
-        yield
-    except PipelineError as error:
-        click.echo(f"{click.style(error.kind, fg='red')}: {error}", err=True)
-        sys.exit(error.exit_code)
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second one ends the program at once."""
-    stop = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(EXIT_INTERRUPTED)
-        click.echo("stopping; what was fetched is kept for the next run", err=True)
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

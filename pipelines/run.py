@@ -15,20 +15,22 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from pipelines.errors import StoreError
+from pipelines.catalog import write_catalog
+from pipelines.errors import PipelineError, StoreError
 from pipelines.extract.events import Event
 from pipelines.mart_run import run_marts
 from pipelines.pool import PRELOAD, Pool
 from pipelines.project import Project
-from pipelines.report import RunReport
+from pipelines.report import RunReport, SourceReport
 from pipelines.settings import Settings
+from pipelines.source import Source
 from pipelines.source_run import Listener, Shared, run_source
 from pipelines.timeline import Timeline
 
@@ -42,8 +44,11 @@ def run(
     listen: Listener = lambda source, event: None,
     stop: threading.Event | None = None,
     now: datetime | None = None,
+    work: Callable[[Source, Shared], SourceReport] = run_source,
 ) -> RunReport:
     """Bring every source of *project* up to date, then the marts, and save the report.
+
+    *work* is what is done with each source, where it is not brought up to date.
 
     What goes wrong in one source is in its report and stops no other. Setting
     *stop* ends the run within seconds; what was fetched is kept for the next.
@@ -64,25 +69,39 @@ def run(
     with Pool(worker_count(settings), preload=PRELOAD) as pool, _answering(settings) as origin_map, _ending(pool, stop):
         shared = Shared(run_id, now, settings, pool, tell, stop, origin_map=origin_map)
         with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
-            reports = list(threads.map(partial(run_source, shared=shared), project.sources))
+            reports = list(threads.map(partial(work, shared=shared), project.sources))
         marts = None if stop.is_set() else run_marts(project.marts, shared)
+        warnings = () if stop.is_set() else _cataloged(project, pool)
     report = RunReport(
         run_id=run_id,
         started_at=now.isoformat(timespec="seconds"),
         seconds=time.monotonic() - started,
         data=str(settings.data),
         sources=(*reports, *([marts] if marts else [])),
-        warnings=project.warnings,
+        warnings=(*project.warnings, *warnings),
         machine={"workers": pool.workers, "cpus": os.cpu_count(), "threads": threads_of(project)},
         timeline=timeline.to_json(),
     )
     return _saved(report, settings)
 
 
-def _saved(report: RunReport, settings: Settings) -> RunReport:
-    """*report*, once it is kept beside the data; where it cannot be, it says so itself."""
+def _cataloged(project: Project, pool: Pool) -> tuple[str, ...]:
+    """Bring the catalog up to date; where that fails the data is committed all the same."""
     try:
-        report.save(settings.data / "runs")
+        write_catalog(project, pool.call)
+    except PipelineError as error:
+        return (f"the catalog is not up to date: {error.message}",)
+    return ()
+
+
+def _saved(report: RunReport, settings: Settings) -> RunReport:
+    """*report*, once it is kept beside the data, as JSON and as a page; where it cannot be, it says so itself."""
+    from pipelines.html_report import write
+    from pipelines.runs import read_run
+
+    try:
+        path = report.save(settings.data / "runs")
+        write(read_run(settings.data, path.stem), settings.data)
     except OSError as error:
         warning = f"this report could not be kept in {settings.data / 'runs'}: {error.strerror}"
         return replace(report, warnings=(*report.warnings, warning))

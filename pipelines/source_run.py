@@ -12,29 +12,28 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipelines.batch import Batch, Part
+from pipelines.batch import Part
 from pipelines.config import Resource, Source
 from pipelines.errors import PipelineError, StoreError
-from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.extraction import Extraction
-from pipelines.extract.extractor import Extractor
 from pipelines.extract.limits import Budgets
-from pipelines.extract.spool import Plan, Spool
-from pipelines.extract.watermark import Watermark, comparable
+from pipelines.extract.spool import Plan, Spool, forget, kept_folder
+from pipelines.extract.watermark import Watermark
+from pipelines.fetching import fetch_and_mill
 from pipelines.inspection import inspect, to_inspect
-from pipelines.load.lake import Draft, Lake
-from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.lake import Lake
 from pipelines.load.merge import Change, Place, plan, resolve, work
 from pipelines.load.target import Target
-from pipelines.milling import Ledger, Milling, batch_event
+from pipelines.milling import Ledger
 from pipelines.pool import Engine
+from pipelines.recipes import recipe_of
 from pipelines.report import Problem, ResourceReport, SourceReport
 from pipelines.settings import Settings
-from pipelines.transform.mask import mask as mask_page
+from pipelines.spans import Span, all_endpoints, watermark_of
 from pipelines.version import CODE_VERSION
-from pipelines.worker import REJECTS, Milled, Recipe, rejects_of
+from pipelines.worker import REJECTS, Recipe, rejects_of
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +55,13 @@ class Shared:
     origin_map: Mapping[str, str] = field(default_factory=dict)
 
 
-def run_source(source: Source, shared: Shared) -> SourceReport:
-    """Bring *source* up to date; what goes wrong is in the report, and no other source is touched."""
+def run_source(source: Source, shared: Shared, span: Span | None = None) -> SourceReport:
+    """Bring *source* up to date, or read *span* again; what goes wrong is in the report, no other source is touched."""
     lake = Lake(shared.settings.data, source.name)
     try:
         with lake.lock(shared.run_id):
             foreign = lake.recover().foreign
-            report = _SourceRun(source, lake, shared).run()
+            report = _SourceRun(source, lake, shared, span).run()
             return replace(report, foreign=foreign).hiding(source.secrets.hide)
     except PipelineError as error:
         resources = tuple(ResourceReport(source.name, name) for name in source.resources)
@@ -72,29 +71,33 @@ def run_source(source: Source, shared: Shared) -> SourceReport:
 class _SourceRun:
     """The steps of one source, in order; the lock is held."""
 
-    def __init__(self, source: Source, lake: Lake, shared: Shared) -> None:
-        self._source, self._lake, self._shared = source, lake, shared
+    def __init__(self, source: Source, lake: Lake, shared: Shared, span: Span | None) -> None:
+        self._source, self._lake, self._shared, self._span = source, lake, shared, span
+        note = f"backfill from {span.start} to {span.end}" if span else ""
         self._draft = lake.begin(
-            shared.run_id, config_hash=source.config_hash, code_version=CODE_VERSION, now=shared.now
+            shared.run_id, config_hash=source.config_hash, code_version=CODE_VERSION, now=shared.now, note=note
         )
-        self._watermarks = {name: _watermark(self._draft, name) for name in source.resources}
-        self._recipes = {name: self._recipe(name, resource) for name, resource in source.resources.items()}
+        self._endpoints = span.endpoints(source.resources) if span else all_endpoints(source.resources)
+        self._watermarks = {name: None if span else watermark_of(self._draft, name) for name in self._endpoints}
+        self._recipes = {name: self._recipe(name, source.resources[name]) for name in self._endpoints}
         self._started = time.monotonic()
 
     def run(self) -> SourceReport:
         """Extract and mill side by side, then commit what is whole."""
         with self._spool() as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
-            reports = [self._settled(name, extractions[name], ledgers[name]) for name in self._source.resources]
+            reports = [self._settled(name, extractions[name], ledgers[name]) for name in self._endpoints]
             began = time.monotonic()
             committed = self._lake.commit(self._draft)
             number = committed.head.n if committed.head else None
             # on a full disk it stays as it is, and the next run finds by its plan whether it still fits
             with suppress(OSError):
-                spool.settle(_resumable(reports), commit=number or 0)
+                keep = kept_folder(self._spools, number) if committed.changed and number and self._keeps else None
+                spool.settle(_resumable(reports), commit=0 if self._span else number or 0, keep=keep)
         self._tell("committed", seconds=time.monotonic() - began, size=number or 0)
         if not committed.pending:
             sweep(self._lake, self._shared)
+            forget_pages(self._lake, self._shared)
         return SourceReport(
             source=self._source.name,
             commit=number,
@@ -103,66 +106,58 @@ class _SourceRun:
             view_pending=bool(committed.pending),
         )
 
+    @property
+    def _spools(self) -> Path:
+        return self._shared.settings.data / "spool" / self._source.name
+
+    @property
+    def _keeps(self) -> bool:
+        return self._shared.settings.spool_retention > 0
+
     def _spool(self) -> Spool:
-        head = self._draft.head
-        plan = Plan(self._source.config_hash, head.n if head else 0, self._shared.now)
-        return Spool(self._shared.settings.data / "spool" / self._source.name, plan)
+        head, span = self._draft.head, self._span
+        watermarks = {name: mark.to_json() for name, mark in self._watermarks.items() if mark}
+        first = tuple(name for name in self._endpoints if not self._draft.dataset(name).files)
+        # what a span asks does not depend on what is committed
+        commit = 0 if span or head is None else head.n
+        bounds = (span.start, span.end) if span else None
+        asks = self._source.config_hash + "".join(f" {bound}" for bound in bounds or ())
+        plan = Plan(asks, commit, self._shared.now, watermarks, first, bounds)
+        return Spool(self._spools.with_suffix(".backfill") if span else self._spools, plan)
 
     def _recipe(self, name: str, resource: Resource) -> Recipe:
-        dataset, incremental = self._draft.dataset(name), resource.incremental
-        watermark = self._watermarks[name]
-        floors = {"": watermark.value, **watermark.parents} if watermark else {}
-        edge: list[Path] = []
-        if incremental and watermark and resource.write == "append":
-            edge = [self._lake.store / file.path for file in reaching(dataset, incremental.cursor, watermark)]
-        return Recipe(
+        return recipe_of(
+            name,
+            resource,
             source=self._source.name,
-            resource=name,
-            shape=resource.shape(),
-            target=resource.target(),
+            asked=self._endpoints[name],
+            watermark=self._watermarks[name],
+            dataset=self._draft.dataset(name),
             store=self._lake.store,
-            columns=dataset.record_columns,
-            cursor=incremental.cursor if incremental else None,
-            cursor_kind=incremental.kind if incremental else "instant",
-            floors={parent: floor for parent, floor in floors.items() if floor},
-            edge=tuple(edge),
-            transforms=self._shared.settings.transforms,
-            slice_bytes=self._shared.settings.batch_size,
+            settings=self._shared.settings,
         )
 
     def _fetch_and_mill(self, spool: Spool) -> tuple[Mapping[str, Extraction], Mapping[str, Ledger]]:
-        source, shared = self._source, self._shared
-        endpoints = {name: resource.endpoint() for name, resource in source.resources.items()}
-        backlog = Backlog(source.name, source.resources, workers=shared.engine.workers)
-
-        def listen(event: Event) -> None:
-            shared.listen(source.name, event)
-
-        client = Client(source.connection(), origin_map=shared.origin_map, budgets=shared.budgets)
-        with closing(client), Milling(shared.engine, backlog, self._recipes, self._on_batch) as milling:
-            extractor = Extractor(
-                source.connection(),
-                endpoints,
-                name=source.name,
-                client=client,
+        shared = self._shared
+        client = Client(self._source.connection(), origin_map=shared.origin_map, budgets=shared.budgets)
+        with closing(client):
+            return fetch_and_mill(
+                self._source,
+                self._endpoints,
+                self._watermarks,
+                self._recipes,
                 spool=spool,
-                backlog=backlog,
-                watermarks=self._watermarks,
-                clock=spool.plan.clock,
-                masks={name: mask for name in endpoints if (mask := _mask(source.resources[name]))},
-                listen=listen,
+                client=client,
+                engine=shared.engine,
+                listen=shared.listen,
                 stop=shared.stop,
             )
-            return extractor.run(), milling.ledgers
 
     def _tell(
         self, kind: EventKind, resource: str = "", *, seconds: float = 0.0, size: int = 0, note: str = ""
     ) -> None:
         event = Event(kind, resource, time.monotonic(), seconds=seconds, size=size, note=note)
         self._shared.listen(self._source.name, event)
-
-    def _on_batch(self, batch: Batch, milled: Milled) -> None:
-        self._shared.listen(self._source.name, batch_event(batch.resource, milled))
 
     def _settled(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
         began = time.monotonic()
@@ -183,7 +178,7 @@ class _SourceRun:
             change = self._merge(name, parts, self._recipes[name].target, full=full)
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
-            watermark = self._reached(name, ledger)
+            watermark = self._reached(name, extraction, ledger)
         except PipelineError as error:
             self._lake.discard((*parts, *rejected))
             return report.failed(error)
@@ -192,7 +187,7 @@ class _SourceRun:
         if rejects:
             self._draft.set_files(rejects_of(name), rejects, REJECTS)
         if watermark and extraction.verdict != "incomplete":
-            self._draft.set_state(name, {"watermark": watermark.to_json()})
+            self._draft.set_state(name, {**(self._draft.state(name) or {}), "watermark": watermark.to_json()})
         counts = change.counts
         return replace(
             report,
@@ -223,15 +218,23 @@ class _SourceRun:
             inspect, [self._lake.store / path for path in paths], checks, where, self._shared.now
         )
 
-    def _reached(self, name: str, ledger: Ledger) -> Watermark | None:
-        """The watermark at the greatest cursor that was read; it never goes back."""
+    def _reached(self, name: str, extraction: Extraction, ledger: Ledger) -> Watermark | None:
+        """The watermark at the greatest cursor that was read; it never goes back, and a span does not move it.
+
+        It does not pass the moment of the first answer, by the server's clock: a
+        record that was changed behind the reader's back is asked for again.
+        """
         incremental = self._source.resources[name].incremental
-        if incremental is None:
+        if incremental is None or self._span:
             return None
-        watermark = self._watermarks[name] or Watermark(kind=incremental.kind)
+        reached = Watermark(kind=incremental.kind)
         for milled in ledger.milled:
             for parent, value in milled.cursors.items():
-                watermark = watermark.advance(value, parent)
+                reached = reached.advance(value, parent)
+        reached = reached.no_later_than(extraction.server_time or self._shared.now)
+        watermark = (self._watermarks[name] or Watermark(kind=incremental.kind)).advance(reached.value)
+        for parent, value in reached.parents.items():
+            watermark = watermark.advance(value, parent)
         return watermark if watermark.value or watermark.parents else None
 
     def _report(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
@@ -259,24 +262,16 @@ def sweep(lake: Lake, shared: Shared) -> None:
         log.warning("vacuum failed source=%s: %s", lake.folder.name, error.message)
 
 
+def forget_pages(lake: Lake, shared: Shared) -> None:
+    """Remove kept pages that are too old, or whose commit is forgotten."""
+    before = shared.now - timedelta(seconds=shared.settings.spool_retention)
+    with suppress(OSError):
+        forget(shared.settings.data / "spool" / lake.folder.name, lake.log.numbers(), before=before)
+
+
 def _resumable(reports: Sequence[ResourceReport]) -> list[str]:
     """The failed resources whose fetched pages are worth keeping: pages that are no good are asked for again."""
     return [report.resource for report in reports if report.problem and report.problem.kind not in _BAD_PAGES]
-
-
-def reaching(dataset: Dataset, cursor: str, watermark: Watermark) -> list[LiveFile]:
-    """The files of *dataset* that may hold rows at or after the watermark."""
-    floors = [floor for floor in (watermark.value, *watermark.parents.values()) if floor]
-    lowest = min((comparable(floor, watermark.kind) for floor in floors), default=None)
-    if lowest is None:
-        return []
-
-    def may_reach(file: LiveFile) -> bool:
-        if cursor not in file.stats:
-            return True
-        return bool(comparable(str(file.stats[cursor][1]), watermark.kind) >= lowest)  # type: ignore[operator]  # one kind
-
-    return [file for file in dataset.files if may_reach(file)]
 
 
 def _warnings(name: str, ledger: Ledger) -> Iterator[str]:
@@ -285,16 +280,3 @@ def _warnings(name: str, ledger: Ledger) -> Iterator[str]:
     for milled in ledger.milled:
         rows.update(milled.warnings)
     return (f"{name}: {broken} {'row' if broken == 1 else 'rows'}: {sentence}" for sentence, broken in rows.items())
-
-
-def _watermark(draft: Draft, name: str) -> Watermark | None:
-    state = draft.state(name)
-    return Watermark.from_json(state["watermark"]) if state else None
-
-
-def _mask(resource: Resource) -> Callable[[bytes], bytes] | None:
-    """What covers the fields named by `mask` in a page, before anything of it is written."""
-    if not resource.mask:
-        return None
-    rules, records, layout = resource.mask, resource.records, resource.format
-    return lambda body: mask_page(body, layout, records, rules)

@@ -258,7 +258,8 @@ def wrong_after(data: Path, day: int) -> list[str]:
         problems += [f"left over or lost: {path}" for path in named ^ stored]
         problems += [f"left over: {path}" for path in lake.tmp.iterdir()]
     spooled = data / "spool"
-    problems += [f"left over: {path}" for path in (spooled.rglob("*") if spooled.is_dir() else ()) if path.is_file()]
+    left = [path for path in (spooled.rglob("*") if spooled.is_dir() else ()) if path.is_file()]
+    problems += [f"left over: {path}" for path in left if "kept" not in path.parts]
     return problems
 
 

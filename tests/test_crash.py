@@ -207,7 +207,7 @@ def killed_in(stage: str, run: subprocess.Popen[bytes], data: Path, chance: rand
     def come() -> bool:
         signs = {
             "locked": any(str(run.pid) in lock.read_text() for lock in data.glob("lake/*/lock")),
-            "fetching": bool(files(data, "spool/*")),
+            "fetching": any(data.glob("spool/*/*.pages")),
             "milling": files(data, "lake/*/store") != before[0],
             "committed": files(data, "lake/*/log") != before[1],
         }

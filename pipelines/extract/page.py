@@ -17,8 +17,8 @@ import msgspec
 import orjson
 
 from pipelines.batch import Json, digest
-from pipelines.errors import DecodeError
 from pipelines.envelope import Level, around, inner, is_empty_list, list_in, mentions, outer
+from pipelines.errors import DecodeError
 from pipelines.records import Format, Records, find, parse, selector
 
 _STEPS = re.compile(r"^(?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*$", re.ASCII)

@@ -8,6 +8,7 @@ the dataset's own files hold there, so nothing has to be remembered elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -98,13 +99,15 @@ def typed(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     """
     if kind == "text" or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column
-    try:
-        return column.cast(pa.timestamp("us", "UTC") if kind == "instant" else pa.decimal128(38, 9))
-    except pa.ArrowInvalid:
-        raise CursorError(
-            "the cursor is text that cannot be compared",
-            "declare its type in `columns`, such as timestamp with its format, or set `incremental: {format: text}`",
-        ) from None
+    kinds = (pa.timestamp("us", "UTC"), pa.timestamp("us")) if kind == "instant" else (pa.decimal128(38, 9),)
+    for one in kinds:
+        with suppress(pa.ArrowInvalid):
+            # a time without zone is UTC, as in the watermark
+            return column.cast(one).cast(kinds[0])
+    raise CursorError(
+        "the cursor is text that cannot be compared",
+        "declare its type in `columns`, such as timestamp with its format, or set `incremental: {format: text}`",
+    )
 
 
 def _comparable(column: pa.ChunkedArray) -> object:

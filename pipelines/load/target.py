@@ -22,6 +22,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isi
 class Target(Value):
     """How rows are written: key, write mode, partitions, order."""
 
+    description: str | None = Field(None, description="what one row is, for the catalog")
     key: Names = Field((), description="columns that tell one row from another")
     write: Write = Field("replace", description="append, replace, upsert by key, or history: every version of a key")
     version: str | None = Field(

@@ -1,0 +1,201 @@
+"""What there is to read, for people and for SQL: `CATALOG.md`, `catalog.json` and `catalog.duckdb` in the data folder.
+
+Written after a run from the newest commits, the footers of the files, and what
+the YAML says of datasets and columns. Each file is written aside and renamed,
+so a reader has the old one or the new one, whole. With nothing new nothing is
+written. A run of some sources keeps what is known of the others.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pipelines.batch import digest
+from pipelines.catalog_page import ColumnEntry, Entry, markdown
+from pipelines.load.disk import store_errors
+from pipelines.load.facts import Facts, facts
+from pipelines.load.lake import Lake
+from pipelines.load.log import Commit, Dataset
+from pipelines.marts.model import MARTS
+from pipelines.reading import quoted, select
+
+if TYPE_CHECKING:
+    from pipelines.project import Project
+
+_FORMAT = 1
+JSON, MARKDOWN, DATABASE = "catalog.json", "CATALOG.md", "catalog.duckdb"
+
+Call = Callable[..., Any]
+
+
+def _here(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the YAML says of a dataset: of itself, of its columns (text and unit), and what it is made from."""
+
+    description: str = ""
+    columns: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    made_from: tuple[str, ...] = ()
+
+
+def write_catalog(project: Project, call: Call = _here) -> bool:
+    """Bring the catalog to the newest commits; False if it was there already.
+
+    *call* computes a function of its arguments, here or in a worker process.
+
+    Raises:
+        StoreError: A commit or file cannot be read, or the data folder not be written.
+    """
+    data = project.settings.data
+    known = _known(data)
+    words = {**_remembered(known), **_words(project)}
+    heads = dict(_heads(data))
+    told = {name: asdict(one) for name, one in words.items()}
+    basis = [_FORMAT, str(data.resolve()), told, {name: [head.n, head.run] for name, head in heads.items()}]
+    state = digest(orjson.dumps(basis, option=orjson.OPT_SORT_KEYS))
+    if known.get("state") == state and all((data / name).is_file() for name in (MARKDOWN, DATABASE)):
+        return False
+    entries = list(_entries(data, heads, words, call))
+    views = digest("\n".join(statement for one in entries for statement in _statements(data, one)).encode())
+    document = {"format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told}
+    with store_errors("writing the catalog"):
+        if known.get("views") != views or not (data / DATABASE).is_file():
+            _write_database(data, entries)
+        _replace(data / MARKDOWN, markdown(entries).encode())
+        # last: it says that the others are up to date
+        _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    return True
+
+
+def _known(data: Path) -> dict[str, Any]:
+    """The last catalog; nothing where there is none that can be read."""
+    with suppress(OSError, ValueError):
+        found = orjson.loads((data / JSON).read_bytes())
+        if isinstance(found, dict) and found.get("format") == _FORMAT:
+            return found
+    return {}
+
+
+def _remembered(known: Mapping[str, Any]) -> dict[str, Words]:
+    return {
+        name: Words(
+            one["description"],
+            {column: (text, unit) for column, (text, unit) in one["columns"].items()},
+            tuple(one["made_from"]),
+        )
+        for name, one in known.get("words", {}).items()
+    }
+
+
+def _words(project: Project) -> dict[str, Words]:
+    found = {}
+    for source in project.sources:
+        for name, resource in source.resources.items():
+            columns = {
+                column: (told.description or "", told.unit or "")
+                for column, told in resource.columns.items()
+                if told.description or told.unit
+            }
+            origin = f"{source.base_url.rstrip('/')}/{resource.path.lstrip('/')}".partition("?")[0]
+            found[f"{source.name}.{name}"] = Words(resource.description or "", columns, (source.secrets.hide(origin),))
+    for name, mart in project.marts.marts.items():
+        texts = {column: (text, "") for column, text in mart.columns.items()}
+        found[f"{MARTS}.{name}"] = Words(mart.description, texts, tuple(mart.inputs.values()))
+    return found
+
+
+def _heads(data: Path) -> Iterator[tuple[str, Commit]]:
+    folder = data / "lake"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        head = Lake(data, path.name).head() if path.is_dir() else None
+        if head is not None:
+            yield path.name, head
+
+
+def _entries(data: Path, heads: Mapping[str, Commit], words: Mapping[str, Words], call: Call) -> Iterator[Entry]:
+    for source, head in heads.items():
+        for name, dataset in head.datasets.items():
+            full = f"{source}.{name}"
+            told = words.get(full, Words())
+            files = [Lake(data, source).store / file.path for file in dataset.files]
+            found: Facts = call(facts, files)
+            yield Entry(
+                dataset=full,
+                description=told.description,
+                commit=head.n,
+                committed_at=head.created_at.isoformat(timespec="seconds"),
+                rows=dataset.rows,
+                files=len(files),
+                size_bytes=sum(file.size_bytes for file in dataset.files),
+                write=dataset.write,
+                key=dataset.key,
+                partition_by=dataset.partition_by,
+                columns=tuple(_columns(dataset, told, found)),
+                sample=found.sample,
+                made_from=told.made_from,
+                used_by=tuple(other for other, one in words.items() if full in one.made_from),
+            )
+
+
+def _columns(dataset: Dataset, told: Words, found: Facts) -> Iterator[ColumnEntry]:
+    for column in dataset.schema or ():
+        description, unit = told.columns.get(column.name, ("", ""))
+        least, greatest = found.spans.get(column.name, ("", ""))
+        yield ColumnEntry(column.name, str(column.type), description, unit, least, greatest)
+
+
+def _write_database(data: Path, entries: list[Entry]) -> None:
+    """A view of each dataset over the folder that analysts read: it shows the newest commit, whenever it is asked."""
+    import duckdb
+
+    for leftover in data.glob(f".{DATABASE}-*"):
+        leftover.unlink(missing_ok=True)
+    aside = data / f".{DATABASE}-{uuid.uuid4().hex}"
+    try:
+        with duckdb.connect(str(aside)) as connection:
+            for one in entries:
+                for statement in _statements(data, one):
+                    connection.execute(statement)
+        aside.replace(data / DATABASE)
+    except duckdb.Error as error:
+        raise OSError(None, f"DuckDB: {str(error).splitlines()[0]}", str(data / DATABASE)) from error
+    finally:
+        for path in data.glob(f"{aside.name}*"):
+            path.unlink(missing_ok=True)
+
+
+def _statements(data: Path, one: Entry) -> Iterator[str]:
+    source, _, name = one.dataset.partition(".")
+    view = f"{quoted(source)}.{quoted(name)}"
+    glob = [data.resolve() / "parquet" / source / name / "**" / "*.parquet"] if one.files else []
+    yield f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}"
+    yield f"CREATE VIEW {view} AS {select(glob, one.columns)}"
+    yield f"COMMENT ON VIEW {view} IS {_literal(one.description)}"
+    for column in one.columns:
+        told = " ".join(filter(None, (column.description, f"[{column.unit}]" if column.unit else "")))
+        if told:
+            yield f"COMMENT ON COLUMN {view}.{quoted(column.name)} IS {_literal(told)}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            aside.unlink()

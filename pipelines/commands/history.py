@@ -1,0 +1,175 @@
+"""What past runs did: `threadmill runs | explain | report`. They need the data folder only."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.commands.lakes import print_json, settings_of, shown_errors
+from pipelines.commands.options import on_data
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.runs import Document
+
+_SHORT_S = 0.005
+
+
+@click.command(epilog="\b\nExample:\n  threadmill runs")
+@click.option("--most", type=click.IntRange(1), default=20, show_default=True, help="List at most so many.")
+@on_data
+def runs(most: int, as_json: bool, **given: Any) -> None:
+    """List the runs that are kept, the newest first."""
+    from itertools import islice
+
+    from pipelines.runs import list_runs
+
+    with shown_errors():
+        found = list(islice(list_runs(settings_of(given).data), most))
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        failed = f"  failed: {', '.join(one['failed'])}" if one["failed"] else ""
+        click.echo(
+            f"{one['run']}  {one['seconds']:>7.1f} s  {one['requests']:>6,} requests  "
+            f"{one['rows_written']:>11,} rows  exit {one['exit_code']}{failed}"
+        )
+    if not found:
+        click.echo("no run yet")
+
+
+@click.command(epilog="\b\nExample:\n  threadmill explain")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@on_data
+def explain(run_id: str | None, as_json: bool, **given: Any) -> None:
+    """Say where the time of RUN (the newest) went, and what would make it faster.
+
+    Waiting is told from computing by CPU time against wall time, for each
+    resource and stage. RUN is an id of `threadmill runs`, or its last characters.
+    """
+    from pipelines.critical_path import critical_path, verdict
+    from pipelines.explain import stages, works
+    from pipelines.runs import read_run
+
+    with shown_errors():
+        run = read_run(settings_of(given).data, run_id)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json(
+            {
+                "run": run["run_id"],
+                "seconds": run["seconds"],
+                "verdict": verdict(run),
+                "resources": [{**asdict(one), "wall_s": one.wall_s, "verdict": one.verdict} for one in works(run)],
+                "stages": [{**asdict(stage), "use": stage.use} for stage in stages(run)],
+                "critical_path": [{**asdict(step), "seconds": step.seconds} for step in critical_path(run)],
+            }
+        )
+        return
+    from rich.console import Console
+
+    _show(run, Console(file=sys.stdout, highlight=False))
+
+
+@click.command(epilog="\b\nExample:\n  threadmill report")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@on_data
+def report(run_id: str | None, as_json: bool, **given: Any) -> None:
+    """Write the HTML report of RUN (the newest) anew and print its path.
+
+    One file without scripts that needs no network: open it in a browser, mail it.
+    """
+    from pipelines.html_report import write
+    from pipelines.runs import read_run
+
+    with shown_errors():
+        data = settings_of(given).data
+        run = read_run(data, run_id)
+        path = write(run, data)
+    if as_json:
+        print_json({"run": run["run_id"], "path": str(path), "bytes": path.stat().st_size})
+    else:
+        click.echo(path)
+
+
+def _show(run: Document, console: Console) -> None:
+    from pipelines.critical_path import critical_path, verdict
+
+    console.print(f"run {run['run_id']}: {verdict(run)}\n", soft_wrap=False)
+    if not run.get("timeline"):
+        console.print("this run kept no timeline")
+        return
+    _show_resources(run, console)
+    _show_stages(run, console)
+    console.print("\n[bold]critical path[/] (what nothing else could have shortened)")
+    for step in critical_path(run):
+        if step.seconds < _SHORT_S:
+            continue
+        console.print(f"  {step.seconds:>6.2f} s  {step.what} {step.name}".rstrip())
+        for text, sign in ((step.why, " "), (step.advice, ">")):
+            _indented(text, sign, console)
+    console.print("\nSeconds of threads and processes, summed; cpu is the share that computed.", style="dim")
+
+
+def _indented(text: str, sign: str, console: Console) -> None:
+    import textwrap
+
+    lines = textwrap.wrap(text, 66)
+    for number, line in enumerate(lines):
+        console.print(
+            f"           {sign if number == 0 else ' '} {line}", style="dim" if sign == " " else "", markup=False
+        )
+
+
+def _show_resources(run: Document, console: Console) -> None:
+    from pipelines.explain import works
+
+    table = _table("resource", "wall", "network", "turn", "pause", "behind", "mill", "cpu", "merge")
+    table.add_column("verdict", no_wrap=True)
+    for one in works(run):
+        seconds = (one.wall_s, one.network_s, one.turn_s, one.pause_s, one.blocked_s, one.mill_s)
+        cpu = f"{one.mill_cpu_s / one.mill_s:.0%}" if one.mill_s >= _SHORT_S else "-"
+        table.add_row(one.name, *map(_seconds, seconds), cpu, _seconds(one.merge_s), one.verdict)
+    console.print(table)
+
+
+def _show_stages(run: Document, console: Console) -> None:
+    from pipelines.explain import stages
+
+    console.print()
+    table = _table("stage", "wall", "lanes", "busy", "use", "cpu")
+    table.add_column("verdict", no_wrap=True)
+    for stage in stages(run):
+        cpu = f"{stage.cpu_s / stage.busy_s:.0%}" if stage.cpu_s else "-"
+        table.add_row(
+            stage.name,
+            _seconds(stage.wall_s),
+            str(stage.lanes),
+            _seconds(stage.busy_s),
+            f"{stage.use:.0%}",
+            cpu,
+            stage.verdict,
+        )
+    console.print(table)
+
+
+def _table(first: str, *numbers: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f}" if seconds >= _SHORT_S else "-"
+
+
+COMMANDS = (runs, explain, report)

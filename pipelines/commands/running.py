@@ -1,0 +1,87 @@
+"""What the commands that work on sources have in common: the project, its progress, and Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.errors import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.project import Project
+    from pipelines.report import SourceReport
+    from pipelines.source import Source
+    from pipelines.source_run import Shared
+
+
+def project_of(only: tuple[str, ...], given: dict[str, Any]) -> Project:
+    """The project in the current folder, with those sources of it; its secrets are kept out of the log."""
+    from pipelines.project import load_project
+
+    project = load_project(os.environ, only=only or None, **given)
+    project.sources.secrets.guard(logging.getLogger())
+    return project
+
+
+def console_on(stream: Any = None) -> Console:
+    """A console on *stream*; on standard error by default."""
+    from rich.console import Console
+
+    return Console(file=stream or sys.stderr)
+
+
+def work_through(
+    only: tuple[str, ...],
+    given: dict[str, Any],
+    *,
+    as_json: bool,
+    work: Callable[[Source, Shared], SourceReport] | None = None,
+) -> int:
+    """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
+    from pipelines.pool import PRELOAD, warm_up
+
+    warm_up(PRELOAD)
+    from pipelines.progress import progress
+    from pipelines.report import show
+    from pipelines.run import run
+    from pipelines.source_run import run_source
+
+    project = project_of(only, given)
+    resources = {source.name: list(source.resources) for source in project.sources}
+    with stopping() as stop, progress(console_on(), resources) as listen:
+        report = run(project, listen=listen, stop=stop, work=work or run_source)
+    if as_json:
+        click.echo(report.to_json())
+    else:
+        show(report, console_on(sys.stdout))
+    return EXIT_INTERRUPTED if stop.is_set() else report.exit_code
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second one ends the program at once."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        click.echo("stopping; what was fetched is kept for the next run", err=True)
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

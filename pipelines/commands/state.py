@@ -1,0 +1,154 @@
+"""What has been read, and reading it again: `threadmill state | backfill | replay`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.commands.lakes import locked, print_json, run_id, shown_errors
+from pipelines.commands.options import on_data
+from pipelines.commands.running import project_of, work_through
+
+if TYPE_CHECKING:
+    from pipelines.source import Source
+
+
+@click.group()
+def state() -> None:
+    """Show or change how far each resource has been read: its watermark."""
+
+
+@state.command(epilog="\b\nExample:\n  threadmill state show usgs")
+@click.argument("name", metavar="SOURCE[.RESOURCE]")
+@on_data
+def show(name: str, as_json: bool, **given: Any) -> None:
+    """Print the watermarks of SOURCE: where its next run begins."""
+    from pipelines.load.lake import Lake
+    from pipelines.watermarks import chosen, watermarks
+
+    source_name, _, resource = name.partition(".")
+    with shown_errors():
+        project = project_of((source_name,), given)
+        source = project.sources[source_name]
+        found = watermarks(Lake(project.settings.data, source.name), chosen(source, resource))
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        click.echo(f"{one['resource']:<32} {one['watermark'] or '-'}")
+        for parent, value in one["parents"].items():
+            click.echo(f"  {parent:<30} {value}")
+
+
+@state.command(name="set", epilog="\b\nExample:\n  threadmill state set usgs.events 2026-01-31")
+@click.argument("name", metavar="SOURCE.RESOURCE")
+@click.argument("value")
+@click.option("--parent", default="", help="The watermark of this parent only (`incremental: {per: ...}`).")
+@on_data
+def set_(name: str, value: str, parent: str, as_json: bool, **given: Any) -> None:
+    """Let the next run begin at VALUE, earlier or later, in a commit of its own.
+
+    Rows that are read again are not stored twice. What lies between an earlier
+    watermark and a later VALUE is not read: `backfill` reads it.
+    """
+    _change(name, given, as_json=as_json, value=value, parent=parent)
+
+
+@state.command(epilog="\b\nExample:\n  threadmill state reset usgs.events")
+@click.argument("name", metavar="SOURCE[.RESOURCE]")
+@on_data
+def reset(name: str, as_json: bool, **given: Any) -> None:
+    """Let the next run read everything from `incremental: {start: ...}` on.
+
+    A commit of its own; rows stay, and none is stored twice when it is read again.
+    """
+    _change(name, given, as_json=as_json)
+
+
+@click.command(epilog="\b\nExample:\n  threadmill backfill usgs --from 2026-01-01 --to 2026-01-31 --dry-run")
+@click.argument("source")
+@click.option("--from", "start", required=True, metavar="WHEN", help="Where the span begins: a day, an instant.")
+@click.option("--to", "end", required=True, metavar="WHEN", help="Where it ends.")
+@click.option("--dry-run", is_flag=True, help="Only print the windows that would be asked for.")
+@on_data
+def backfill(source: str, start: str, end: str, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Read a span of time of SOURCE again, by windows, and commit what is new.
+
+    The watermark stays where it is. Rows that are stored already are updated
+    (upsert) or left out (append). Killed, the same command resumes.
+    """
+    from pipelines.spans import Span
+
+    span = Span(start, end)
+    with shown_errors():
+        if dry_run:
+            _show_windows(project_of((source,), given).sources[source], span, as_json=as_json)
+            return
+        from pipelines.source_run import run_source
+
+        code = work_through((source,), given, as_json=as_json, work=partial(run_source, span=span))
+    sys.exit(code)
+
+
+@click.command(epilog="\b\nExample:\n  threadmill replay usgs")
+@click.argument("name", metavar="SOURCE[.RESOURCE]")
+@on_data
+def replay(name: str, as_json: bool, **given: Any) -> None:
+    """Make the rows of SOURCE anew from kept pages, without network.
+
+    For a change of types, checks or code. Pages are kept for `spool_retention`.
+    Where they go back to the first row, a dataset is rebuilt; else `upsert` writes
+    their rows over those there are, `append` replaces the rows that came of them,
+    and `replace` takes the newest. All of it is one commit, or nothing happens.
+    """
+    source_name, _, resource = name.partition(".")
+    with shown_errors():
+        from pipelines.replay import replay_source
+
+        code = work_through((source_name,), given, as_json=as_json, work=partial(replay_source, only=resource or None))
+    sys.exit(code)
+
+
+def _change(name: str, given: dict[str, Any], *, as_json: bool, value: str = "", parent: str = "") -> None:
+    """Commit *value* as the watermark of what *name* names, or none."""
+    from pipelines.load.lake import Lake
+    from pipelines.watermarks import chosen, move
+
+    source_name, _, resource = name.partition(".")
+    with shown_errors():
+        project = project_of((source_name,), given)
+        source = project.sources[source_name]
+        resources = chosen(source, resource, one=bool(value))
+        lake = Lake(project.settings.data, source_name)
+        with locked(lake, "state"):
+            done = move(lake, resources, value, parent, run=run_id("state"), config_hash=source.config_hash)
+    number = done.head.n if done.head else None
+    if as_json:
+        print_json({"source": source_name, "commit": number, "changed": done.changed})
+    elif done.changed:
+        click.echo(f"{name}: the next run begins at {value or 'its start'}, by commit {number}")
+    else:
+        click.echo(f"{name}: nothing to do")
+
+
+def _show_windows(source: Source, span: Any, *, as_json: bool) -> None:
+    from datetime import UTC, datetime
+
+    found = []
+    for name, endpoint in span.endpoints(source.resources).items():
+        windows = endpoint.incremental.windows(None, datetime.now(UTC)) if endpoint.incremental else []
+        each = endpoint.for_each.resource if endpoint.for_each else None
+        found.append({"resource": name, "for_each": each, "windows": [[one.start, one.end] for one in windows]})
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        click.echo(f"{source.name}.{one['resource']}" + (f", for each of {one['for_each']}" if one["for_each"] else ""))
+        for start, end in one["windows"]:
+            click.echo(f"  {start} to {end}")
+
+
+COMMANDS = (state, backfill, replay)

@@ -1,0 +1,67 @@
+"""Fetch and mill side by side: what the API says becomes staged parts while more is being asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from pipelines.batch import Batch
+from pipelines.extract.channel import Backlog
+from pipelines.extract.client import Client
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.events import Event
+from pipelines.extract.extraction import Extraction
+from pipelines.extract.extractor import Extractor
+from pipelines.extract.spool import Spool
+from pipelines.extract.watermark import Watermark
+from pipelines.milling import Ledger, Milling, batch_event
+from pipelines.pool import Engine
+from pipelines.source import Resource, Source
+from pipelines.transform.mask import mask as mask_page
+from pipelines.worker import Milled, Recipe
+
+
+def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, each by name
+    source: Source,
+    endpoints: Mapping[str, Endpoint],
+    watermarks: Mapping[str, Watermark | None],
+    recipes: Mapping[str, Recipe],
+    *,
+    spool: Spool,
+    client: Client,
+    engine: Engine,
+    listen: Callable[[str, Event], None],
+    stop: threading.Event,
+) -> tuple[Mapping[str, Extraction], Mapping[str, Ledger]]:
+    """What came of fetching *endpoints* from *watermarks* on, and of milling their pages; returns when all is done."""
+    backlog = Backlog(source.name, endpoints, workers=engine.workers)
+
+    def tell(event: Event) -> None:
+        listen(source.name, event)
+
+    def on_batch(batch: Batch, milled: Milled) -> None:
+        tell(batch_event(batch.resource, milled))
+
+    with Milling(engine, backlog, recipes, on_batch) as milling:
+        extractor = Extractor(
+            source.connection(),
+            endpoints,
+            name=source.name,
+            client=client,
+            spool=spool,
+            backlog=backlog,
+            watermarks=watermarks,
+            clock=spool.plan.clock,
+            masks={name: mask for name in endpoints if (mask := _mask(source.resources[name]))},
+            listen=tell,
+            stop=stop,
+        )
+        return extractor.run(), milling.ledgers
+
+
+def _mask(resource: Resource) -> Callable[[bytes], bytes] | None:
+    """What covers the fields named by `mask` in a page, before anything of it is written."""
+    if not resource.mask:
+        return None
+    rules, records, layout = resource.mask, resource.records, resource.format
+    return lambda body: mask_page(body, layout, records, rules)

@@ -1,0 +1,286 @@
+"""A run as one HTML file: what came, what was proved, where the time went.
+
+No script, no network: the file says so itself in its policy, and browsers hold it
+to that. Whatever comes from a configuration or an API is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pipelines.critical_path import critical_path, verdict
+from pipelines.drawing import grouped, rates, share_bar, timeline
+from pipelines.explain import Work, stages, works
+from pipelines.load.log import Dataset
+from pipelines.marts.model import MARTS
+from pipelines.runs import Document, resources_of, rows_written
+from pipelines.schemas import SchemaChange, committed
+from pipelines.timeline import Span, spans_of
+
+_KINDS = {
+    "answered": "waits for an answer",
+    "waited": "waits for its turn",
+    "throttled": "pauses for the API",
+    "retried": "tries again",
+    "blocked": "waits for workers",
+    "batch": "computes",
+    "idle": "waits for disk or processor",
+    "merged": "merges",
+    "committed": "commits",
+}
+_NUMBER = ' class="number"'
+_HEAD = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta name="color-scheme" content="light dark">'
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+)
+
+
+def write(run: Document, data: Path) -> Path:
+    """Write `runs/<id>.html` of *data* whole or not at all, and return its path."""
+    path = data / "runs" / f"{run['run_id']}.html"
+    aside = path.with_suffix(".html.tmp")
+    try:
+        aside.write_text(page(run, data), encoding="utf-8")
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def page(run: Document, data: Path) -> str:
+    """The whole document; schemas come from the commits of *data* that the run made, as far as they are kept."""
+    style = files("pipelines").joinpath("report.css").read_text(encoding="utf-8")
+    sections = (
+        _summary(run),
+        _problems(run),
+        _resources(run),
+        _timeline(run),
+        _time(run),
+        _path(run),
+        _schemas(run, data),
+    )
+    title = f"Run {escape(run['run_id'])}"
+    head = f"{_HEAD}<title>{title}</title><style>{style}</style></head>"
+    return f"{head}<body><main>{''.join(sections)}</main></body></html>"
+
+
+def _summary(run: Document) -> str:
+    resources = resources_of(run)
+    state = "complete" if run["exit_code"] == 0 else "incomplete" if run["exit_code"] == 3 else "failed"
+    figures = (
+        (f"{run['seconds']:.1f} s", "from start to end"),
+        (f"{sum(one['requests'] for one in resources):,}", "requests"),
+        (_size(sum(one["bytes_fetched"] for one in resources)), "fetched"),
+        (f"{sum(one['rows_read'] for one in resources if one['source'] != MARTS):,}", "records read"),
+        (f"{rows_written(run):,}", "rows written"),
+        (f"{sum(one['retries'] for one in resources):,}", "retries"),
+    )
+    tiles = "".join(f"<div><b>{value}</b><span>{what}</span></div>" for value, what in figures)
+    machine = run["machine"]
+    threads = sum(machine.get("threads", {}).values())
+    where = f"{machine['workers']} workers, {threads} threads, {machine['cpus']} processors"
+    return (
+        f'<header><h1>Run {escape(run["run_id"])} <em class="{state}">{state}</em></h1>'
+        f"<p>{escape(run['started_at'])} · {where}</p></header>"
+        f'<div class="tiles">{tiles}</div><p class="lead">{escape(verdict(run))}.</p>'
+    )
+
+
+def _problems(run: Document) -> str:
+    found = [(source["source"], source["problem"]) for source in run["sources"] if source["problem"]]
+    found += [(one["name"], one["problem"]) for one in resources_of(run) if one["problem"]]
+    lines = [
+        f'<li class="failed"><b>{escape(name)}: {escape(problem["kind"])}</b> {escape(problem["message"])}'
+        f"<br><small>{escape(problem['hint'])}</small></li>"
+        for name, problem in found
+    ]
+    warnings = [*run["warnings"], *(text for one in resources_of(run) for text in one["warnings"])]
+    lines += [f'<li class="incomplete">{escape(text)}</li>' for text in warnings]
+    lines += [
+        f'<li class="incomplete">{escape(one["name"])}: {one["rejected"]:,} records are set aside in '
+        f"{escape(one['name'])}__rejects, with the reason of each</li>"
+        for one in resources_of(run)
+        if one["rejected"]
+    ]
+    lines += [
+        f'<li class="incomplete">{escape(source["source"])}: {escape(path)} was not ours and is moved aside</li>'
+        for source in run["sources"]
+        for path in source.get("foreign", ())
+    ]
+    return _section("Problems and warnings", f"<ul>{''.join(lines)}</ul>") if lines else ""
+
+
+def _resources(run: Document) -> str:
+    titles = (
+        "dataset",
+        "verdict",
+        "requests",
+        "resumed",
+        "retries",
+        "read",
+        "new",
+        "updated",
+        "unchanged",
+        "aside",
+        "s",
+    )
+    rows = []
+    for one in resources_of(run):
+        numbers = ("requests", "resumed", "retries", "rows_read", "new", "updated", "unchanged", "rejected")
+        cells = [f"{one[name]:,}" if one[name] else "" for name in numbers] + [f"{one['seconds']:.1f}"]
+        name = f"<b>{escape(one['name'])}</b><small>{escape(one['evidence'])}</small>"
+        rows.append([name, f'<em class="{escape(one["verdict"])}">{escape(one["verdict"])}</em>', *cells])
+    return _section("What came, and how that is known", _table(titles, rows))
+
+
+def _timeline(run: Document) -> str:
+    kept = run.get("timeline")
+    if not kept or not kept["spans"]:
+        return ""
+    spans, until = spans_of(kept), run["seconds"]
+    parts = [_legend(sorted({span.kind for span in spans}, key=list(_KINDS).index)), _axis(until)]
+    for group in grouped(spans):
+        lanes = f"{len(group.lanes)} {'lane' if len(group.lanes) == 1 else 'lanes'}"
+        parts.append(f"<h3>{escape(group.title)} <small>{lanes}</small></h3>{timeline(group, until)}")
+    if kept["cell_s"]:
+        parts.append(
+            f"<p><small>Many spans: those of one kind within {kept['cell_s']:.2f} s are drawn as one.</small></p>"
+        )
+    return _section("Timeline", "".join(parts)) + _throughput(spans, until)
+
+
+def _throughput(spans: Sequence[Span], until: float) -> str:
+    fetched, most_bytes = rates((span for span in spans if span.kind == "answered"), until, "answered")
+    milled, most_rows = rates((span for span in spans if span.kind == "batch"), until, "batch")
+    return _section(
+        "Throughput",
+        f"<h3>fetched <small>on the wire, up to {_size(most_bytes)}/s</small></h3>{fetched}"
+        f"<h3>milled <small>up to {most_rows:,.0f} rows/s</small></h3>{milled}{_axis(until)}",
+    )
+
+
+def _time(run: Document) -> str:
+    found = [one for one in works(run) if one.wall_s > 0]
+    if not found:
+        return ""
+    longest = max(sum(seconds for _, seconds in _parts(one)) for one in found)
+    rows = [
+        [
+            f"<b>{escape(one.name)}</b>",
+            f'<em class="plain">{one.verdict}</em>',
+            f"{one.wall_s:.2f}",
+            share_bar(_parts(one), longest),
+            f"{one.pauses:,}" if one.pauses else "",
+            f"{one.pause_s + one.turn_s:.2f}" if one.pause_s + one.turn_s >= 0.005 else "",
+        ]
+        for one in found
+    ]
+    titles = ("dataset", "it was", "wall s", "seconds of threads and processes, summed", "pauses", "held back s")
+    kinds = [kind for kind in _KINDS if any(dict(_parts(one)).get(kind) for one in found)]
+    stage_rows = [
+        [stage.name, f"{stage.wall_s:.2f}", str(stage.lanes), f"{stage.use:.0%}",
+         f"{stage.cpu_s / stage.busy_s:.0%}" if stage.cpu_s else "", f'<em class="plain">{stage.verdict}</em>']
+        for stage in stages(run)
+    ]  # fmt: skip
+    stage_titles = ("stage", "wall s", "lanes", "in use", "of it computing", "it was")
+    return _section(
+        "Waiting or computing", _legend(kinds) + _table(titles, rows) + "<br>" + _table(stage_titles, stage_rows)
+    )
+
+
+def _parts(work: Work) -> list[tuple[str, float]]:
+    return [
+        ("answered", work.network_s),
+        ("waited", work.turn_s),
+        ("throttled", work.pause_s),
+        ("blocked", work.blocked_s),
+        ("batch", work.mill_cpu_s + work.fetch_cpu_s),
+        ("idle", max(work.mill_s - work.mill_cpu_s, 0.0)),
+        ("merged", work.merge_s),
+    ]
+
+
+def _path(run: Document) -> str:
+    rows = [
+        [
+            f"{step.seconds:.2f}",
+            share_bar([("committed", step.seconds)], run["seconds"]),
+            f"<b>{escape(step.what)}</b> {escape(step.name)}<small>{escape(step.why)}</small>"
+            + (f'<small class="advice">{escape(step.advice)}</small>' if step.advice else ""),
+        ]
+        for step in critical_path(run)
+        if step.seconds >= 0.005
+    ]
+    return _section("Critical path: what nothing else could have shortened", _table(("s", "share", "step"), rows))
+
+
+def _schemas(run: Document, data: Path) -> str:
+    parts = [
+        _dataset(f"{source['source']}.{name}", dataset, changes)
+        for source in run["sources"]
+        for name, dataset, changes in committed(data, source["source"], source["commit"])
+    ]
+    return _section("Datasets", "".join(parts)) if parts else ""
+
+
+def _dataset(name: str, dataset: Dataset, changes: Sequence[SchemaChange]) -> str:
+    columns: Iterable[Any] = dataset.columns or ()
+    rows = [
+        [f"<code>{escape(str(one['name']))}</code>", f"<code>{escape(str(one['type']))}</code>", escape(_meaning(one))]
+        for one in columns
+    ]
+    new = "".join(f'<p class="incomplete">{escape(change)}</p>' for change in changes)
+    size = _size(sum(file.size_bytes for file in dataset.files))
+    key = f", key {', '.join(dataset.key)}" if dataset.key else ""
+    folders = f", folders by {', '.join(dataset.partition_by)}" if dataset.partition_by else ""
+    told = escape(f"{dataset.rows:,} rows in {len(dataset.files):,} files, {size}{key}{folders}")
+    return (
+        f"<details{' open' if changes else ''}><summary><b>{escape(name)}</b> <small>{told}</small></summary>"
+        f"{new}{_table(('column', 'type', 'meaning'), rows)}</details>"
+    )
+
+
+def _meaning(column: dict[str, Any]) -> str:
+    about = column.get("metadata") or column
+    unit = f" ({about['unit']})" if about.get("unit") else ""
+    return f"{about.get('description') or ''}{unit}".strip()
+
+
+def _legend(kinds: Sequence[str]) -> str:
+    return f'<p class="legend">{"".join(f"<span><i class={kind}></i>{_KINDS[kind]}</span>" for kind in kinds)}</p>'
+
+
+def _axis(until: float) -> str:
+    return f'<p class="axis">{"".join(f"<span>{until * part / 4:.1f} s</span>" for part in range(5))}</p>'
+
+
+def _section(title: str, inside: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{inside}</section>"
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rows = list(rows)
+    numeric = {title for place, title in enumerate(titles) if any(row[place][:1].isdigit() for row in rows)}
+    head = "".join(f"<th{_NUMBER if title in numeric else ''}>{escape(title)}</th>" for title in titles)
+    body = "".join(f"<tr>{''.join(_cells(titles, row))}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cells(titles: Sequence[str], row: Sequence[str]) -> Iterator[str]:
+    for title, cell in zip(titles, row, strict=True):
+        number = _NUMBER if cell[:1].isdigit() else ""
+        yield f'<td data-title="{escape(title)}"{number}>{cell}</td>'
+
+
+def _size(size_bytes: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= size:
+            return f"{size_bytes / size:.1f} {unit}"
+    return f"{size_bytes:.0f} B"

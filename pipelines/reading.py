@@ -1,0 +1,159 @@
+"""What analysts call: committed datasets as DataFrame, Arrow dataset or SQL.
+
+    import pipelines
+    quakes = pipelines.read("usgs.events", columns=["time", "mag"])
+    before = pipelines.read("usgs.events", at=41)
+    pipelines.sql("SELECT type, count(*) FROM usgs.events GROUP BY type")
+
+Each answer is of one commit: its files are named by the log and never change,
+so a run that commits meanwhile neither disturbs it nor shows through.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import ConfigError
+from pipelines.load.lake import Lake
+from pipelines.load.log import Commit, Dataset
+from pipelines.problems import nearest
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import pyarrow.dataset
+
+At = int | datetime | None
+
+
+def read(name: str, *, columns: Sequence[str] | None = None, at: At = None, data: Path | None = None) -> pd.DataFrame:
+    """The rows of a dataset as a DataFrame whose columns are Arrow's: integers with nulls stay integers.
+
+    *name* is `source.dataset`, or the dataset alone where no other source has
+    one of that name. *at* is a commit number or a time, *data* the data folder
+    (by default that of the settings).
+
+    Raises:
+        ConfigError: No such dataset or column; the message names those that are there.
+        StoreError: No commit that is kept is so old.
+    """
+    import pandas as pd
+
+    found = scan(name, at=at, data=data)
+    unknown = [column for column in columns or () if column not in found.schema.names]
+    if unknown:
+        raise ConfigError(
+            f"{name} has no column {unknown[0]!r}{nearest(unknown[0], found.schema.names)}",
+            f"columns: {', '.join(found.schema.names)}",
+        )
+    table = found.to_table(columns=list(columns) if columns is not None else None)
+    return table.to_pandas(types_mapper=pd.ArrowDtype)  # type: ignore[no-any-return] # pyarrow has no types
+
+
+def scan(name: str, *, at: At = None, data: Path | None = None) -> pyarrow.dataset.Dataset:
+    """The same rows as a pyarrow dataset: nothing is read before it is asked, and only what is asked.
+
+    Raises:
+        ConfigError: No such dataset.
+        StoreError: No commit that is kept is so old.
+    """
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    source, dataset_name = _resolved(name, folder := _data(data))
+    lake = Lake(folder, source)
+    commit = _commit(lake, at)
+    dataset = commit.datasets.get(dataset_name) if commit else None
+    if commit is None or dataset is None:
+        known = ", ".join(commit.datasets) if commit else "none"
+        raise ConfigError(
+            f"commit {commit.n if commit else '-'} of {source} has no {dataset_name!r}", f"it has: {known}"
+        )
+    schema = dataset.schema or pa.schema([])
+    if not dataset.files:
+        return pyarrow.dataset.dataset(schema.empty_table())
+    files = [str(lake.store / file.path) for file in dataset.files]
+    return pyarrow.dataset.dataset(files, schema=schema, format="parquet")
+
+
+def sql(query: str, *, at: At = None, data: Path | None = None) -> duckdb.DuckDBPyRelation:
+    """The answer of a DuckDB query, in which every dataset is a table: `usgs.events`, or `events` where that is clear.
+
+    All tables of a source are of the same commit.
+
+    Raises:
+        StoreError: With *at*, no commit of some source that is kept is so old.
+    """
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    folder = _data(data)
+    commits = {source: commit for source in _sources(folder) if (commit := _commit(Lake(folder, source), at))}
+    names = [name for commit in commits.values() for name in commit.datasets]
+    for source, commit in commits.items():
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}")
+        for name, dataset in commit.datasets.items():
+            table = f"{quoted(source)}.{quoted(name)}"
+            connection.execute(f"CREATE VIEW {table} AS {_select(dataset, Lake(folder, source).store)}")
+            if names.count(name) == 1 and name not in commits:
+                connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {table}")
+    return connection.sql(query)
+
+
+def select(files: Sequence[Path | str], schema: Any) -> str:
+    """The SQL that reads *files*, or gives no rows of *schema* where there is none."""
+    if files:
+        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted
+    columns = ", ".join(f"NULL AS {quoted(name)}" for name in (schema.names if schema else ())) or "NULL AS nothing"
+    return f"SELECT {columns} WHERE false"
+
+
+def quoted(name: str) -> str:
+    """*name* as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _select(dataset: Dataset, store: Path) -> str:
+    return select([store / file.path for file in dataset.files], dataset.schema)
+
+
+def _commit(lake: Lake, at: At) -> Commit | None:
+    if at is None:
+        return lake.head()
+    if isinstance(at, datetime):
+        return lake.log.at(at if at.tzinfo else at.replace(tzinfo=UTC))
+    return lake.log.read(at)
+
+
+def _data(data: Path | None) -> Path:
+    if data is not None:
+        return data
+    from pipelines.settings import environment, read_settings
+
+    return read_settings(environment(Path(), os.environ)).data
+
+
+def _sources(data: Path) -> list[str]:
+    folder = data / "lake"
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _resolved(name: str, data: Path) -> tuple[str, str]:
+    """Source and dataset that *name* means."""
+    heads = {source: Lake(data, source).head() for source in _sources(data)}
+    known = [f"{source}.{dataset}" for source, head in heads.items() for dataset in (head.datasets if head else ())]
+    source, dot, dataset = name.partition(".")
+    if dot and source in heads:
+        return source, dataset
+    found = [one for one in known if one.partition(".")[2] == name]
+    if len(found) == 1:
+        source, _, dataset = found[0].partition(".")
+        return source, dataset
+    told = f"{name!r} may be {' or '.join(found)}" if found else f"{data} has no dataset {name!r}{nearest(name, known)}"
+    raise ConfigError(told, f"datasets: {', '.join(known) or 'none yet, run `threadmill run` first'}")

@@ -1,0 +1,46 @@
+"""The schemas that a run committed, and how they differ from those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.errors import PipelineError
+from pipelines.load.lake import Lake
+from pipelines.load.log import Commit, Dataset
+
+SchemaChange = str
+"""One sentence on one column."""
+
+
+def committed(data: Path, source: str, number: int | None) -> Iterator[tuple[str, Dataset, list[SchemaChange]]]:
+    """Each dataset of commit *number* of *source*, with what became of its columns; nothing if it is not kept."""
+    commit = _kept(data, source, number)
+    if commit is None:
+        return
+    before = _kept(data, source, commit.parent)
+    for name, dataset in sorted(commit.datasets.items()):
+        yield name, dataset, changes(before.datasets.get(name) if before else None, dataset)
+
+
+def changes(before: Dataset | None, after: Dataset) -> list[SchemaChange]:
+    """What became of the columns of a dataset; nothing for its first commit."""
+    if before is None or before.schema is None or after.schema is None:
+        return []
+    old, new = ({field.name: str(field.type) for field in schema} for schema in (before.schema, after.schema))
+    gone = [f"column {name} is gone" for name in old if name not in new]
+    added = [f"column {name} is new: {kind}" for name, kind in new.items() if name not in old]
+    return (
+        gone
+        + added
+        + [f"column {name} was {old[name]}, is {new[name]}" for name in new if old.get(name, new[name]) != new[name]]
+    )
+
+
+def _kept(data: Path, source: str, number: int | None) -> Commit | None:
+    if not number or not (data / "lake" / source).is_dir():
+        return None
+    try:
+        return Lake(data, source).log.read(number)
+    except PipelineError:
+        return None

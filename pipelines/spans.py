@@ -1,0 +1,75 @@
+"""What a pass over a source asks: all that is new, or one span of time again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipelines.errors import ConfigError, CursorError
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.placeholders import names
+from pipelines.extract.watermark import Incremental, Watermark, comparable
+from pipelines.load.draft import Draft
+from pipelines.source import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From `start` to `end`, as a cursor has them: days, instants or numbers."""
+
+    start: str
+    end: str
+
+    def endpoints(self, resources: Mapping[str, Resource]) -> dict[str, Endpoint]:
+        """The resources that can be asked for a span, within this one, and the parents they need.
+
+        Raises:
+            ConfigError: There are none, or a bound is not what their cursors are.
+        """
+        found: dict[str, Endpoint] = {}
+        for name, resource in resources.items():
+            if resource.incremental and _takes_spans(resource):
+                within = self._within(name, resource.incremental)
+                found[name] = resource.endpoint().model_copy(update={"incremental": within})
+        if not found:
+            hint = "`incremental: {since_param: ...}` or a {window.start} placeholder makes it possible"
+            raise ConfigError("no resource can be asked for a span", hint)
+        for name in tuple(found):
+            for parent in _parents(name, resources):
+                found.setdefault(parent, resources[parent].endpoint())
+        return {name: found[name] for name in resources if name in found}
+
+    def _within(self, name: str, incremental: Incremental) -> Incremental:
+        try:
+            lower, upper = comparable(self.start, incremental.kind), comparable(self.end, incremental.kind)
+        except CursorError as error:
+            raise ConfigError(f"{name}: {error.message}", "write the bounds as the cursor of the resource is") from None
+        if lower > upper:  # type: ignore[operator]  # one kind, so one type
+            raise ConfigError(f"the span ends before it begins: {self.start} to {self.end}", "swap --from and --to")
+        return incremental.model_copy(update={"start": self.start, "end": self.end, "lag": 0.0})
+
+
+def all_endpoints(resources: Mapping[str, Resource]) -> dict[str, Endpoint]:
+    """Every resource, as configured."""
+    return {name: resource.endpoint() for name, resource in resources.items()}
+
+
+def watermark_of(draft: Draft, name: str) -> Watermark | None:
+    """How far the resource *name* has been committed."""
+    state = draft.state(name) or {}
+    return Watermark.from_json(state.get("watermark"))
+
+
+def _takes_spans(resource: Resource) -> bool:
+    placed = names([resource.path, resource.params, resource.body])
+    incremental = resource.incremental
+    return incremental is not None and (incremental.since_param is not None or "window.start" in placed)
+
+
+def _parents(name: str, resources: Mapping[str, Resource]) -> list[str]:
+    found: list[str] = []
+    each = resources[name].for_each
+    while each and each.resource and each.resource not in found:
+        found.append(each.resource)
+        each = resources[each.resource].for_each
+    return found

@@ -1,0 +1,78 @@
+"""How far resources have been read: to look at, and to set by hand in a commit of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipelines.batch import Json
+from pipelines.errors import ConfigError, CursorError
+from pipelines.extract.watermark import Watermark, comparable
+from pipelines.load.lake import Committed, Lake
+from pipelines.problems import nearest
+from pipelines.source import Resource, Source
+from pipelines.spans import watermark_of
+from pipelines.version import CODE_VERSION
+
+
+def chosen(source: Source, resource: str, *, one: bool = False) -> Mapping[str, Resource]:
+    """The incremental resource of that name, or all of them; *one*: it must be named.
+
+    Raises:
+        ConfigError: It is not there, or not incremental.
+    """
+    able = {name: each for name, each in source.resources.items() if each.incremental}
+    known = f"with a watermark: {', '.join(f'{source.name}.{name}' for name in able) or 'none'}"
+    if not resource:
+        if one:
+            raise ConfigError("say which resource: SOURCE.RESOURCE", known)
+        return able
+    if resource not in source.resources:
+        raise ConfigError(f"{source.name} has no resource {resource!r}{nearest(resource, source.resources)}", known)
+    if resource not in able:
+        raise ConfigError(f"{source.name}.{resource} has no `incremental`, so it is read whole every time", known)
+    return {resource: able[resource]}
+
+
+def watermarks(lake: Lake, resources: Mapping[str, Resource]) -> list[dict[str, Json]]:
+    """What the newest commit says of each resource, as plain values."""
+    draft = lake.begin("")
+    found = []
+    for name, resource in resources.items():
+        mark = watermark_of(draft, name)
+        found.append(
+            {
+                "resource": f"{lake.folder.name}.{name}",
+                "cursor": resource.incremental.cursor if resource.incremental else None,
+                "watermark": mark.value if mark else "",
+                "parents": dict(mark.parents) if mark else {},
+                "commit": draft.head.n if draft.head else None,
+            }
+        )
+    return found
+
+
+def move(
+    lake: Lake, resources: Mapping[str, Resource], value: str, parent: str, *, run: str, config_hash: str
+) -> Committed:
+    """Commit *value* as the watermark (of one *parent*) of *resources*; an empty one takes it away.
+
+    Raises:
+        ConfigError: *value* is not what the cursor is.
+    """
+    where = ", ".join(resources)
+    draft = lake.begin(
+        run, config_hash=config_hash, code_version=CODE_VERSION, note=f"state of {where}: {value or 'reset'}"
+    )
+    for name, resource in resources.items():
+        kind = resource.incremental.kind if resource.incremental else "instant"
+        try:
+            comparable(value, kind) if value else None
+        except CursorError as error:
+            raise ConfigError(f"{name}: {error.message}", "write it as the cursor of the resource is") from None
+        known = watermark_of(draft, name) or Watermark(kind=kind)
+        moved = Watermark(known.value, kind, {**known.parents, parent: value}) if parent else Watermark(value, kind)
+        rest = {key: item for key, item in (draft.state(name) or {}).items() if key != "watermark"}
+        news = {**rest, "watermark": moved.to_json()} if value else rest
+        if news or draft.state(name):
+            draft.set_state(name, news or None)
+    return lake.commit(draft)
