@@ -91,7 +91,7 @@ def contenders(cache: Path, *, dlt: bool) -> list[Contender]:
 
 
 def _dlt(cache: Path) -> list[Contender]:
-    python = str(_environment(cache / "dlt", HERE / "peers" / "dlt.lock"))
+    python = str(environment(cache / "dlt", HERE / "peers" / "dlt.lock"))
     output, once = "bench/{table}/*.parquet", {"x10": 1}
     quiet = {"RUNTIME__DLTHUB_TELEMETRY": "false"}
     tuned = {**quiet, "PEER_TUNED": "1"}
@@ -102,7 +102,7 @@ def _dlt(cache: Path) -> list[Contender]:
     ]
 
 
-def _environment(folder: Path, lock: Path) -> Path:
+def environment(folder: Path, lock: Path) -> Path:
     """The interpreter of an environment that holds what *lock* names; built when it is missing or old."""
     python, stamp = folder / "bin" / "python", folder / "built-from"
     if stamp.exists() and stamp.read_text() == lock.read_text():

@@ -23,6 +23,9 @@ def progress(console: Console, resources: Mapping[str, list[str]]) -> Iterator[L
     Yields what a run's `listen` wants. Where the console is no terminal nothing
     is drawn.
     """
+    if not console.is_terminal:
+        yield lambda source, event: None
+        return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (

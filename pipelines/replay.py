@@ -1,1 +1,219 @@
-def replay_source(source, shared, only=None): ...
+"""Make rows anew from kept pages, after a change of types, checks or code; no request is sent.
+
+Each kept commit's questions are asked again, with its clock and watermarks,
+and answered from its pages. All resources succeed, or nothing is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.batch import Part
+from pipelines.errors import ConfigError, PipelineError, StoreError
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.extraction import Extraction
+from pipelines.extract.offline import Offline
+from pipelines.extract.spool import Plan, Spool, kept, kept_folder
+from pipelines.extract.watermark import Watermark
+from pipelines.fetching import fetch_and_mill
+from pipelines.load.lake import Lake
+from pipelines.load.log import Dataset, LiveFile
+from pipelines.milling import Ledger
+from pipelines.recipes import recipe_of
+from pipelines.report import Problem, ResourceReport, SourceReport
+from pipelines.source import Source
+from pipelines.source_run import Shared, SourceRun
+from pipelines.spans import Span, all_endpoints, parents_of
+from pipelines.worker import rejects_of
+
+_PER_COMMIT = 10**9  # more batches than a commit has: parts of a later one sort after those of an earlier one
+
+
+def replay_source(source: Source, shared: Shared, only: str | None = None) -> SourceReport:
+    """Make the rows of *source*, or of *only* this resource, anew from kept pages; problems are in the report."""
+    lake = Lake(shared.settings.data, source.name)
+    names = [only] if only else list(source.resources)
+    try:
+        if only and only not in source.resources:
+            raise ConfigError(f"{source.name} has no resource {only!r}", f"known: {', '.join(source.resources)}")
+        with lake.lock(shared.run_id):
+            lake.recover()
+            return _Replay(source, lake, shared, names).run().hiding(source.secrets.hide)
+    except PipelineError as error:
+        resources = tuple(ResourceReport(source.name, name) for name in source.resources if name in names)
+        return SourceReport(source.name, None, False, resources, Problem.of(error)).hiding(source.secrets.hide)
+
+
+class _Replay:
+    """One replay; the lock is held."""
+
+    def __init__(self, source: Source, lake: Lake, shared: Shared, names: list[str]) -> None:
+        self._source, self._lake, self._shared = source, lake, shared
+        self._folder = shared.settings.data / "spool" / source.name
+        self._plans = _valid(kept(self._folder), lake)
+        self._run = SourceRun(source, lake, shared, note="replay")
+        self._commits = {name: found for name in names if (found := self._commits_of(name))}
+        if not self._commits:
+            hint = "`threadmill run` keeps what it reads for `spool_retention`; `threadmill backfill` reads again"
+            raise StoreError(f"no pages of {', '.join(names)} are kept", hint)
+
+    def run(self) -> SourceReport:
+        """Mill the kept pages of every commit in turn, and commit what all of them make."""
+        draft = self._run.draft
+        for name in self._commits:
+            self._clear(name)
+        ledgers = {name: Ledger() for name in self._commits}
+        extractions: dict[str, Extraction] = {}
+        for number in sorted({number for commits in self._commits.values() for number in commits}):
+            extractions |= self._mill(number, ledgers)
+        reports = [self._run.settled(name, extractions[name], ledger) for name, ledger in ledgers.items()]
+        if any(report.problem for report in reports):
+            self._lake.discard((*draft.parts, *draft.dropped))
+            return SourceReport(self._source.name, draft.head.n if draft.head else None, False, tuple(reports))
+        for name, commits in self._commits.items():
+            replays = {**_replays(draft.state(name)), str(draft.commit.n): commits}
+            draft.set_state(name, {**(draft.state(name) or {}), "replays": replays})
+        committed = self._lake.commit(draft)
+        told = tuple(replace(report, evidence=self._told(report.resource)) for report in reports)
+        head = committed.head.n if committed.head else None
+        return SourceReport(self._source.name, head, committed.changed, told, view_pending=bool(committed.pending))
+
+    def _told(self, name: str) -> str:
+        commits = self._commits[name]
+        return f"made anew from the kept pages of commits {', '.join(map(str, commits))}"
+
+    def _commits_of(self, name: str) -> list[int]:
+        """The commits whose pages of *name* count: all that are kept, for `replace` the newest."""
+        found = [number for number in self._plans if _pages(self._folder, number, name).exists()]
+        write = self._source.resources[name].write
+        return found[-1:] if write == "replace" else found
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether kept pages go back to the first row of *name* without a gap."""
+        first = self._commits[name][0]
+        later = [number for number in self._plans if number > first]
+        befores = [self._plans[number].commit for number in later]
+        # a span does not build on a commit: its plan says 0
+        is_chained = all(before in (after, 0) for before, after in zip(befores, [first, *later], strict=False))
+        return is_chained and name in self._plans[first].first
+
+    def _clear(self, name: str) -> None:
+        """Take away the rows that the kept pages make again.
+
+        Raises:
+            StoreError: They cannot be told from other rows.
+        """
+        draft, resource = self._run.draft, self._source.resources[name]
+        dataset = draft.dataset(name)
+        if resource.write == "replace":
+            return
+        if self._is_whole(name):
+            draft.start_again(name)
+            draft.drop(rejects_of(name))
+        elif resource.write == "append":
+            draft.start_again(name, self._others(name, dataset), columns=dataset.columns)
+        elif resource.write == "history":
+            raise StoreError(
+                f"{name}: pages before commit {self._commits[name][0]} are no longer kept, and versions build on them",
+                "with `write: history` raise `spool_retention`; a run goes on from what is stored",
+            )
+
+    def _others(self, name: str, dataset: Dataset) -> tuple[LiveFile, ...]:
+        """The files of appended rows that did not come of kept pages."""
+        commits, replays = set(self._commits[name]), _replays(dataset.state)
+        others = []
+        for file in dataset.files:
+            made_of = set(replays.get(str(file.commit), [file.commit]))
+            if made_of <= commits:
+                continue
+            if made_of & commits or file.commit > min(commits):
+                raise StoreError(
+                    f"{name}: rows of kept pages share a file with rows of older ones, since commit {file.commit}",
+                    "`threadmill rollback` to before it, or read the span again with `threadmill backfill`",
+                )
+            others.append(file)
+        return tuple(others)
+
+    def _mill(self, number: int, ledgers: Mapping[str, Ledger]) -> dict[str, Extraction]:
+        """Mill the pages of one commit; what comes of them goes to *ledgers*."""
+        plan, source = self._plans[number], self._source
+        names = [name for name, commits in self._commits.items() if number in commits]
+        endpoints = self._endpoints(plan, names)
+        watermarks = {name: Watermark.from_json(plan.watermarks.get(name)) for name in endpoints}
+        recipes = {
+            name: recipe_of(
+                name,
+                source.resources[name],
+                source=source.name,
+                asked=endpoint,
+                watermark=watermarks[name],
+                dataset=self._so_far(name, ledgers),
+                store=self._lake.store,
+                settings=self._shared.settings,
+            )
+            for name, endpoint in endpoints.items()
+        }
+        shared = self._shared
+        with closing(Offline(source.connection())) as client, Spool(kept_folder(self._folder, number), plan) as spool:
+            extractions, milled = fetch_and_mill(
+                source, endpoints, watermarks, recipes, spool=spool, client=client, engine=shared.engine,
+                listen=shared.listen, stop=shared.stop,
+            )  # fmt: skip
+        for name in names:
+            _add(ledgers[name], milled[name], extractions[name].error, number)
+        self._lake.discard(_unused(milled, names))
+        return {name: extractions[name] for name in names}
+
+    def _endpoints(self, plan: Plan, names: list[str]) -> dict[str, Endpoint]:
+        """What was asked then: *names* and their parents, within the span of a backfill; counts are not asked again."""
+        resources = self._source.resources
+        asked = Span(*plan.span).endpoints(resources) if plan.span else all_endpoints(resources)
+        needed = {*names, *(parent for name in names for parent in parents_of(name, resources))}
+        return {name: one.model_copy(update={"count": None}) for name, one in asked.items() if name in needed}
+
+    def _so_far(self, name: str, ledgers: Mapping[str, Ledger]) -> Dataset:
+        """The rows that pages of earlier commits have made, and those that stay."""
+        dataset = self._run.draft.dataset(name)
+        if name not in ledgers or self._source.resources[name].write == "replace":
+            return replace(dataset, columns=None)
+        parts = [part for milled in ledgers[name].milled for part in milled.parts]
+        made = tuple(LiveFile.of(part, 0, number) for number, part in enumerate(parts))
+        return replace(dataset, files=(*dataset.files, *made))
+
+
+def _add(ledger: Ledger, milled: Ledger, error: PipelineError | None, number: int) -> None:
+    """Put what came of the pages of commit *number* behind what came of earlier ones."""
+
+    def later(parts: Iterable[Part]) -> tuple[Part, ...]:
+        return tuple(replace(part, sequence=part.sequence + number * _PER_COMMIT) for part in parts)
+
+    ledger.milled += [replace(one, parts=later(one.parts), rejects=later(one.rejects)) for one in milled.milled]
+    ledger.error = ledger.error or milled.error or error
+    ledger.ended_at = milled.ended_at
+
+
+def _unused(ledgers: Mapping[str, Ledger], names: list[str]) -> tuple[Part, ...]:
+    """The parts of parents that were read for their children's sake only."""
+    others = [milled for name, ledger in ledgers.items() if name not in names for milled in ledger.milled]
+    return tuple(part for milled in others for part in (*milled.parts, *milled.rejects))
+
+
+def _valid(plans: dict[int, Plan], lake: Lake) -> dict[int, Plan]:
+    """Those of *plans* whose rows no rollback has taken back."""
+    for number in lake.log.numbers():
+        _, taken_back, target = lake.log.read(number).note.partition("rollback to commit ")
+        if taken_back:
+            plans = {one: plan for one, plan in plans.items() if not int(target) < one < number}
+    return plans
+
+
+def _replays(state: object) -> dict[str, list[int]]:
+    """For the commits that replays made: of which commits' pages."""
+    return dict(state.get("replays", {})) if isinstance(state, dict) else {}
+
+
+def _pages(folder: Path, number: int, name: str) -> Path:
+    return kept_folder(folder, number) / f"{name}.pages"

@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 
 from pipelines.catalog import write_catalog
 from pipelines.errors import PipelineError, StoreError
@@ -46,11 +45,9 @@ def run(
     now: datetime | None = None,
     work: Callable[[Source, Shared], SourceReport] = run_source,
 ) -> RunReport:
-    """Bring every source of *project* up to date, then the marts, and save the report.
+    """Bring every source of *project* up to date (or let *work* do something else with it), then the marts.
 
-    *work* is what is done with each source, where it is not brought up to date.
-
-    What goes wrong in one source is in its report and stops no other. Setting
+    The report is saved beside the data. What goes wrong in one source is in its report and stops no other. Setting
     *stop* ends the run within seconds; what was fetched is kept for the next.
 
     Raises:
@@ -66,10 +63,10 @@ def run(
         listen(source, event)
 
     _prepare(settings)
-    with Pool(worker_count(settings), preload=PRELOAD) as pool, _answering(settings) as origin_map, _ending(pool, stop):
+    with Pool(worker_count(settings), preload=PRELOAD) as pool, answering(settings) as origin_map, _ending(pool, stop):
         shared = Shared(run_id, now, settings, pool, tell, stop, origin_map=origin_map)
         with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
-            reports = list(threads.map(partial(work, shared=shared), project.sources))
+            reports = list(threads.map(lambda source: work(source, shared), project.sources))
         marts = None if stop.is_set() else run_marts(project.marts, shared)
         warnings = () if stop.is_set() else _cataloged(project, pool)
     report = RunReport(
@@ -150,7 +147,7 @@ def _ending(pool: Pool, stop: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _answering(settings: Settings) -> Iterator[Mapping[str, str]]:
+def answering(settings: Settings) -> Iterator[Mapping[str, str]]:
     """Where each live origin really is: the bundled APIs in their profile, the internet otherwise."""
     if not settings.bundled_apis:
         yield {}

@@ -61,24 +61,25 @@ def run_source(source: Source, shared: Shared, span: Span | None = None) -> Sour
     try:
         with lake.lock(shared.run_id):
             foreign = lake.recover().foreign
-            report = _SourceRun(source, lake, shared, span).run()
+            report = SourceRun(source, lake, shared, span).run()
             return replace(report, foreign=foreign).hiding(source.secrets.hide)
     except PipelineError as error:
         resources = tuple(ResourceReport(source.name, name) for name in source.resources)
         return SourceReport(source.name, None, False, resources, Problem.of(error)).hiding(source.secrets.hide)
 
 
-class _SourceRun:
+class SourceRun:
     """The steps of one source, in order; the lock is held."""
 
-    def __init__(self, source: Source, lake: Lake, shared: Shared, span: Span | None) -> None:
+    def __init__(self, source: Source, lake: Lake, shared: Shared, span: Span | None = None, *, note: str = "") -> None:
         self._source, self._lake, self._shared, self._span = source, lake, shared, span
-        note = f"backfill from {span.start} to {span.end}" if span else ""
-        self._draft = lake.begin(
+        note = f"backfill from {span.start} to {span.end}" if span else note
+        self._moves = not note
+        self.draft = lake.begin(
             shared.run_id, config_hash=source.config_hash, code_version=CODE_VERSION, now=shared.now, note=note
         )
         self._endpoints = span.endpoints(source.resources) if span else all_endpoints(source.resources)
-        self._watermarks = {name: None if span else watermark_of(self._draft, name) for name in self._endpoints}
+        self._watermarks = {name: None if span else watermark_of(self.draft, name) for name in self._endpoints}
         self._recipes = {name: self._recipe(name, source.resources[name]) for name in self._endpoints}
         self._started = time.monotonic()
 
@@ -86,9 +87,9 @@ class _SourceRun:
         """Extract and mill side by side, then commit what is whole."""
         with self._spool() as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
-            reports = [self._settled(name, extractions[name], ledgers[name]) for name in self._endpoints]
+            reports = [self.settled(name, extractions[name], ledgers[name]) for name in self._endpoints]
             began = time.monotonic()
-            committed = self._lake.commit(self._draft)
+            committed = self._lake.commit(self.draft)
             number = committed.head.n if committed.head else None
             # on a full disk it stays as it is, and the next run finds by its plan whether it still fits
             with suppress(OSError):
@@ -101,7 +102,7 @@ class _SourceRun:
         return SourceReport(
             source=self._source.name,
             commit=number,
-            changed=committed.changed and bool(self._draft.changed),
+            changed=committed.changed and bool(self.draft.changed),
             resources=tuple(reports),
             view_pending=bool(committed.pending),
         )
@@ -115,9 +116,9 @@ class _SourceRun:
         return self._shared.settings.spool_retention > 0
 
     def _spool(self) -> Spool:
-        head, span = self._draft.head, self._span
+        head, span = self.draft.head, self._span
         watermarks = {name: mark.to_json() for name, mark in self._watermarks.items() if mark}
-        first = tuple(name for name in self._endpoints if not self._draft.dataset(name).files)
+        first = tuple(name for name in self._endpoints if not self.draft.dataset(name).files)
         # what a span asks does not depend on what is committed
         commit = 0 if span or head is None else head.n
         bounds = (span.start, span.end) if span else None
@@ -132,7 +133,7 @@ class _SourceRun:
             source=self._source.name,
             asked=self._endpoints[name],
             watermark=self._watermarks[name],
-            dataset=self._draft.dataset(name),
+            dataset=self.draft.dataset(name),
             store=self._lake.store,
             settings=self._shared.settings,
         )
@@ -159,7 +160,8 @@ class _SourceRun:
         event = Event(kind, resource, time.monotonic(), seconds=seconds, size=size, note=note)
         self._shared.listen(self._source.name, event)
 
-    def _settled(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
+    def settled(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
+        """What became of a resource, once what came of its pages is in the draft."""
         began = time.monotonic()
         report = self._settle(name, extraction, ledger)
         self._tell("merged", name, seconds=time.monotonic() - began)
@@ -183,11 +185,11 @@ class _SourceRun:
             self._lake.discard((*parts, *rejected))
             return report.failed(error)
         # nothing may fail from here on: the draft names the files
-        self._draft.set_files(name, change, self._recipes[name].target)
+        self.draft.set_files(name, change, self._recipes[name].target)
         if rejects:
-            self._draft.set_files(rejects_of(name), rejects, REJECTS)
+            self.draft.set_files(rejects_of(name), rejects, REJECTS)
         if watermark and extraction.verdict != "incomplete":
-            self._draft.set_state(name, {**(self._draft.state(name) or {}), "watermark": watermark.to_json()})
+            self.draft.set_state(name, {**(self.draft.state(name) or {}), "watermark": watermark.to_json()})
         counts = change.counts
         return replace(
             report,
@@ -203,13 +205,13 @@ class _SourceRun:
         engine, recipe = self._shared.engine, self._recipes.get(name)
         stats = (recipe.cursor,) if recipe and recipe.cursor else ()
         place = Place(self._lake.store, self._lake.tmp, name, target, stats, now=self._shared.now, full=full)
-        step = plan(place, self._draft.dataset(name), parts)
+        step = plan(place, self.draft.dataset(name), parts)
         return resolve(step, lambda units: engine.map(work, units))
 
     def _inspect(self, name: str, change: Change) -> tuple[str, ...]:
         """Check what the dataset would become; what only deserves a warning is returned."""
         whole = [one for one in self._source.resources[name].expect if not one.per_row]
-        checks = to_inspect(whole, self._draft.dataset(name), change)
+        checks = to_inspect(whole, self.draft.dataset(name), change)
         if not checks:
             return ()
         paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
@@ -219,13 +221,13 @@ class _SourceRun:
         )
 
     def _reached(self, name: str, extraction: Extraction, ledger: Ledger) -> Watermark | None:
-        """The watermark at the greatest cursor that was read; it never goes back, and a span does not move it.
+        """The watermark at the greatest cursor that was read; it never goes back, and reading again does not move it.
 
         It does not pass the moment of the first answer, by the server's clock: a
         record that was changed behind the reader's back is asked for again.
         """
         incremental = self._source.resources[name].incremental
-        if incremental is None or self._span:
+        if incremental is None or not self._moves:
             return None
         reached = Watermark(kind=incremental.kind)
         for milled in ledger.milled:

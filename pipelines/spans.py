@@ -35,7 +35,7 @@ class Span:
             hint = "`incremental: {since_param: ...}` or a {window.start} placeholder makes it possible"
             raise ConfigError("no resource can be asked for a span", hint)
         for name in tuple(found):
-            for parent in _parents(name, resources):
+            for parent in parents_of(name, resources):
                 found.setdefault(parent, resources[parent].endpoint())
         return {name: found[name] for name in resources if name in found}
 
@@ -66,7 +66,8 @@ def _takes_spans(resource: Resource) -> bool:
     return incremental is not None and (incremental.since_param is not None or "window.start" in placed)
 
 
-def _parents(name: str, resources: Mapping[str, Resource]) -> list[str]:
+def parents_of(name: str, resources: Mapping[str, Resource]) -> list[str]:
+    """The resources whose records *name* needs, the nearest first."""
     found: list[str] = []
     each = resources[name].for_each
     while each and each.resource and each.resource not in found:

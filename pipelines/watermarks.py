@@ -51,7 +51,7 @@ def watermarks(lake: Lake, resources: Mapping[str, Resource]) -> list[dict[str, 
     return found
 
 
-def move(
+def move(  # noqa: PLR0913  # where, what, and what the commit says of it
     lake: Lake, resources: Mapping[str, Resource], value: str, parent: str, *, run: str, config_hash: str
 ) -> Committed:
     """Commit *value* as the watermark (of one *parent*) of *resources*; an empty one takes it away.

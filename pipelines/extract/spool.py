@@ -226,9 +226,9 @@ def kept(folder: Path) -> dict[int, Plan]:
 
 
 def forget(folder: Path, commits: Collection[int], *, before: datetime) -> None:
-    """Remove kept pages of runs that began *before*, and of those that are none of *commits*."""
+    """Remove kept pages of runs that began until *before*, and of those that are none of *commits*."""
     for number, plan in kept(folder).items():
-        if number not in commits or plan.clock < before:
+        if number not in commits or plan.clock <= before:
             shutil.rmtree(kept_folder(folder, number), ignore_errors=True)
     for parent in (folder / _KEPT, folder):
         with suppress(OSError):

@@ -61,7 +61,7 @@ class Watermark:
     def lowest(self) -> str:
         """The lowest value of all parents; of the resource where there are none."""
         values = [value for value in (self.value, *self.parents.values()) if value]
-        return min(values, key=lambda value: comparable(value, self.kind), default="")  # type: ignore[arg-type]  # one kind
+        return min(values, key=lambda value: comparable(value, self.kind), default="")
 
     def to_json(self) -> dict[str, Json]:
         """As the commit stores it."""

@@ -65,6 +65,12 @@ class Draft:
         """Let the dataset's state be *state*, any JSON value."""
         self._datasets[name] = replace(self.dataset(name), state=orjson.loads(orjson.dumps(state)))
 
+    def start_again(
+        self, name: str, files: tuple[LiveFile, ...] = (), *, columns: tuple[Json, ...] | None = None
+    ) -> None:
+        """Let the dataset be *files* alone, and its state: the other rows are about to be made anew."""
+        self._datasets[name] = replace(self.dataset(name), files=files, columns=columns)
+
     def drop(self, name: str) -> None:
         """Let the dataset, its files and state, be gone."""
         self._datasets.pop(name, None)

@@ -40,7 +40,7 @@ class Sizes:
 
     row_group_bytes: int = 64 * _MB
     held_bytes: int = 128 * _MB
-    file_bytes: int = 128 * _MB
+    file_bytes: int = 32 * _MB
     open_files: int = 64
 
 

@@ -1,0 +1,88 @@
+"""The first pages of a resource, for a look at them: nothing is written, nothing is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipelines.config import Resource, Source
+from pipelines.errors import ConfigError
+from pipelines.extract.chains import Asker, Chain, Question
+from pipelines.extract.client import Client
+from pipelines.extract.page import Page
+from pipelines.extract.placeholders import Scope
+from pipelines.extract.steps import ResourceRun, Step
+from pipelines.extract.watermark import Watermark
+from pipelines.problems import nearest
+from pipelines.run import answering
+from pipelines.settings import Settings
+
+
+@dataclass(frozen=True)
+class FirstPages:
+    """Pages of the first chain of a resource; *more* says how many follow, None where that is not known."""
+
+    question: Question
+    pages: tuple[Page, ...]
+    more: int | None
+
+
+class Asking:
+    """Asks the API of one source, one request at a time."""
+
+    def __init__(self, source: Source, client: Client, now: datetime) -> None:
+        self._source, self._client, self._now = source, client, now
+
+    def first(self, name: str, *, watermark: Watermark | None = None, pages: int = 1) -> FirstPages | None:
+        """The first *pages* of *name*; of a child, for the first record of its parent. None without a question.
+
+        Raises:
+            PipelineError: No acceptable answer.
+        """
+        resource = resource_of(self._source, name)
+        endpoint = resource.endpoint()
+        run = ResourceRun(name, endpoint, Asker(self._source.connection(), endpoint, watermark, self._now))
+        question = next((one for scope in self._scopes(resource) for one in run.asker.questions(scope)), None)
+        if question is None:
+            return None
+        chain = Chain(name, question)
+        following = [Step(chain, endpoint.paginator.first(question.request), 0)]
+        found: list[Page] = []
+        while following and len(found) < pages:
+            step = following.pop(0)
+            found.append(self._client.fetch(step.request, endpoint))
+            chain.take_in(found[-1], counts=run.counts_records)
+            following += step.following(run, found[-1])
+        return FirstPages(question, tuple(found), len(following) if chain.is_addressed or not following else None)
+
+    def _scopes(self, resource: Resource) -> Iterator[Scope]:
+        each = resource.for_each
+        if each is None:
+            yield {}
+        elif each.resource is None:
+            yield from each.scopes()
+        elif (parents := self.first(each.resource)) is not None:
+            yield from each.scopes(record for page in parents.pages for record in page.rows())
+
+
+@contextmanager
+def asking(source: Source, settings: Settings, now: datetime) -> Iterator[Asking]:
+    """Ask *source* within the block; the bundled APIs answer where the profile says so."""
+    with answering(settings) as origin_map, closing(Client(source.connection(), origin_map=origin_map)) as client:
+        yield Asking(source, client, now)
+
+
+def resource_of(source: Source, name: str) -> Resource:
+    """The resource *name*.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    resources: Mapping[str, Resource] = source.resources
+    if name not in resources:
+        raise ConfigError(
+            f"{source.name} has no resource {name!r}{nearest(name, resources)}", f"it has: {', '.join(resources)}"
+        )
+    return resources[name]

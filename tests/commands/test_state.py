@@ -1,0 +1,230 @@
+"""What has been read, looked at and changed by hand; spans read again; rows made anew from kept pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import app
+from pipelines.load.lake import Lake
+from tests.fake_api import FakeApi, say
+from tests.ledger_api import LedgerApi, row
+
+MAY = [row(number, f"2024-05-{number:02}T00:00:00Z", price="1.50") for number in range(1, 9)]
+
+
+@pytest.fixture
+def ledger(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LedgerApi:
+    """Eight rows, one each day; not read yet."""
+    monkeypatch.chdir(tmp_path)
+    ledger = LedgerApi(api, tmp_path)
+    ledger.rows = list(MAY)
+    return ledger
+
+
+def threadmill(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def answer(*arguments: str) -> Any:
+    """What a command prints for programs."""
+    result = threadmill(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return orjson.loads(result.stdout)
+
+
+def notes(ledger: LedgerApi) -> list[str]:
+    lake = Lake(ledger.data, "ledger")
+    return [lake.log.read(number).note for number in lake.log.numbers()]
+
+
+def test_state_is_shown_set_and_reset_by_commits_like_any_other(ledger: LedgerApi) -> None:
+    ledger.configure()
+    ledger.read()
+
+    shown = answer("state", "show", "ledger")
+    was_set = answer("state", "set", "ledger.rows", "2024-05-03")
+    again = answer("state", "set", "ledger.rows", "2024-05-03")
+    text = threadmill("state", "show", "ledger.rows").stdout
+    was_reset = answer("state", "reset", "ledger")
+
+    assert [(one["resource"], one["watermark"]) for one in shown] == [("ledger.rows", "2024-05-08 00:00:00.000000Z")]
+    assert (was_set["commit"], again["changed"], was_reset["commit"]) == (2, False, 3)
+    assert "2024-05-03" in text
+    assert notes(ledger) == ["", "state of rows: 2024-05-03", "state of rows: reset"]
+    assert answer("state", "show", "ledger")[0]["watermark"] == ""
+    assert ledger.stored("id") == list(range(1, 9))
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_a_run_after_a_reset_reads_all_again_and_stores_no_row_twice(ledger: LedgerApi, write: str) -> None:
+    ledger.configure(write=write)
+    ledger.read()
+    threadmill("state", "reset", "ledger.rows")
+    before = len(ledger.api.asked)
+
+    report = ledger.read()
+
+    assert (report.rows_read, report.new) == (8, 0)
+    assert ledger.api.asked[before].params["since"] == "2024-01-01T00:00:00Z"
+    assert ledger.stored("id") == list(range(1, 9))
+    assert answer("state", "show", "ledger")[0]["watermark"] == "2024-05-08 00:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("state", "set", "ledger.rows", "soon"), "'soon' is no ISO date or time", id="value"),
+        pytest.param(("state", "set", "ledger", "2024-05-01"), "say which resource", id="no-resource"),
+        pytest.param(("state", "reset", "ledger.row"), "did you mean", id="misspelt"),
+        pytest.param(("backfill", "ledgr", "--from", "1", "--to", "2"), "no source 'ledgr'", id="source"),
+        pytest.param(
+            ("backfill", "ledger", "--from", "2024-02-01", "--to", "2024-01-01", "--dry-run"),
+            "the span ends before it begins",
+            id="span",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_a_way_out(ledger: LedgerApi, arguments: tuple[str, ...], message: str) -> None:
+    ledger.configure()
+
+    result = threadmill(*arguments)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "hint: " in result.stderr
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_a_backfill_adds_what_came_late_and_leaves_the_watermark(ledger: LedgerApi, write: str) -> None:
+    """Row 100 came ten days late; only its span is asked for, and rows that are stored stay single."""
+    ledger.configure(write=write, incremental=", window: 2d, bounds: half_open")
+    ledger.read()
+    ledger.rows.append(row(100, "2024-05-02T10:00:00Z", price="9.00"))
+    before = len(ledger.api.asked)
+
+    report = answer("backfill", "ledger", "--from", "2024-05-01", "--to", "2024-05-05")
+
+    asked = ledger.api.asked[before:]
+    assert report["sources"][0]["resources"][0]["new"] == 1
+    assert {one.params["since"] for one in asked} == {"2024-05-01T00:00:00Z", "2024-05-03T00:00:00Z"}
+    assert ledger.stored("id") == [*range(1, 9), 100]
+    assert answer("state", "show", "ledger")[0]["watermark"] == "2024-05-08 00:00:00.000000Z"
+    assert notes(ledger)[-1] == "backfill from 2024-05-01 to 2024-05-05"
+
+
+def test_a_backfill_dry_run_prints_windows_and_asks_nothing(ledger: LedgerApi) -> None:
+    ledger.configure(incremental=", window: 2d")
+
+    found = answer("backfill", "ledger", "--from", "2024-05-01", "--to", "2024-05-05", "--dry-run")
+
+    assert [window[0][:10] for window in found[0]["windows"]] == ["2024-05-01", "2024-05-03"]
+    assert ledger.api.asked == []
+
+
+def test_a_backfill_that_failed_resumes_though_a_run_came_between(ledger: LedgerApi) -> None:
+    """The second of two pages fails; the next attempt asks for that page only."""
+    ledger.configure()
+    ledger.read()
+    route = ledger.api.routed("/rows")
+    ledger.api.route("/rows", lambda asked: route(asked) if asked.params.get("page") == "1" else say({}, 500))
+    failed = threadmill("backfill", "ledger", "--from", "2024-05-01", "--to", "2024-05-06")
+    ledger.api.route("/rows", route)
+    ledger.rows.append(row(9, "2024-05-09T00:00:00Z", price="2.00"))
+    ledger.read()
+    before = len(ledger.api.asked)
+
+    answer("backfill", "ledger", "--from", "2024-05-01", "--to", "2024-05-06")
+
+    assert failed.exit_code == 1
+    assert [one.params["page"] for one in ledger.api.asked[before:]] == ["2"]
+    assert ledger.stored("id") == list(range(1, 10))
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_a_replay_makes_all_rows_anew_with_other_types_and_without_a_request(ledger: LedgerApi, write: str) -> None:
+    """Two commits' pages, the second with a late revision; prices were text and become decimals."""
+    ledger.configure(write=write)
+    ledger.read()
+    ledger.rows += [row(9, "2024-05-09T00:00:00Z", price="2.25"), row(10, "2024-05-08T00:00:00Z", price="3.25")]
+    ledger.read()
+    before, types = len(ledger.api.asked), {type(value) for value in ledger.stored("price")}
+    ledger.configure(write=write, more='    columns: {at: timestamp, price: "decimal(8,2)"}\n')
+
+    report = answer("replay", "ledger")
+    second = answer("replay", "ledger.rows")
+
+    assert types == {str}
+    assert len(ledger.api.asked) == before
+    assert ledger.stored("id") == list(range(1, 11))
+    assert {type(value).__name__ for value in ledger.stored("price")} == {"Decimal"}
+    assert report["sources"][0]["resources"][0]["evidence"] == "made anew from the kept pages of commits 1, 2"
+    assert second["exit_code"] == 0
+    assert ledger.read().new == 0
+
+
+def test_a_replay_replaces_the_rows_of_kept_pages_only(ledger: LedgerApi) -> None:
+    """Pages of the first commit are gone: its rows stay as they are, those of the second are made anew."""
+    ledger.configure(write="append")
+    ledger.read()
+    ledger.rows += [row(9, "2024-05-09T00:00:00Z", price="2.25")]
+    ledger.read()
+    for path in (ledger.data / "spool" / "ledger" / "kept" / f"{1:012d}").iterdir():
+        path.unlink()
+    ledger.configure(write="append", more="    columns: {at: timestamp}\n    rename: {price: cost}\n")
+
+    answer("replay", "ledger")
+
+    assert ledger.stored("id") == list(range(1, 10))
+    assert [value for value in map(str, ledger.stored("id", "cost")) if "None" not in value] == ["(9, '2.25')"]
+
+
+def test_a_replay_without_kept_pages_or_for_another_question_changes_nothing(ledger: LedgerApi) -> None:
+    ledger.configure()
+
+    nothing_kept = threadmill("replay", "ledger")
+    ledger.read()
+    ledger.configure(more="    columns: {at: timestamp}\n    params: {color: red}\n")
+    other_question = threadmill("replay", "ledger")
+
+    assert nothing_kept.exit_code == other_question.exit_code == 1
+    assert "no pages of rows are kept" in nothing_kept.stdout
+    assert "not among those that are kept" in other_question.stdout
+    assert ledger.stored("id") == list(range(1, 9))
+    assert notes(ledger) == [""]
+
+
+def test_a_replay_leaves_out_what_a_rollback_took_back(ledger: LedgerApi) -> None:
+    ledger.configure()
+    ledger.read()
+    ledger.rows += [row(9, "2024-05-09T00:00:00Z", price="2.25")]
+    ledger.read()
+    threadmill("rollback", "ledger", "1")
+
+    answer("replay", "ledger")
+
+    assert ledger.stored("id") == list(range(1, 9))
+
+
+def test_pages_are_kept_for_as_long_as_the_settings_say(ledger: LedgerApi) -> None:
+    ledger.configure()
+    ledger.read()
+    kept = list((ledger.data / "spool" / "ledger" / "kept").glob("*/*.pages"))
+    (ledger.folder / "config" / "settings.toml").write_text('spool_retention = "0s"\n')
+    ledger.rows += [row(9, "2024-05-09T00:00:00Z", price="2.25")]
+
+    ledger.read()
+
+    assert [path.name for path in kept] == ["rows.pages"]
+    assert not (ledger.data / "spool" / "ledger").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [("state", "show"), ("state", "set"), ("state", "reset"), ("backfill",), ("replay",)]
+)
+def test_help_shows_an_example(command: tuple[str, ...]) -> None:
+    assert f"threadmill {' '.join(command)}" in threadmill(*command, "--help").stdout

@@ -1,0 +1,287 @@
+"""Cursors and time: what whole runs store, and from where the next one asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipelines.errors import ConfigError
+from pipelines.load.lake import Lake
+from tests.fake_api import Answer, Asked, FakeApi, say
+from tests.ledger_api import NOW, LedgerApi, row
+
+
+@pytest.fixture
+def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
+    """An API that is asked by time."""
+    return LedgerApi(api, tmp_path)
+
+
+def state(ledger: LedgerApi) -> Any:
+    head = Lake(ledger.data, "ledger").head()
+    return head.datasets["rows"].state if head else None
+
+
+@pytest.mark.parametrize("key", ["    key: id\n", ""], ids=["by-key", "by-all-columns"])
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_c01_rows_that_share_the_boundary_cursor_are_all_there_once(ledger: LedgerApi, write: str, key: str) -> None:
+    """Three rows share the greatest value, a fourth comes later with the same: all four after three runs."""
+    ledger.configure(write=write)
+    source = ledger.folder / "config" / "ledger.yaml"
+    if write == "append":
+        source.write_text(source.read_text().replace("    key: id\n", key))
+    ledger.rows = [row(1, "2024-03-01T00:00:00Z"), *(row(number, "2024-03-02T00:00:00Z") for number in (2, 3, 4))]
+    ledger.read()
+    ledger.rows.append(row(5, "2024-03-02T00:00:00Z"))
+
+    second, third = ledger.read(), ledger.read()
+
+    assert (second.new, third.new) == (1, 0)
+    assert ledger.stored("id") == [1, 2, 3, 4, 5]
+
+
+def test_c02_a_row_that_comes_late_within_the_lag_appears_once(ledger: LedgerApi) -> None:
+    ledger.configure(incremental=", lag: 2d")
+    ledger.rows = [row(number, f"2024-03-{number:02}T00:00:00Z") for number in range(1, 6)]
+    ledger.read()
+    ledger.rows.append(row(9, "2024-03-04T06:00:00Z"))
+
+    second, third = ledger.read(), ledger.read()
+
+    assert (second.new, third.new) == (1, 0)
+    assert ledger.stored("id") == [1, 2, 3, 4, 5, 9]
+
+
+def test_c02_append_with_a_lag_is_refused_because_it_would_store_rows_twice(ledger: LedgerApi) -> None:
+    ledger.configure(write="append", incremental=", lag: 2d")
+
+    with pytest.raises(ConfigError, match="would be stored twice"):
+        ledger.run()
+
+
+@pytest.mark.parametrize("columns", ["    columns: {at: timestamp}\n", "    columns: {at: string}\n", ""])
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_c03_cursors_compare_as_instants_however_they_are_written(ledger: LedgerApi, write: str, columns: str) -> None:
+    """01:30+02:00 comes before 00:00Z, though its text comes after."""
+    ledger.configure(write=write, more=columns)
+    ledger.rows = [
+        row(1, "2024-03-02T00:00:00Z"),
+        row(2, "2024-03-02T00:00:00.500+00:00"),
+        row(3, "2024-03-02T01:30:00+02:00"),
+    ]
+    ledger.read()
+    ledger.rows.append(row(4, "2024-03-02T00:00:00.750Z"))
+
+    second, third = ledger.read(), ledger.read()
+
+    assert (second.new, third.new) == (1, 0)
+    assert ledger.stored("id") == [1, 2, 3, 4]
+    assert ledger.asked("since")[1:] == ["2024-03-02T00:00:00.500Z", "2024-03-02T00:00:00.750Z"]
+
+
+@pytest.mark.parametrize("kind", ["int64", "string"])
+def test_c03_ten_comes_after_nine(api: FakeApi, ledger: LedgerApi, kind: str) -> None:
+    ledger.configure(write="append", more=f"    columns: {{at: {kind}}}\n")
+    source = ledger.folder / "config" / "ledger.yaml"
+    source.write_text(source.read_text().replace("start: 2024-01-01", "start: 0, format: number"))
+    rows: list[dict[str, Any]] = [{"id": number, "at": str(number)} for number in (8, 9, 10)]
+    if kind == "int64":
+        rows = [{**one, "at": int(one["at"])} for one in rows]
+    api.route("/rows", lambda asked: say({"data": rows, "total": len(rows)}))
+    ledger.read()
+    rows.append({**rows[0], "id": 11, "at": type(rows[0]["at"])("11")})
+
+    second = ledger.read()
+
+    assert second.new == 1
+    assert ledger.asked("since")[:2] == ["0", "10"] or ledger.asked("since")[1].startswith("10")
+    assert ledger.stored("id") == [8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("bad", [{"id": 3, "at": None}, {"id": 3}], ids=["null", "missing"])
+def test_c04_a_row_without_cursor_fails_the_resource_and_leaves_the_state(
+    ledger: LedgerApi, bad: dict[str, Any]
+) -> None:
+    ledger.configure()
+    ledger.rows = [row(1, "2024-03-01T00:00:00Z"), row(2, "2024-03-02T00:00:00Z")]
+    ledger.read()
+    before = state(ledger)
+    ledger.rows += [row(4, "2024-03-04T00:00:00Z"), bad]
+
+    (failed,) = ledger.run().resources
+    untouched = (state(ledger), ledger.stored("id"))
+    ledger.rows.remove(bad)
+    mended = ledger.read()
+
+    assert failed.problem is not None
+    assert failed.problem.kind == "CursorError"
+    assert untouched == (before, [1, 2])
+    assert (mended.new, ledger.stored("id")) == (1, [1, 2, 4])
+
+
+def test_c05_rows_in_any_order_survive_a_run_that_ends_in_the_middle(ledger: LedgerApi) -> None:
+    """The newest rows come first; page 2 fails after they were read: the watermark has not moved."""
+    ledger.configure(write="append")
+    ledger.rows = [row(number, f"2024-03-{10 - number:02}T00:00:00Z") for number in range(1, 8)]
+    route = ledger.api.routed("/rows")
+    ledger.api.route("/rows", lambda asked: say({}, 500) if asked.params["page"] == "2" else route(asked))
+
+    (failed,) = ledger.run().resources
+    after_failure = (state(ledger), ledger.stored("id"))
+    ledger.api.route("/rows", route)
+    ledger.read()
+
+    assert failed.problem is not None
+    assert after_failure == (None, [])
+    assert ledger.stored("id") == list(range(1, 8))
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_c06_a_row_that_is_changed_behind_the_reader_is_found_by_the_next_run(ledger: LedgerApi, write: str) -> None:
+    """While page 2 is read, row 1 of page 1 changes and a newer row joins: the watermark stays at the run's begin."""
+    began = NOW - timedelta(minutes=1)
+    ledger.configure(write=write)
+    ledger.headers = {"Date": format_datetime(began, usegmt=True)}
+    ledger.rows = [row(number, f"2024-05-0{number}T00:00:00Z", name="old") for number in range(1, 5)]
+    route = ledger.api.routed("/rows")
+
+    def meanwhile(asked: Asked) -> Answer:
+        if asked.params["page"] == "2" and len(ledger.rows) == 4:
+            ledger.rows[0] = row(1 if write == "upsert" else 7, "2024-06-01T11:59:20Z", name="new")
+            ledger.rows.append(row(5, "2024-06-01T11:59:30Z", name="old"))
+        return route(asked)
+
+    ledger.api.route("/rows", meanwhile)
+    ledger.run()
+    ledger.headers = {}
+    ledger.read()
+    third = ledger.read()
+
+    changed = (1, "new") if write == "upsert" else (7, "new")
+    assert changed in ledger.stored("id", "name")
+    assert [number for number in ledger.stored("id") if number != 7] == [1, 2, 3, 4, 5]
+    assert third.new == third.updated == 0
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(hours=1), timedelta(hours=-1), timedelta(days=-30)], ids=str)
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_c07_an_own_clock_that_is_wrong_skips_no_row(ledger: LedgerApi, write: str, wrong_by: timedelta) -> None:
+    """The API's clock is right; ours is ahead or behind in the first run, or jumps back before the second."""
+    ledger.configure(write=write)
+    ledger.headers = {"Date": format_datetime(NOW, usegmt=True)}
+    ledger.rows = [row(number, f"2024-06-01T{number:02}:00:00Z") for number in range(1, 12)]
+    ledger.read(now=NOW + wrong_by)
+    ledger.rows.append(row(12, "2024-06-01T11:30:00Z"))
+    ledger.read(now=NOW - wrong_by)
+    ledger.rows.append(row(13, "2024-06-01T11:45:00Z"))
+
+    ledger.headers = {"Date": format_datetime(NOW + timedelta(days=60), usegmt=True)}
+    ledger.read(now=NOW + timedelta(days=60))
+    last = ledger.read(now=NOW + timedelta(days=60))
+
+    assert last.new == 0
+    assert ledger.stored("id") == list(range(1, 14))
+
+
+def test_c08_zones_and_epochs_become_the_right_instants(ledger: LedgerApi) -> None:
+    """Both sides of the hour that Madrid has twice; an epoch in ms beside one in s; years 1 and 9999."""
+    ledger.configure(
+        more="    columns: {at: timestamp, ms: timestamp(ms) from epoch_ms, s: timestamp(s) from epoch_s}\n"
+    )
+    ledger.rows = [
+        row(1, "2024-03-31T03:00:00+02:00", ms=1711846800000, s=1711846800, day="0001-01-01"),
+        row(2, "2024-03-31T01:59:59+01:00", ms=1711846799000, s=1711846799, day="9999-12-31"),
+    ]
+
+    ledger.read()
+
+    instants = {(at, ms, s) for at, ms, s in ledger.stored("at", "ms", "s")}
+    assert all(at == ms.replace(tzinfo=at.tzinfo) == s.replace(tzinfo=at.tzinfo) for at, ms, s in instants)
+    assert {at.astimezone(UTC).hour for at, _, _ in instants} == {0, 1}
+    assert state(ledger)["watermark"]["value"].startswith("2024-03-31 01:00:00")
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["2024-06-30T23:59:60Z", "2024-02-30T00:00:00Z", "yesterday", "2024-03-31T25:00:00Z"]
+)
+def test_c08_times_that_do_not_exist_fail_and_are_never_moved(ledger: LedgerApi, nonsense: str) -> None:
+    ledger.configure()
+    ledger.api.route(
+        "/rows", lambda asked: say({"data": [row(1, "2024-03-01T00:00:00Z"), row(2, nonsense)], "total": 2})
+    )
+
+    (failed,) = ledger.run().resources
+
+    assert failed.problem is not None
+    assert failed.problem.kind in {"DecodeError", "TypeConflict", "CursorError"}
+    assert ledger.stored("id") == []
+
+
+def test_c08_an_epoch_that_is_not_declared_is_refused_with_a_way_out(ledger: LedgerApi) -> None:
+    """Seconds taken for milliseconds would be 1970, the other way round the year 55840."""
+    ledger.configure(more="")
+    ledger.api.route("/rows", lambda asked: say({"data": [{"id": 1, "at": 1711846800000}], "total": 1}))
+
+    (failed,) = ledger.run().resources
+
+    assert failed.problem is not None
+    assert failed.problem.kind == "CursorError"
+    assert "timestamp" in failed.problem.hint
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_c09_thousands_of_rows_share_one_cursor_value_and_the_state_stays_small(ledger: LedgerApi, write: str) -> None:
+    """300,000 rows of one instant, 30,000 a page; then one more."""
+    ledger.configure(write=write)
+    ledger.page_size = 30_000
+    ledger.rows = [row(number, "2024-03-01T00:00:00Z") for number in range(300_000)]
+    pages: dict[tuple[int, str], Answer] = {}
+    route = ledger.api.routed("/rows")
+
+    def cached(asked: Asked) -> Answer:
+        key = (len(ledger.rows), asked.params["page"])
+        if key not in pages:
+            pages[key] = route(asked)
+        return pages[key]
+
+    ledger.api.route("/rows", cached)
+    ledger.read()
+    ledger.rows.append(row(300_000, "2024-03-01T00:00:00Z"))
+
+    second = ledger.read()
+
+    assert second.new == 1
+    assert len(ledger.stored("id")) == 300_001
+    assert len(orjson.dumps(state(ledger))) < 1_000
+
+
+def test_c09_more_rows_of_one_value_than_fit_in_memory_are_refused(
+    ledger: LedgerApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is two million; here it is five."""
+    monkeypatch.setattr("pipelines.load.boundary.MAX_ROWS", 5)
+    ledger.configure(write="append")
+    ledger.rows = [row(number, "2024-03-01T00:00:00Z") for number in range(8)]
+    ledger.read()
+
+    (failed,) = ledger.run().resources
+
+    assert failed.problem is not None
+    assert failed.problem.kind == "StateTooLarge"
+    assert ledger.stored("id") == list(range(8))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Runs end with the threads they began with, those of the fake API aside."""
+    before = {thread.name for thread in threading.enumerate()}
+    yield
+    left = {thread.name for thread in threading.enumerate() if thread.name.startswith(("fetch-", "mill-"))}
+    assert left <= before
