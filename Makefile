@@ -7,6 +7,7 @@ PROFILE ?= bundled
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PREFECT_READY := .prefect/.ready
 
 # A run of this project neither reads nor writes a user's own Prefect profile, and tells nobody about itself.
 export PREFECT_HOME ?= $(CURDIR)/.prefect
@@ -23,11 +24,16 @@ help: ## Show what there is to do
 $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Building the environment in $(VENV) (about 90 s, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
-run: $(READY) ## Run the main job: all sources, as a Prefect flow (PROFILE=live for the real APIs)
+$(PREFECT_READY): $(READY)
+	@mkdir -p $(@D)
+	@$(BIN)/python -m prefect server database upgrade -y > /dev/null
+	@touch $@
+
+run: $(PREFECT_READY) ## Run the main job: all sources, as a Prefect flow (PROFILE=live for the real APIs)
 	@THREADMILL_PROFILE=$(PROFILE) $(BIN)/python -m flows
 
 test: check ## Format, lint, types, layers and every test: what decides whether a change lands
@@ -43,7 +49,7 @@ test-crash: $(READY) ## The long crash battery: kills, power cuts, full disks, c
 	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 tests/load/test_crash.py tests/test_crash.py
 
 bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; ROUNDS=5, ONLY=api)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(PEERS),--peers) $(addprefix --only ,$(ONLY))
 
 format: $(READY) ## Format the code and mend what the linter can

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from pipelines.commands import history, lake, state
+from pipelines.commands import history, lake, look, state
 from pipelines.commands.lakes import shown_errors
 from pipelines.commands.running import console_on, project_of, work_through
 from pipelines.version import CODE_VERSION
@@ -172,7 +172,7 @@ def init(url: str, output: str | None, max_requests: int, **how: Any) -> None:
     click.echo(summary(written, max_requests), err=True)
 
 
-for command in (*lake.COMMANDS, *history.COMMANDS, *state.COMMANDS):
+for command in (*lake.COMMANDS, *history.COMMANDS, *look.COMMANDS, *state.COMMANDS):
     app.add_command(command)
 
 

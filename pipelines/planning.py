@@ -12,6 +12,7 @@ from pipelines.config import Resource, Source
 from pipelines.explain import Work, works
 from pipelines.extract.chains import Asker
 from pipelines.extract.limits import Limits
+from pipelines.extract.paginators import NoPages
 from pipelines.extract.watermark import Watermark
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit
@@ -64,18 +65,18 @@ def plan_of(source: Source, settings: Settings, now: datetime) -> list[Planned]:
 def with_probe(planned: Planned, found: FirstPages | None) -> Planned:
     """*planned*, with what the first pages of a chain told."""
     if found is None or not found.pages:
-        return replace(planned, requests=0, size_bytes=0, basis="probe: nothing to ask for")
+        return replace(planned, requests=0, size_bytes=0, basis="probe, nothing new")
     page_bytes = sum(len(page.body) for page in found.pages) / len(found.pages)
     chains = planned.chains or 1
     per_chain = len(found.pages) + (found.more or 0)
-    told = "the API tells how many" if found.more is not None else "at least; the API does not tell how many"
+    told = "all are known" if found.more is not None else "at least"
     if found.more is None and planned.requests and planned.chains:
         per_chain = max(per_chain, round(planned.requests / planned.chains))
     return replace(
         planned,
         requests=per_chain * chains,
         size_bytes=round(per_chain * chains * page_bytes),
-        basis=f"probe of {len(found.pages)} {'page' if len(found.pages) == 1 else 'pages'}: {told}",
+        basis=f"probe, {told}",
     )
 
 
@@ -86,7 +87,8 @@ def seconds_of(planned: list[Planned], limits: Limits) -> float | None:
         return None
     requests = sum(one.requests or 0 for one in known)
     in_flight = sum((one.requests or 0) * one.request_s for one in known) / limits.in_flight
-    return float(max(in_flight, *(max(requests - rate.requests, 0) / rate.requests * rate.seconds for rate in limits.rate), 0))
+    rates = (max(requests - rate.requests, 0) / rate.requests * rate.seconds for rate in limits.rate)
+    return float(max(in_flight, *rates, 0))
 
 
 def watermark_of(head: Commit | None, name: str) -> Watermark | None:
@@ -110,10 +112,10 @@ def _asked(source: Source, name: str, head: Commit | None, now: datetime) -> Pla
     return Planned(
         f"{source.name}.{name}",
         chains,
-        requests=chains if endpoint.paginate is not None and endpoint.paginate.is_one_page else None,
+        requests=chains if isinstance(endpoint.paginate, NoPages) else None,
         since=incremental.since(watermark) if incremental else "",
         until=(asker.upper_bound() or "") if incremental else "",
-        basis="no run has asked it yet" if chains is not None else "its parent has no rows yet",
+        basis="no run yet" if chains is not None else "parent has no rows",
         write=resource.write,
     )
 
@@ -121,14 +123,14 @@ def _asked(source: Source, name: str, head: Commit | None, now: datetime) -> Pla
 def _with_past(planned: Planned, past: Past | None, resource: Resource) -> Planned:
     if past is None or planned.chains is None:
         return planned
-    pages = 1.0 if resource.paginate is not None and resource.paginate.is_one_page else max(past.pages_per_chain, 1.0)
+    pages = 1.0 if isinstance(resource.paginate, NoPages) else max(past.pages_per_chain, 1.0)
     requests = round(planned.chains * pages)
     return replace(
         planned,
         requests=requests,
         size_bytes=round(requests * past.page_bytes),
         request_s=past.request_s,
-        basis=f"as in run {past.run_id}",
+        basis=f"run {past.run_id.rpartition('-')[2]}",
     )
 
 

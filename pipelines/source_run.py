@@ -37,7 +37,11 @@ from pipelines.worker import REJECTS, Recipe, rejects_of
 
 log = logging.getLogger(__name__)
 
-_BAD_PAGES = frozenset({"DecodeError", "RecordsMissing", "SchemaError"})
+_BAD_PAGES = frozenset(
+    {"ApiError", "CursorError", "DecodeError", "Drift", "ExpectationFailed", "KeyMissing"}
+    | {"PaginationLoop", "PartitionError", "RecordsMissing", "SchemaError", "StateTooLarge", "TypeConflict"}
+)
+"""What is wrong with the pages themselves: kept, they would fail the next run as well."""
 Listener = Callable[[str, Event], None]
 
 
@@ -140,7 +144,13 @@ class SourceRun:
 
     def _fetch_and_mill(self, spool: Spool) -> tuple[Mapping[str, Extraction], Mapping[str, Ledger]]:
         shared = self._shared
-        client = Client(self._source.connection(), origin_map=shared.origin_map, budgets=shared.budgets)
+        client = Client(
+            self._source.connection(),
+            origin_map=shared.origin_map,
+            budgets=shared.budgets,
+            keepsake=shared.settings.data / "auth" / f"{self._source.name}.json",
+            conceal=self._source.secrets.add,
+        )
         with closing(client):
             return fetch_and_mill(
                 self._source,

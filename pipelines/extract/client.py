@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import requests
@@ -18,7 +19,6 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
-from pipelines.batch import Json
 from pipelines.errors import (
     AuthError,
     Interrupted,
@@ -28,7 +28,7 @@ from pipelines.errors import (
     Truncated,
 )
 from pipelines.extract import body
-from pipelines.extract.auth import ClientCredentials
+from pipelines.extract.auth import Granted, Renewable
 from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.events import EventKind
@@ -37,7 +37,7 @@ from pipelines.extract.limits import Budgets
 from pipelines.extract.origins import Origins, origin_of
 from pipelines.extract.page import Page, Request, text
 from pipelines.extract.patience import TryAgain, patiently
-from pipelines.extract.tokens import Tokens, parsed
+from pipelines.extract.tokens import Keepsake, Tokens, parsed
 from pipelines.extract.verdict import accept
 from pipelines.extract.watch import Watch, use_watched_connections
 
@@ -73,14 +73,20 @@ class Client:
         *,
         origin_map: Mapping[str, str] | None = None,
         budgets: Budgets | None = None,
+        keepsake: Path | None = None,
+        conceal: Callable[[str], object] = lambda secret: None,
     ) -> None:
+        """*keepsake* is the file for refresh tokens that change; *conceal* is told of every token that comes in."""
         self.connection = connection
         allowed = {host.origin: host.with_credentials for host in connection.allow_hosts}
         self.origins = Origins(connection.origin, allowed, origin_map)
         self._budget = (budgets or Budgets()).of(connection.origin, connection.limits)
         self._watch = Watch()
         auth = connection.auth
-        self._tokens = Tokens(lambda: self._new_token(auth)) if isinstance(auth, ClientCredentials) else None
+        self._renewable = auth if isinstance(auth, Renewable) else None
+        self._conceal = conceal
+        self._keepsake = Keepsake(keepsake, self._renewable.first_refresh if self._renewable else "")
+        self._tokens = Tokens(self._new_token) if self._renewable else None
         self._verify = str(connection.ca_bundle) if connection.ca_bundle else True
         self._session = requests.Session()
         self._session.trust_env = False
@@ -172,21 +178,27 @@ class Client:
                     raise Interrupted("the run was asked to stop", "run again to resume") from None
                 raise translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
 
-    def _new_token(self, auth: ClientCredentials) -> Json:
-        """What the token endpoint answers; it is asked once, no redirect is followed."""
-        prepared = requests.PreparedRequest()
-        headers, form = auth.token_request()
-        prepared.method, prepared.url, prepared.body = "POST", auth.token_url, form
+    def _new_token(self) -> Granted:
+        """What the token endpoint gives; it is asked once, no redirect is followed."""
+        auth = self._renewable
+        assert auth is not None
+        prepared, address = requests.PreparedRequest(), self.connection.url(auth.address)
+        headers, form = auth.question(self._keepsake.newest)
+        prepared.method, prepared.url, prepared.body = "POST", address, form
         prepared.headers = CaseInsensitiveDict({**self._bare, **headers, "Content-Length": str(len(form))})
-        what = f"POST {auth.token_url.partition('?')[0]}"
+        what = f"POST {address.partition('?')[0]}"
         deadline = time.monotonic() + self.connection.timeout.total
-        endpoint = Endpoint(path=auth.token_url, idempotent=True)
+        endpoint = Endpoint(path=address, idempotent=True)
         answer = self._watched(what, endpoint, deadline, lambda: self._send(prepared, deadline, needs_frame=False))
         if answer.status != 200:
             raise AuthError(
-                f"{what}: no token, but {answer.status}", "check `auth`: client_id, client_secret and token_url"
+                f"{what}: no token, but {answer.status}", "check `auth`: the credentials, and the address they go to"
             )
-        return parsed(answer.body)
+        granted = auth.granted(parsed(answer.body), answer.headers)
+        for secret in filter(None, (granted.token, granted.refresh)):
+            self._conceal(secret)
+        self._keepsake.replace(granted.refresh)
+        return granted
 
     def _ask(self, request: Request, endpoint: Endpoint, deadline: float, token: str) -> _Answer:
         """Send *request*, following redirects within its origin."""
@@ -222,8 +234,8 @@ class Client:
         prepared.headers = CaseInsensitiveDict(self._headers if trusted else self._bare)
         prepared.headers.setdefault("Accept", _ACCEPT_TYPE[layout])
         prepared.headers.update(request.headers)
-        if token and trusted:
-            prepared.headers["Authorization"] = f"Bearer {token}"
+        if self._renewable and token and trusted:
+            prepared.headers.update(self._renewable.carrying(token))
         if request.body is not None:
             prepared.headers.setdefault("Content-Type", "application/json")
             prepared.headers["Content-Length"] = str(len(request.body))

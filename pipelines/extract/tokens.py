@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import orjson
 
 from pipelines.batch import Json
-from pipelines.errors import AuthError
+from pipelines.errors import StoreError
+from pipelines.extract.auth import Granted
 
 _EARLY_S = 30.0
-Ask = Callable[[], Json]
+Ask = Callable[[], Granted]
 
 
 class Tokens:
@@ -53,14 +57,55 @@ class Tokens:
     def _renew(self) -> None:
         # the own monotonic clock: the server's time of day says nothing about ours
         asked = self._clock()
-        answer = self._ask()
-        token = answer.get("access_token") if isinstance(answer, dict) else None
-        if not isinstance(token, str) or not token:
-            raise AuthError("the token endpoint gave no access_token", "check `auth`")
-        lasts_s = answer.get("expires_in")
-        lasts_s = float(lasts_s) if isinstance(lasts_s, int | float | str) and str(lasts_s).isdigit() else float("inf")
-        self._ends_at = asked + max(lasts_s - _EARLY_S, lasts_s / 2)
-        self._token, self._was_accepted = token, False
+        granted = self._ask()
+        self._ends_at = asked + max(granted.lasts_s - _EARLY_S, granted.lasts_s / 2)
+        self._token, self._was_accepted = granted.token, False
+
+
+class Keepsake:
+    """The newest refresh token, in a file that only its owner reads: an API may take each only once.
+
+    Another *first* token in the configuration starts anew. Without a path it lives as long as the run.
+    """
+
+    def __init__(self, path: Path | None, first: str) -> None:
+        self._path, self._token = path, first
+        self._first = hashlib.sha256(first.encode()).hexdigest()
+        stored = parsed(path.read_bytes()) if path is not None and path.is_file() else None
+        if isinstance(stored, dict) and stored.get("first") == self._first:
+            self._token = str(stored["refresh_token"])
+
+    @property
+    def newest(self) -> str:
+        """The token to renew with."""
+        return self._token
+
+    def replace(self, token: str) -> None:
+        """Keep *token*, on disk before it is used.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if token in ("", self._token):
+            return
+        self._token = token
+        if self._path is None:
+            return
+        aside = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+            aside.unlink(missing_ok=True)
+            file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(file, "wb") as stream:
+                stream.write(orjson.dumps({"first": self._first, "refresh_token": token}))
+                stream.flush()
+                os.fsync(file)
+            aside.rename(self._path)
+        except OSError as error:
+            raise StoreError(
+                f"cannot keep the new refresh token in {self._path}: {error.strerror}",
+                "make room or permit writing; then put a fresh refresh token into the configuration",
+            ) from error
 
 
 def parsed(body: bytes) -> Json:

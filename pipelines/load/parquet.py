@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -31,6 +32,7 @@ from pipelines.load.stored import bounds
 from pipelines.load.target import Target
 
 _LEAST_ROWS = 100_000
+_SAMPLE = 10_000
 _MB = 10**6
 
 
@@ -138,15 +140,15 @@ class PartWriter:
         if self._target.sort_by:
             table = table.take(pc.sort_indices(table, [(name, "ascending") for name in self._target.sort_by]))
         with store_errors(f"writing a part of {self._dataset}"):
-            part = self._part(folder, schema)
+            part = self._part(folder, table)
             part.write(table, max(_LEAST_ROWS, self._sizes.row_group_bytes * len(table) // max(1, table.nbytes)))
         # what is flushed in one go is sorted in itself only, so it is a file of its own
         if self._target.sort_by or part.size_bytes >= self._sizes.file_bytes:
             self._finish(folder)
 
-    def _part(self, folder: str, schema: pa.Schema) -> _OpenPart:
+    def _part(self, folder: str, table: pa.Table) -> _OpenPart:
         part = self._open.get(folder)
-        if part is not None and part.schema.equals(schema):
+        if part is not None and part.schema.equals(table.schema):
             self._open[folder] = self._open.pop(folder)
             return part
         if part is not None:
@@ -154,7 +156,7 @@ class PartWriter:
         elif len(self._open) >= self._sizes.open_files:
             self._finish(next(iter(self._open)))
         path = self._store / self._dataset / folder / f"{uuid.uuid4().hex}.parquet"
-        self._open[folder] = part = _OpenPart(path, schema, self._stats, self._disk)
+        self._open[folder] = part = _OpenPart(path, table, self._stats, self._disk)
         return part
 
     def _finish(self, folder: str) -> None:
@@ -177,15 +179,18 @@ class PartWriter:
 
 
 class _OpenPart:
-    """One Parquet file while it grows; knows its rows, bytes, digest and min/max."""
+    """One Parquet file while it grows; knows its rows, bytes, digest and min/max.
 
-    def __init__(self, path: Path, schema: pa.Schema, stats: tuple[str, ...], disk: Disk) -> None:
-        self.path, self.schema, self.rows = path, schema, 0
+    *first* are the rows that it begins with: they show what its values are like.
+    """
+
+    def __init__(self, path: Path, first: pa.Table, stats: tuple[str, ...], disk: Disk) -> None:
+        self.path, self.schema, self.rows = path, first.schema, 0
         self.stats: dict[str, tuple[Json, Json]] = {}
-        self._names = [name for name in stats if name in schema.names]
+        self._names = [name for name in stats if name in first.column_names]
         self._sink = _HashedFile(disk.create(path), disk)
         try:
-            self._writer = _writer(self._sink, schema)
+            self._writer = _writer(self._sink, first)
         except OSError:
             self._sink.close()
             disk.unlink(path)
@@ -250,14 +255,40 @@ class _HashedFile(io.RawIOBase):
         super().close()
 
 
-def _writer(sink: _HashedFile, schema: pa.Schema) -> pq.ParquetWriter:
+def _writer(sink: _HashedFile, first: pa.Table) -> pq.ParquetWriter:
+    encodings = _encodings(first)
     return pq.ParquetWriter(
         pa.PythonFile(sink, mode="w"),
-        schema,
+        first.schema,
         version="2.6",
         compression="zstd",
         compression_level=1,
-        use_dictionary=True,
+        use_dictionary=[name for name in _leaves(first.schema) if name not in encodings] if encodings else True,
+        column_encoding=encodings or None,
         write_statistics=True,
         write_page_checksum=True,
     )
+
+
+def _encodings(table: pa.Table) -> dict[str, str]:
+    """For columns of many different numbers or times an encoding that is smaller and twice as fast as a dictionary."""
+    if len(table) < _LEAST_ROWS:
+        return {}
+    some = table.take(pa.array(np.linspace(0, len(table) - 1, _SAMPLE, dtype=np.int64)))
+    found = {}
+    for field in table.schema:
+        kind = field.type
+        whole = pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+        if (whole or kind in (pa.float32(), pa.float64())) and pc.count_distinct(
+            some[field.name]
+        ).as_py() > _SAMPLE // 4:
+            found[field.name] = "DELTA_BINARY_PACKED" if whole else "BYTE_STREAM_SPLIT"
+    return found
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The names by which Parquet knows the columns of *schema*, nested ones by their path."""
+    sink = pa.BufferOutputStream()
+    pq.write_metadata(schema, sink)
+    columns = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
+    return [columns.column(number).path for number in range(len(columns))]

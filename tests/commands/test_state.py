@@ -103,6 +103,7 @@ def test_a_mistake_is_told_with_a_way_out(ledger: LedgerApi, arguments: tuple[st
 def test_a_backfill_adds_what_came_late_and_leaves_the_watermark(ledger: LedgerApi, write: str) -> None:
     """Row 100 came ten days late; only its span is asked for, and rows that are stored stay single."""
     ledger.configure(write=write, incremental=", window: 2d, bounds: half_open")
+    ledger.is_half_open = True
     ledger.read()
     ledger.rows.append(row(100, "2024-05-02T10:00:00Z", price="9.00"))
     before = len(ledger.api.asked)
@@ -193,7 +194,7 @@ def test_a_replay_without_kept_pages_or_for_another_question_changes_nothing(led
 
     assert nothing_kept.exit_code == other_question.exit_code == 1
     assert "no pages of rows are kept" in nothing_kept.stdout
-    assert "not among those that are kept" in other_question.stdout
+    assert "not among those that are kept" in " ".join(other_question.stdout.split())
     assert ledger.stored("id") == list(range(1, 9))
     assert notes(ledger) == [""]
 
@@ -223,8 +224,6 @@ def test_pages_are_kept_for_as_long_as_the_settings_say(ledger: LedgerApi) -> No
     assert not (ledger.data / "spool" / "ledger").exists()
 
 
-@pytest.mark.parametrize(
-    "command", [("state", "show"), ("state", "set"), ("state", "reset"), ("backfill",), ("replay",)]
-)
-def test_help_shows_an_example(command: tuple[str, ...]) -> None:
-    assert f"threadmill {' '.join(command)}" in threadmill(*command, "--help").stdout
+@pytest.mark.parametrize("command", ["state show", "state set", "state reset", "backfill", "replay"])
+def test_help_shows_an_example(command: str) -> None:
+    assert f"threadmill {command}" in threadmill(*command.split(), "--help").stdout

@@ -1,0 +1,83 @@
+"""What past runs did: the list, the explanation, the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import app
+from tests.fake_api import FakeApi
+from tests.shop import Shop
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A project after two runs; the second finds more rows."""
+    monkeypatch.chdir(tmp_path)
+    shop = Shop(api, tmp_path)
+    for day in (1, 2):
+        shop.day = day
+        assert shop.run().code == 0
+    return shop
+
+
+def threadmill(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(arguments))
+
+
+def answer(*arguments: str) -> Any:
+    """What a command prints for programs."""
+    result = threadmill(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return orjson.loads(result.stdout)
+
+
+def test_runs_are_listed_the_newest_first_and_found_by_a_piece_of_their_id(shop: Shop) -> None:
+    second, first = answer("runs")
+
+    assert second["run"] > first["run"]
+    assert (first["rows_written"], first["exit_code"], first["failed"]) == (26, 0, [])
+    assert answer("explain", first["run"][-6:])["run"] == first["run"]
+    assert answer("explain")["run"] == second["run"]
+    assert threadmill("explain", "nobody").exit_code == 2
+    assert len(threadmill("runs", "--most", "1").stdout.splitlines()) == 1
+
+
+def test_explain_tells_waiting_from_computing_and_its_path_adds_up_to_the_run(shop: Shop) -> None:
+    told = answer("explain")
+
+    text = threadmill("explain").stdout
+    works = {one["name"]: one for one in told["resources"]}
+    assert works.keys() == {"shop.customers", "shop.orders", "shop.events", "bank.accounts"}
+    assert all(one["network_s"] > 0 and one["fetch_cpu_s"] > 0 and one["mill_cpu_s"] > 0 for one in works.values())
+    assert sum(step["seconds"] for step in told["critical_path"]) == pytest.approx(told["seconds"])
+    assert [stage["name"] for stage in told["stages"]] == ["fetch", "mill", "merge", "commit", "marts"]
+    assert max(map(len, text.splitlines())) <= 80
+    assert "critical path" in text
+
+
+def test_the_page_of_a_run_is_there_already_and_can_be_written_anew(shop: Shop) -> None:
+    run = answer("runs")[0]["run"]
+    path = shop.folder / "data" / "runs" / f"{run}.html"
+    before = path.read_text()
+    path.unlink()
+
+    told = answer("report")
+
+    assert (told["run"], Path(told["path"]).resolve()) == (run, path)
+    assert path.read_text() == before
+
+
+def test_without_a_run_each_says_what_to_do_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    for command in ("explain", "report"):
+        told = threadmill(command)
+
+        assert told.exit_code == 2
+        assert "run `threadmill run` first" in told.stderr
+    assert threadmill("runs").stdout == "no run yet\n"

@@ -1,0 +1,195 @@
+"""Looking before a run: what it would ask, what its rows would be; and looking at what is committed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import app
+from pipelines.commands import history, look
+from tests.fake_api import FakeApi, say
+from tests.shop import Shop
+
+DAY_ONE = {"shop.customers": 4, "shop.orders": 12, "shop.events": 7, "bank.accounts": 3}
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A project of two sources, in whose folder commands are called."""
+    monkeypatch.chdir(tmp_path)
+    return Shop(api, tmp_path)
+
+
+@pytest.fixture
+def ran(shop: Shop) -> Shop:
+    """The same after one run."""
+    assert shop.run().code == 0
+    return shop
+
+
+def threadmill(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(arguments))
+
+
+def answer(*arguments: str) -> Any:
+    """What a command prints for programs."""
+    result = threadmill(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return orjson.loads(result.stdout)
+
+
+NAMES = [command.name for command in (*history.COMMANDS, *look.COMMANDS) if command.name != "new"] + ["new transform"]
+
+
+@pytest.mark.usefixtures("ran")
+def test_every_help_fits_80_columns_and_its_example_works() -> None:
+    """In a project whose source is called shop."""
+    for name in NAMES:
+        told = threadmill(*shlex.split(str(name)), "--help").stdout
+
+        example = told.partition("Example:")[2].strip().replace("usgs", "shop")
+        assert max(map(len, told.splitlines())) <= 80, name
+        assert example.startswith(f"threadmill {name}")
+        done = threadmill(*shlex.split(example)[1:], *_elsewhere(example))
+        assert done.exit_code == 0, (example, done.output)
+        assert max(map(len, done.stdout.splitlines())) <= 80 or name in {"doctor", "report", "new transform"}, (
+            done.stdout
+        )
+
+
+def _elsewhere(example: str) -> list[str]:
+    """A new transform goes into the folder of the project, not into that of the package."""
+    if "new transform" not in example:
+        return []
+    Path("config/settings.toml").write_text('transforms = "transforms"\n')
+    return []
+
+
+def test_a_plan_asks_no_api_and_knows_after_a_run_what_comes(ran: Shop) -> None:
+    """As many chains as there are questions, as many pages as the last run needed; one for each customer's orders."""
+    before = sum(ran.api.calls.values())
+
+    planned = {one["name"]: one for source in answer("plan").values() for one in source["resources"]}
+
+    assert sum(ran.api.calls.values()) == before
+    assert {name: (one["chains"], one["requests"]) for name, one in planned.items()} == {
+        "shop.customers": (1, 2),
+        "shop.orders": (4, 4),
+        "shop.events": (1, 3),
+        "bank.accounts": (1, 1),
+    }
+    assert planned["shop.events"]["since"].startswith("2024-01-01T09:00")
+    assert planned["shop.customers"]["size_bytes"] > 50
+    assert planned["shop.orders"]["basis"].startswith("run ")
+
+
+def test_before_the_first_run_a_probe_of_two_pages_tells_how_many_there_are(shop: Shop) -> None:
+    """Seven events, three a page; who paginates by links does not tell."""
+    without = {one["name"]: one["requests"] for one in answer("plan", "shop")["shop"]["resources"]}
+
+    probed = {one["name"]: one for one in answer("plan", "shop", "--probe")["shop"]["resources"]}
+
+    assert without == {"shop.customers": None, "shop.orders": None, "shop.events": None}
+    assert (probed["shop.events"]["requests"], probed["shop.events"]["basis"]) == (3, "probe, all are known")
+    assert not (shop.folder / "data").exists()
+
+
+def test_a_preview_shows_typed_transformed_and_checked_rows_and_writes_nothing(shop: Shop) -> None:
+    shop.write("../transforms/double.py", "def double(frame):\n    return frame.assign(twice=frame['visits'] * 2)\n")
+    shop.write("settings.toml", f'transforms = "{shop.folder}/transforms"\n')
+    checks = "[{between: {visits: [0, 10]}, severity: quarantine}]"
+    found = "    key: id\n    write: replace\n"
+    shop.edit("shop.yaml", found, f"{found}    transform: double:double\n    expect: {checks}\n")
+
+    seen = answer("preview", "shop.customers")
+
+    assert seen["columns"] == {"id": "int64", "visits": "int64", "twice": "int64"}
+    assert seen["sample"] == [{"id": 0, "visits": 10, "twice": 20}]
+    assert seen["aside"] == 1
+    assert len(seen["broken"]) == 1
+    assert not (shop.folder / "data").exists()
+
+
+def test_a_preview_of_a_child_asks_for_the_first_record_of_its_parent(shop: Shop) -> None:
+    seen = answer("preview", "shop.orders", "--rows", "1")
+
+    assert (seen["rows"], seen["sample"][0]["customer"]) == (3, 0)
+    assert seen["request"].endswith("/shop/customers/0/orders")
+
+
+def test_a_preview_tells_what_is_wrong_with_an_answer(shop: Shop) -> None:
+    shop.api.route("/bank/accounts", lambda asked: say({"error": "gone"}, status=404))
+
+    told = threadmill("preview", "bank.accounts")
+    unknown = threadmill("preview", "shop.customer")
+
+    assert told.exit_code == 1
+    assert "404" in told.stderr
+    assert unknown.exit_code == 2
+    assert "did you mean customers?" in unknown.stderr
+
+
+@pytest.mark.usefixtures("ran")
+def test_show_tells_rows_columns_and_a_sample_of_every_dataset() -> None:
+    for name, rows in DAY_ONE.items():
+        shown = answer("show", name, "--rows", "2")
+
+        assert (shown["rows"], len(shown["sample"])) == (rows, 2)
+    assert [one["name"] for one in shown["columns"]] == ["updated", "id", "changes"]
+    assert "bank.accounts: 3 rows, 3 columns" in threadmill("show", "bank.accounts").stdout
+    assert "did you mean" in threadmill("show", "bank.account").stderr
+
+
+@pytest.mark.usefixtures("ran")
+def test_sql_answers_over_all_datasets_and_tells_what_is_wrong_with_a_query() -> None:
+    found = answer(
+        "sql", "select count(*) as n, max(o.total) as top from shop.orders o join bank.accounts a using (id)"
+    )
+    wrong = threadmill("sql", "select nothing from shop.nobody")
+
+    assert found == [{"n": 12, "top": 201}]
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert "nobody" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.usefixtures("shop")
+def test_doctor_finds_this_machine_fit_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+
+    found = {one["what"]: one for one in answer("doctor")}
+
+    assert found.keys() >= {"threadmill", "packages", "Prefect", "processors", "memory", "disk", "file system", "clock"}
+    assert {one["state"] for one in found.values()} <= {"ok", "warning"}
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_doctor_notices_a_commit_from_the_future(ran: Shop) -> None:
+    log = ran.folder / "data" / "lake" / "shop" / "log"
+    (document,) = log.glob("*.json")
+    document.chmod(0o644)
+    document.write_text(re.sub(r'"created_at": "\d{4}', '"created_at": "2999', document.read_text()))
+
+    told = threadmill("doctor")
+
+    assert told.exit_code == 1
+    assert "the newest commit is from the future: set the clock" in told.stdout
+
+
+def test_a_new_transform_can_be_used_at_once_and_never_replaces_one(shop: Shop) -> None:
+    shop.write("settings.toml", f'transforms = "{shop.folder}/transforms"\n')
+    made = answer("new", "transform", "clean_orders")
+    shop.edit("bank.yaml", "key: id", f"key: id\n    transform: {made['transform']}")
+
+    again = threadmill("new", "transform", "clean_orders")
+    bad = threadmill("new", "transform", "Clean-Orders")
+
+    assert answer("preview", "bank.accounts")["rows"] == 3
+    assert (again.exit_code, bad.exit_code) == (2, 2)
+    assert "is there already" in again.stderr
