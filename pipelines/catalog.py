@@ -179,7 +179,7 @@ def _statements(data: Path, one: Entry) -> Iterator[str]:
     view = f"{quoted(source)}.{quoted(name)}"
     glob = [data.resolve() / "parquet" / source / name / "**" / "*.parquet"] if one.files else []
     yield f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}"
-    yield f"CREATE VIEW {view} AS {select(glob, one.columns)}"
+    yield f"CREATE VIEW {view} AS {select(glob, [column.name for column in one.columns])}"
     yield f"COMMENT ON VIEW {view} IS {_literal(one.description)}"
     for column in one.columns:
         told = " ".join(filter(None, (column.description, f"[{column.unit}]" if column.unit else "")))

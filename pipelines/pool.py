@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, Self, TypeVar
 
 from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerDied
@@ -74,10 +75,11 @@ class Pool:
             WorkerDied: The worker ended during the call, twice.
             Interrupted: The pool was closed meanwhile.
         """
+        call = bytes(ForkingPickler.dumps((function, args)))
         for attempt in (1, 2):
             worker = self._take()
             try:
-                done, value = worker.call(function, args)
+                done, value = worker.answer(call)
             except (EOFError, OSError) as error:
                 self._replace(worker)
                 if attempt == 2:
@@ -166,8 +168,8 @@ class _Worker:
         theirs.close()
         self.pid = self._process.pid or 0
 
-    def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[bool, Any]:
-        self._pipe.send((function, args))
+    def answer(self, call: bytes) -> tuple[bool, Any]:
+        self._pipe.send_bytes(call)
         done, value = self._pipe.recv()
         return bool(done), value
 
@@ -231,21 +233,24 @@ def _serve(pipe: connection.Connection) -> None:
     threading.Thread(target=_leash, daemon=True).start()
     while True:
         try:
-            function, args = pipe.recv()
+            call = pipe.recv_bytes()
         except (EOFError, OSError):
             return
-        pipe.send(_answer(function, args))
+        pipe.send(_answer(call))
 
 
-def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[bool, Any]:
+def _answer(call: bytes) -> tuple[bool, Any]:
+    name = "a call"
     try:
+        function, args = ForkingPickler.loads(call)
+        name = getattr(function, "__name__", name)
         return True, function(*args)
     except PipelineError as error:
         return False, error
     except MemoryError:
         os._exit(137)
     except Exception as error:  # noqa: BLE001  # whatever it is must reach the parent, and only our errors surely pickle
-        return False, TransformError(f"{function.__name__}: {type(error).__name__}: {error}", "this is a defect")
+        return False, TransformError(f"{name}: {type(error).__name__}: {error}", "this is a defect")
 
 
 def _leash() -> None:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.errors import ConfigError
 from pipelines.load.lake import Lake
@@ -105,13 +105,13 @@ def sql(query: str, *, at: At = None, data: Path | None = None) -> duckdb.DuckDB
     return connection.sql(query)
 
 
-def select(files: Sequence[Path | str], schema: Any) -> str:
-    """The SQL that reads *files*, or gives no rows of *schema* where there is none."""
+def select(files: Sequence[Path | str], columns: Sequence[str]) -> str:
+    """The SQL that reads *files*, or gives no rows of *columns* where there is none."""
     if files:
         listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
         return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted
-    columns = ", ".join(f"NULL AS {quoted(name)}" for name in (schema.names if schema else ())) or "NULL AS nothing"
-    return f"SELECT {columns} WHERE false"
+    nulls = ", ".join(f"NULL AS {quoted(name)}" for name in columns) or "NULL AS nothing"
+    return f"SELECT {nulls} WHERE false"  # noqa: S608 - quoted
 
 
 def quoted(name: str) -> str:
@@ -120,7 +120,8 @@ def quoted(name: str) -> str:
 
 
 def _select(dataset: Dataset, store: Path) -> str:
-    return select([store / file.path for file in dataset.files], dataset.schema)
+    names = dataset.schema.names if dataset.schema else ()
+    return select([store / file.path for file in dataset.files], names)
 
 
 def _commit(lake: Lake, at: At) -> Commit | None:

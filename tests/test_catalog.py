@@ -101,6 +101,15 @@ def test_with_nothing_new_nothing_is_written_and_a_new_commit_is(project: Projec
     assert not list(data.glob(".*"))
 
 
+def test_a_dataset_that_became_empty_is_a_view_without_rows(project: Project) -> None:
+    data = project.settings.data
+    load(data, "orders", pa.table({"id": pa.array([], pa.int64()), "note": pa.array([], pa.string())}))
+
+    write_catalog(project)
+
+    assert asked(data, "SELECT id, note FROM shop.orders") == []
+
+
 def test_a_run_of_other_sources_forgets_no_words(project: Project) -> None:
     write_catalog(project)
     (project.settings.data.parent / "config" / "shop.yaml").rename(project.settings.data.parent / "config" / "shop.off")

@@ -75,6 +75,27 @@ def test_an_unexpected_error_becomes_one_that_survives_the_journey() -> None:
         pool.call(divmod, 1, 0)
 
 
+def test_a_call_that_cannot_travel_costs_no_worker() -> None:
+    with Pool(1) as pool:
+        with pytest.raises((AttributeError, TypeError)):
+            pool.call(lambda: 1)
+        with pytest.raises(TransformError, match="cannot_be_read_back"):
+            pool.call(len, _Trap())
+
+        assert pool.call(len, "worker") == 6
+
+
+class _Trap:
+    """Pickles, and fails where it is read."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return _spring, ("cannot_be_read_back",)
+
+
+def _spring(message: str) -> None:
+    raise ValueError(message)
+
+
 def test_workers_import_neither_prefect_nor_the_callers_main_module() -> None:
     with Pool(1) as pool:
         assert pool.call(_loaded, "prefect", "requests", "pytest.__main__", "json") == ["json"]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
@@ -86,7 +87,7 @@ class Client:
         self._renewable = auth if isinstance(auth, Renewable) else None
         self._conceal = conceal
         self._keepsake = Keepsake(keepsake, self._renewable.first_refresh if self._renewable else "")
-        self._tokens = Tokens(self._new_token) if self._renewable else None
+        self._tokens = Tokens(partial(self._new_token, self._renewable)) if self._renewable else None
         self._verify = str(connection.ca_bundle) if connection.ca_bundle else True
         self._session = requests.Session()
         self._session.trust_env = False
@@ -178,10 +179,8 @@ class Client:
                     raise Interrupted("the run was asked to stop", "run again to resume") from None
                 raise translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
 
-    def _new_token(self) -> Granted:
+    def _new_token(self, auth: Renewable) -> Granted:
         """What the token endpoint gives; it is asked once, no redirect is followed."""
-        auth = self._renewable
-        assert auth is not None
         prepared, address = requests.PreparedRequest(), self.connection.url(auth.address)
         headers, form = auth.question(self._keepsake.newest)
         prepared.method, prepared.url, prepared.body = "POST", address, form

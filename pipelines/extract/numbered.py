@@ -56,6 +56,8 @@ class Counted(Paginator):
 
     size: int | None = Field(None, ge=1, description="records asked for per page")
     size_param: str | None = Field(None, description="query parameter for `size`")
+    size_field: str | None = Field(None, description="dotted field of the JSON body for `size`")
+    field: str | None = Field(None, description="dotted field of the JSON body that takes the number, not `param`")
     total_at: str | None = Field(None, alias="total", description="JMESPath to the number of all records")
 
     @property
@@ -64,7 +66,16 @@ class Counted(Paginator):
         return self.total_at
 
     def _sized(self, request: Request) -> Request:
-        return request.with_params({self.size_param: self.size}) if self.size_param and self.size else request
+        if self.size_param:
+            request = request.with_params({self.size_param: self.size})
+        return request.with_field(self.size_field, self.size) if self.size_field else request
+
+    def _at(self, request: Request, param: str, number: int) -> Request:
+        return request.with_field(self.field, number) if self.field else request.with_params({param: number})
+
+    def _asked(self, page: Page, param: str, default: int) -> int:
+        """The number that *page* was asked for by."""
+        return int((page.request.field(self.field) if self.field else page.request.param(param)) or default)
 
     def total(self, page: Page) -> int | None:
         """The number at `total`."""
@@ -72,8 +83,8 @@ class Counted(Paginator):
 
     @model_validator(mode="after")
     def _size_is_known(self) -> Counted:
-        if self.size_param and not self.size:
-            raise ValueError("`size_param` needs `size`")
+        if (self.size_param or self.size_field) and not self.size:
+            raise ValueError("`size_param` and `size_field` need `size`")
         return self
 
 
@@ -86,14 +97,14 @@ class PageNumber(Counted):
 
     def first(self, request: Request) -> Request:
         """Ask for the first page by its number."""
-        return self._sized(request).with_params({self.param: self.start_at})
+        return self._at(self._sized(request), self.param, self.start_at)
 
     def next_request(self, page: Page) -> Request | None:
         """Count one further until a page is empty."""
-        number = _asked(page, self.param, self.start_at)
+        number = self._asked(page, self.param, self.start_at)
         if page.is_empty or self._is_last(page, number):
             return None
-        return page.request.with_params({self.param: number + 1})
+        return self._at(page.request, self.param, number + 1)
 
     def rest(self, page: Page) -> list[Request] | None:
         """Pages two to last, by the total and the size of page one."""
@@ -101,12 +112,12 @@ class PageNumber(Counted):
         if last is None:
             return None
         numbers = range(self.start_at + 1, self.start_at + last)
-        return [page.request.with_params({self.param: number}) for number in numbers]
+        return [self._at(page.request, self.param, number) for number in numbers]
 
     def last_page(self, page: Page) -> int | None:
         """The total over the size of page one, rounded up; a server may cap the size."""
         total = self.total(page)
-        if total is None or _asked(page, self.param, self.start_at) != self.start_at:
+        if total is None or self._asked(page, self.param, self.start_at) != self.start_at:
             return None
         return -(-total // page.count) if page.count else 0
 
@@ -131,8 +142,8 @@ class TotalPages(PageNumber):
         last = self.last_page(page)
         if last is None:
             raise DecodeError(f"no number of pages at {self.source!r}", "point `total_pages: {from: ...}` at it")
-        number = _asked(page, self.param, self.start_at)
-        return page.request.with_params({self.param: number + 1}) if number - self.start_at + 1 < last else None
+        number = self._asked(page, self.param, self.start_at)
+        return self._at(page.request, self.param, number + 1) if number - self.start_at + 1 < last else None
 
     def last_page(self, page: Page) -> int | None:
         """The number at `from`; an answer without content has no page."""
@@ -148,25 +159,25 @@ class Offset(Counted):
 
     def first(self, request: Request) -> Request:
         """Start at the first record."""
-        return self._sized(request).with_params({self.param: self.start_at})
+        return self._at(self._sized(request), self.param, self.start_at)
 
     def next_request(self, page: Page) -> Request | None:
         """Move on by the records received, which a server may have capped."""
-        offset = _asked(page, self.param, self.start_at)
+        offset = self._asked(page, self.param, self.start_at)
         total = self.total(page)
         if page.count == 0 or (total is not None and offset - self.start_at + page.count >= total):
             return None
         if total is None and self.until == "short" and self.size is not None and page.count < self.size:
             return None
-        return page.request.with_params({self.param: offset + page.count})
+        return self._at(page.request, self.param, offset + page.count)
 
     def rest(self, page: Page) -> list[Request] | None:
         """All further offsets, by the total and the size of page one."""
         total = self.total(page)
-        if total is None or page.count == 0 or _asked(page, self.param, self.start_at) != self.start_at:
+        if total is None or page.count == 0 or self._asked(page, self.param, self.start_at) != self.start_at:
             return None
         offsets = range(self.start_at + page.count, self.start_at + total, page.count)
-        return [page.request.with_params({self.param: offset}) for offset in offsets]
+        return [self._at(page.request, self.param, offset) for offset in offsets]
 
 
 class HasMore(Paginator):

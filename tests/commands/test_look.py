@@ -143,7 +143,7 @@ def test_show_tells_rows_columns_and_a_sample_of_every_dataset() -> None:
         assert (shown["rows"], len(shown["sample"])) == (rows, 2)
     assert [one["name"] for one in shown["columns"]] == ["updated", "id", "changes"]
     assert "bank.accounts: 3 rows, 3 columns" in threadmill("show", "bank.accounts").stdout
-    assert "did you mean" in threadmill("show", "bank.account").stderr
+    assert "it has: accounts" in threadmill("show", "bank.account").stderr
 
 
 @pytest.mark.usefixtures("ran")
