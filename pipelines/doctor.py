@@ -19,12 +19,13 @@ from typing import Literal
 from pipelines.errors import PipelineError
 from pipelines.load.disk import DISK, probe
 from pipelines.load.lake import Lake
+from pipelines.machine import WORKER_BYTES, available_memory, processors
+from pipelines.run import worker_count
 from pipelines.settings import Settings
 from pipelines.version import CODE_VERSION
 
 State = Literal["ok", "warning", "problem"]
 _PACKAGES = ("pyarrow", "pandas", "polars", "duckdb", "requests", "msgspec")
-_WORKER_BYTES = 200_000_000
 _LOW_DISK_BYTES = 1_000_000_000
 _LITTLE_DISK_BYTES = 50_000_000
 _FEW_FILES = 512
@@ -68,8 +69,8 @@ def _versions(settings: Settings) -> Iterator[Finding]:
 
 
 def _processors(settings: Settings) -> Iterator[Finding]:
-    usable, all_of_them = len(os.sched_getaffinity(0)), os.cpu_count() or 1
-    workers = usable if settings.workers == "auto" else settings.workers
+    usable, all_of_them = processors(), os.cpu_count() or 1
+    workers = worker_count(settings)
     crowded = workers > 2 * usable
     yield Finding(
         "processors",
@@ -80,12 +81,11 @@ def _processors(settings: Settings) -> Iterator[Finding]:
 
 
 def _memory(settings: Settings) -> Iterator[Finding]:
-    free = _available_memory()
+    free = available_memory()
     if free is None:
         yield Finding("memory", "warning", "cannot be told", "this is no Linux /proc")
         return
-    workers = len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
-    needed = workers * _WORKER_BYTES + settings.memory
+    needed = worker_count(settings) * WORKER_BYTES + settings.memory
     short = free < needed
     yield Finding(
         "memory",
@@ -137,19 +137,6 @@ def _clock(data: Path, now: datetime) -> Iterator[Finding]:
         f"{now:%Y-%m-%d %H:%M:%S} UTC" + (f", newest commit {newest:%Y-%m-%d %H:%M:%S}" if newest else ""),
         "the newest commit is from the future: set the clock" if wrong else "",
     )
-
-
-def _available_memory() -> int | None:
-    """What this process may still take: of the machine, and of its control group."""
-    free = None
-    with suppress(OSError, ValueError, StopIteration):
-        line = next(one for one in Path("/proc/meminfo").read_text().splitlines() if one.startswith("MemAvailable"))
-        free = int(line.split()[1]) * 1024
-    with suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        left = int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-        free = min(free, left) if free is not None else left
-    return free
 
 
 def _version(package: str) -> str:

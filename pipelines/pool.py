@@ -26,8 +26,10 @@ from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerD
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-PRELOAD = ("pipelines.worker", "pyarrow.parquet", "pandas", "polars")
-"""What workers need; pandas too, because pyarrow imports it to make its first array."""
+PRELOAD = ("pipelines.lean_arrow", "pipelines.worker", "pyarrow.parquet", "polars")
+"""What every worker needs; pandas comes with the first transform that wants a frame."""
+PRELOAD_FRAMES = ("pandas", *PRELOAD)
+"""The same where transforms or marts want frames: imported once, for all workers."""
 _STOPPED_HINT = "run again: it resumes from the pages that were already fetched"
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,8 +56,11 @@ def week(data: Path) -> pd.DataFrame:
     return events.sort_values(["people_100km", "mag", "event_id"], ascending=[False, False, True], kind="stable")
 
 
-def picture(events: pd.DataFrame) -> str:
-    """The map as an SVG of its own: a circle for each event, its area for the people within 100 km."""
+def picture(events: pd.DataFrame, *, titles: bool = False) -> str:
+    """The map as an SVG of its own: a circle for each event, its area for the people within 100 km.
+
+    With *titles* each circle tells what it is when one points at it; an image in a page cannot.
+    """
     first, last = events["time"].min(), events["time"].max()
     told = f"{len(events):,} seismic events, {first:%d %b} to {last:%d %b %Y}; area: people within 100 km"
     legend = f'<text x="12" y="{_HEIGHT - 12:.0f}">{escape(told)}; in colour: magnitude {FELT:.0f} and more</text>'
@@ -64,14 +68,14 @@ def picture(events: pd.DataFrame) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{_STYLE}</style>'
         f'<rect class="sea" width="100%" height="100%"/>{_grid()}<path class="land" d="{_land()}"/>'
-        f"{''.join(_circles(events))}{legend}</svg>\n"
+        f"{''.join(_circles(events, titles=titles))}{legend}</svg>\n"
     )
 
 
 def page(events: pd.DataFrame) -> str:
     """The report as one HTML document."""
     style = files("pipelines").joinpath("report.css").read_text(encoding="utf-8")
-    drawn = picture(events).replace('xmlns="http://www.w3.org/2000/svg" ', "")
+    drawn = picture(events, titles=True).replace('xmlns="http://www.w3.org/2000/svg" ', "")
     felt = events[(events["mag"] >= FELT).fillna(False)]
     near = felt[felt["people_100km"] > 0]
     return (
@@ -79,7 +83,7 @@ def page(events: pd.DataFrame) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<style>{style}</style></head><body><main><header><h1>Quakes near people</h1><p>{_span(events)}</p></header>"
-        f'<p class="lead">{escape(_summary(events, felt, near))}</p><section>{drawn}</section>'
+        f'<p class="lead">{escape(_summary(events, felt, near))}</p><br>{drawn}'
         f"<section><h2>Magnitude {FELT:.0f} and more, by people within 100 km</h2>{_table(near.head(_ROWS))}"
         f"<p><small>{_rest(events, near)}</small></p></section></main></body></html>\n"
     )
@@ -124,7 +128,7 @@ def _table(events: pd.DataFrame) -> str:
         cells = (
             f"<b>{event['mag']:.1f}</b>",
             escape(str(event["place"])),
-            f"{event['time']:%a %d %b %H:%M}",
+            f"{event['time']:%a %d %b %H:%M}".replace(" ", "\u00a0"),
             _people(event["people_100km"]),
             escape(f"{event['city']}, {event['country']}, {event['km_to_city']:.0f} km"),
             f"${event['gdp_per_head']:,.0f}" if pd.notna(event["gdp_per_head"]) else "",
@@ -147,10 +151,10 @@ def _currency(name: object, change: object) -> str:
         return "EUR"
     if not isinstance(change, float) or np.isnan(change):
         return f"{name}, no rate"
-    return f"{name} {'lost' if change > 0 else 'gained'} {abs(change):.1f} %"
+    return f"{name} {'lost' if change > 0 else 'gained'} {abs(change):.1f}\u00a0%"
 
 
-def _circles(events: pd.DataFrame) -> Iterator[str]:
+def _circles(events: pd.DataFrame, *, titles: bool) -> Iterator[str]:
     """The small ones first, so that large and felt ones lie on top."""
     most = max(float(events["people_100km"].max()), 1.0)
     felt = (events["mag"] >= FELT).fillna(False).astype(bool)
@@ -159,9 +163,13 @@ def _circles(events: pd.DataFrame) -> Iterator[str]:
             x, y = _place(event["longitude"], event["latitude"])
             largest = _LARGEST if name == "felt" else _LARGEST / 3
             radius = 1.2 + largest * np.sqrt(event["people_100km"] / most)
-            mag = f"M {event['mag']:.1f}, " if pd.notna(event["mag"]) else ""
-            title = escape(f"{mag}{event['place']}, {_people(event['people_100km'])} people within 100 km")
-            yield f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{title}</title></circle>'
+            title = f"<title>{escape(_named(event))}</title>" if titles else ""
+            yield f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">{title}</circle>'
+
+
+def _named(event: Mapping[Hashable, Any]) -> str:
+    mag = f"M {event['mag']:.1f}, " if pd.notna(event["mag"]) else ""
+    return f"{mag}{event['place']}, {_people(event['people_100km'])} people within 100 km"
 
 
 def _land() -> str:

@@ -43,6 +43,7 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
         floors={parent: floor for parent, floor in floors.items() if floor},
         edge=tuple(store / file.path for file in edge),
         edge_floor=lowest,
+        asked_from=incremental.since(watermark) if incremental and incremental.since_param and watermark else "",
         transforms=settings.transforms,
         slice_bytes=settings.batch_size,
     )

@@ -11,7 +11,6 @@ Threads wait for the network, processes compute, one commit makes it true:
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
@@ -24,6 +23,7 @@ from datetime import UTC, datetime
 from pipelines.catalog import write_catalog
 from pipelines.errors import PipelineError, StoreError
 from pipelines.extract.events import Event
+from pipelines.machine import automatic_workers, available_memory, processors
 from pipelines.mart_run import run_marts
 from pipelines.pool import PRELOAD, Pool
 from pipelines.project import Project
@@ -76,7 +76,7 @@ def run(
         data=str(settings.data),
         sources=(*reports, *([marts] if marts else [])),
         warnings=(*project.warnings, *warnings),
-        machine={"workers": pool.workers, "cpus": os.cpu_count(), "threads": threads_of(project)},
+        machine={"workers": pool.workers, "cpus": processors(), "threads": threads_of(project)},
         timeline=timeline.to_json(),
     )
     return _saved(report, settings)
@@ -106,8 +106,8 @@ def _saved(report: RunReport, settings: Settings) -> RunReport:
 
 
 def worker_count(settings: Settings) -> int:
-    """`workers` as a number: auto is one for each CPU that this process may use."""
-    return len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
+    """`workers` as a number: auto is one for each processor that this process may use, if memory suffices."""
+    return automatic_workers(processors(), available_memory()) if settings.workers == "auto" else settings.workers
 
 
 def threads_of(project: Project) -> dict[str, int]:

@@ -10,7 +10,9 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,6 +56,7 @@ class Recipe:
     floors: Mapping[str, str] = field(default_factory=dict)
     edge: tuple[Path, ...] = ()
     edge_floor: str = ""
+    asked_from: str = ""
     transforms: Path | None = None
     slice_bytes: int = 16_000_000
 
@@ -100,6 +103,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
             table = decoded.table
             aside = [decoded.rejects]
             rows_read += len(table) + (len(decoded.rejects) if decoded.rejects else 0)
+            warnings.update(_ignored(table, recipe))
             table = _fresh(table, recipe, cursors)
             if transform:
                 table = apply(table, transform)
@@ -225,6 +229,22 @@ def _fresh(table: pa.Table, recipe: Recipe, cursors: dict[str, str]) -> pa.Table
     floors = [recipe.floors.get(parent) for parent in named.dictionary.to_pylist()]
     typed_floors = pa.array([floor and as_type(floor, column.type).as_py() for floor in floors], column.type)
     return table.filter(pc.fill_null(pc.greater_equal(column, typed_floors.take(named.indices)), fill_value=True))
+
+
+def _ignored(table: pa.Table, recipe: Recipe) -> dict[str, int]:
+    """How many rows are a day and more older than what was asked for; zones and days account for less."""
+    if recipe.cursor_kind != "instant" or recipe.cursor not in table.column_names or not recipe.asked_from:
+        return {}
+    with suppress(CursorError, pa.ArrowInvalid, ValueError):
+        column = typed(table[recipe.cursor], "instant")
+        asked = datetime.fromisoformat(recipe.asked_from) - timedelta(days=1)
+        old = pc.sum(pc.less(column, as_type(asked.isoformat(), column.type))).as_py()
+        return (
+            {f"older than {recipe.asked_from}, which was asked for: does the API know `since_param`?": old}
+            if old
+            else {}
+        )
+    return {}
 
 
 def _cursor_column(table: pa.Table, recipe: Recipe) -> pa.ChunkedArray:

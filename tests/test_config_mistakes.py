@@ -65,6 +65,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
                               "incremental: {cursor: t, since_param: s, start: 2024-01-01, lag: 1h}"), [
             r"6: resources\.r\.incremental\.lag: with `write: append` the rows read again would be stored twice.*",
         ], id="append-with-lag"),
+        pytest.param(resource("path: /x", "write: history", "key: id", "deletes: {missing: true}",
+                              "incremental: {cursor: updated, since_param: s, start: 2024-01-01}"), [
+            r"7: resources\.r\.deletes\.missing: an incremental read does not have all rows.*; say `when`",
+        ], id="missing-with-incremental"),
         pytest.param(resource("path: /x", "records: a..b"), [
             r"5: resources\.r\.records: 'a\.\.b' is not a JMESPath expression.*",
         ], id="not-jmespath"),

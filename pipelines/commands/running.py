@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,13 @@ def console_on(stream: Any = None) -> Console:
     return Console(file=stream or sys.stderr)
 
 
+def _wants_frames(config: Path | None) -> bool:
+    """Whether the configuration names Python functions; a look at its text, long before it is read."""
+    folder = Path(config or os.environ.get("THREADMILL_CONFIG", "config"))
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.yaml"))
+    return any("transform:" in text or "function:" in text for text in texts)
+
+
 def work_through(
     only: tuple[str, ...],
     given: dict[str, Any],
@@ -49,9 +57,9 @@ def work_through(
     work: Callable[[Source, Shared], SourceReport] | None = None,
 ) -> int:
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
-    from pipelines.pool import PRELOAD, warm_up
+    from pipelines.pool import PRELOAD, PRELOAD_FRAMES, warm_up
 
-    warm_up(PRELOAD)
+    warm_up(PRELOAD_FRAMES if _wants_frames(given.get("config")) else PRELOAD)
     from pipelines.progress import progress
     from pipelines.report import show
     from pipelines.run import run

@@ -14,7 +14,7 @@ from datetime import datetime
 import orjson
 
 from pipelines.batch import Json, PageRef
-from pipelines.errors import PaginationLoop
+from pipelines.errors import Drift, PaginationLoop
 from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.page import Page, Request, text
@@ -32,6 +32,8 @@ class Question:
     order: tuple[int, ...] = ()
     carry: tuple[tuple[str, Json], ...] = ()
     parent: str = ""
+    scope: Scope = field(default_factory=dict, compare=False)
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,19 @@ class Asker:
         parent = self._parent(scope)
         carry = tuple((column, look_up(path, scope)) for column, path in self.endpoint.carry.items())
         for window in self._windows(parent):
-            bounds = {"window": {"start": window.start, "end": window.end}} if window else {}
-            request = self._request({**scope, **bounds}, window)
             place = order if window is None else (*order, window.order)
-            yield Question(request, place, carry, parent)
+            asked = Question(Request("", ""), place, carry, parent, scope, window)
+            yield replace(asked, request=self._request(asked))
+
+    def halves(self, question: Question) -> list[Question]:
+        """*question* as two of half its window each; none where it has no window, or too short a one."""
+        incremental, window = self.endpoint.incremental, question.window
+        if incremental is None or incremental.kind != "instant" or window is None:
+            return []
+        halves = [
+            replace(question, window=half, order=(*question.order, half.order)) for half in incremental.halves(window)
+        ]
+        return [replace(half, request=self._request(half)) for half in halves]
 
     def upper_bound(self) -> str | None:
         """Up to where the questions reach; None where they are not bounded."""
@@ -70,8 +81,10 @@ class Asker:
         used = sorted(names([self.endpoint.path, self.endpoint.params, self.endpoint.body]))
         return "/".join(text(look_up(name, scope)) for name in used if not name.startswith("window."))
 
-    def _request(self, scope: Scope, window: Window | None) -> Request:
-        endpoint, incremental = self.endpoint, self.endpoint.incremental
+    def _request(self, question: Question) -> Request:
+        endpoint, incremental, window = self.endpoint, self.endpoint.incremental, question.window
+        bounds = {"window": {"start": window.start, "end": window.end}} if window else {}
+        scope = {**question.scope, **bounds}
         params = dict(fill(endpoint.params, scope))
         if incremental and window and incremental.since_param:
             params[incremental.since_param] = window.start
@@ -96,7 +109,13 @@ class Chain:
     pages: int = 0
     records: int = 0
     total: int | None = None
+    totals: set[int] = field(default_factory=set)
+    """Every total that the API told while the chain was read."""
     last_page: int | None = None
+    end_of: dict[int, str] = field(default_factory=dict)
+    start_of: dict[int, str] = field(default_factory=dict)
+    """Digests of the last and the first record of each page, where pages follow by number and no total is told."""
+    notes: list[str] = field(default_factory=list)
     is_addressed: bool = False
     held: dict[int, PageRef | None] = field(default_factory=dict)
     released: int = 0
@@ -131,6 +150,24 @@ class Chain:
                 self.seen.add(page.records_digest)
             if counts and not empty:
                 self.records += page.count
+
+    def note_edges(self, number: int, page: Page, overlap: int) -> None:
+        """Compare where page *number* begins with where the one before it ended.
+
+        Raises:
+            Drift: It should repeat the last record of the page before, and does not.
+        """
+        first, last = page.edges
+        with self.lock:
+            self.start_of[number], self.end_of[number] = first, last
+            before = self.end_of.get(number - 1, "")
+        if not (first and before):
+            return
+        if overlap and first != before:
+            what = f"{page.request.safe_url}: page {number + 1} does not begin where the one before it ended"
+            raise Drift(what, "rows went away while they were read: run again, or page by `last_id` or a cursor")
+        if not overlap and first == before:
+            self.notes.append(f"a row moved from page {number} to page {number + 1} while they were read")
 
     def in_order(self, number: int, ref: PageRef | None) -> list[PageRef]:
         """The pages that may go on now that page *number* is there: none, or a run without gap.

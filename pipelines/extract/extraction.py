@@ -56,6 +56,8 @@ class Tally:
     records: int = 0
     last_pages: int = 0
     server_time: datetime | None = None
+    doubts: list[str] = field(default_factory=list)
+    """What was noticed that keeps a chain from being proved, in words."""
     missing: list[str] = field(default_factory=list)
     """What each chain that is short of records or pages lacks, in words."""
 
@@ -89,14 +91,27 @@ class Tally:
 
     def close_chain(self, chain: Chain, *, declared: bool) -> None:
         """Take in a chain whose pages are all there; *declared*: the configuration says that there is one page."""
+        where = chain.question.request.safe_url
         with self.lock:
             self.chains += 1
-            if chain.total is not None:
+            self.doubts += [f"{note} at {where}" for note in chain.notes]
+            if len(chain.totals) > 1:
+                self._changed(min(chain.totals), max(chain.totals), chain.total or 0, where)
+            elif chain.total is not None:
                 self._compare(chain, chain.records, chain.total, "records")
             elif chain.last_page is not None:
                 self._compare(chain, chain.pages, max(chain.last_page, 1), "pages")
             elif declared:
                 self.declared += 1
+
+    def _changed(self, least: int, most: int, first: int, where: str) -> None:
+        if least < first:
+            lost = (
+                f"the total fell from {first:,} to {least:,} while it was read, so that a row may have been passed by"
+            )
+            self.missing.append(f"{lost}, at {where}")
+        else:
+            self.doubts.append(f"the total grew from {first:,} to {most:,} while it was read, at {where}")
 
     def _compare(self, chain: Chain, found: int, told: int, what: str) -> None:
         if what == "records":
@@ -114,6 +129,10 @@ class Tally:
         if self.missing:
             more = f", and {len(self.missing) - 1} more such" if len(self.missing) > 1 else ""
             return "incomplete", f"{self.missing[0]}{more}"
+        if self.doubts:
+            return "unproved", self.doubts[0] + (
+                f", and {len(self.doubts) - 1} more such" if len(self.doubts) > 1 else ""
+            )
         if self.chains == 0:
             return "complete", "there was nothing to ask for"
         if self.proved + self.declared == self.chains:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from pipelines.batch import PageRef
 from pipelines.errors import DecodeError, Interrupted, PipelineError
-from pipelines.extract.chains import Asker, Chain
+from pipelines.extract.chains import Asker, Chain, Question
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
 from pipelines.extract.connection import Connection
@@ -153,6 +153,8 @@ class Extractor:
         page, stored = self._page(resource, step.request, fingerprint)
         if resource.is_finished:
             return
+        if step.number == 0 and self._is_split(resource, chain, page):
+            return
         chain.take_in(page, counts=resource.counts_records)
         following = [replace(after, request=self._checked(after.request)) for after in step.following(resource, page)]
         resource.tally.see_date(page.header("date"))
@@ -227,7 +229,10 @@ class Extractor:
             self._fail(child, error)
 
     def _add_chains(self, resource: ResourceRun, scope: Scope, order: tuple[int, ...]) -> None:
-        chains = [Chain(resource.name, question) for question in resource.asker.questions(scope, order)]
+        self._add_questions(resource, resource.asker.questions(scope, order))
+
+    def _add_questions(self, resource: ResourceRun, questions: Iterable[Question]) -> None:
+        chains = [Chain(resource.name, question) for question in questions]
         with self._changed:
             resource.open_chains += len(chains)
         self._tell("planned", resource.name, size=len(chains))
@@ -235,6 +240,21 @@ class Extractor:
         self._lanes.add(
             resource.name, *(Step(chain, self._checked(paginator.first(chain.question.request)), 0) for chain in chains)
         )
+
+    def _is_split(self, resource: ResourceRun, chain: Chain, page: Page) -> bool:
+        """Whether the API does not give all of a window, so that its halves are asked for instead."""
+        most = resource.endpoint.incremental.most if resource.endpoint.incremental else None
+        total = resource.endpoint.paginator.total(page) if most and not page.skipped else None
+        if not page.splits and (most is None or (total if total is not None else page.count) < most):
+            return False
+        halves = resource.asker.halves(chain.question)
+        if not halves:
+            what = f"{page.request.safe_url}: the API does not give all records of the shortest window"
+            raise DecodeError(what, "narrow the question with `params`, or `for_each`")
+        self._add_questions(resource, halves)
+        with self._changed:
+            resource.open_chains -= 1
+        return True
 
     def _close(self, resource: ResourceRun, chain: Chain) -> None:
         """All pages of *chain* are there: compare them with what the API tells, and count it off."""

@@ -84,6 +84,8 @@ class Budget:
         self._changed = threading.Condition()
         self._clock = clock
         self._in_flight = limits.in_flight
+        self._allowed = limits.in_flight
+        self._welcomed = 0
         self._running = 0
         self._resume_at = 0.0
         self._gated = False
@@ -94,6 +96,7 @@ class Budget:
         """Another source asks the same host: the stricter of both holds for all."""
         with self._changed:
             self._in_flight = min(self._in_flight, limits.in_flight)
+            self._allowed = min(self._allowed, self._in_flight)
             self._buckets += _buckets(limits)
 
     @contextmanager
@@ -118,8 +121,14 @@ class Budget:
             self._leave(place)
 
     def pause(self, seconds: float) -> None:
-        """Send nothing to this host for *seconds*; then one request tries, the others follow its success."""
+        """Send nothing to this host for *seconds*; then one request tries, the others follow its success.
+
+        Half as many as before may then be in flight; each round of successes allows one more.
+        """
         with self._changed:
+            if not self._gated:
+                self._allowed = max(self._allowed // 2, 1)
+                self._welcomed = 0
             self._resume_at = max(self._resume_at, self._clock() + seconds)
             self._gated = True
 
@@ -138,7 +147,7 @@ class Budget:
         now = self._clock()
         if now < self._resume_at:
             return self._resume_at - now
-        if self._running >= self._in_flight or (self._gated and self._probing):
+        if self._running >= self._allowed or (self._gated and self._probing):
             return _LONG_WAIT_S
         if not self._buckets:
             return 0.0
@@ -157,6 +166,9 @@ class Budget:
     def _leave(self, place: Place) -> None:
         with self._changed:
             self._running -= 1
+            self._welcomed += place.welcome and self._allowed < self._in_flight
+            if self._welcomed > self._allowed:
+                self._allowed, self._welcomed = self._allowed + 1, 0
             if place.probe:
                 self._probing = False
                 self._gated = self._gated and not place.welcome

@@ -26,6 +26,16 @@ class Paginator(Value):
         return None
 
     @property
+    def is_numbered(self) -> bool:
+        """Whether pages are asked for by a number, so that rows may move between them."""
+        return False
+
+    @property
+    def overlapping(self) -> int:
+        """How many records of a page the next one repeats."""
+        return 0
+
+    @property
     def kept_headers(self) -> frozenset[str]:
         """Response headers, in lower case, that paging reads."""
         return frozenset()
@@ -59,6 +69,11 @@ class Counted(Paginator):
     size_field: str | None = Field(None, description="dotted field of the JSON body for `size`")
     field: str | None = Field(None, description="dotted field of the JSON body that takes the number, not `param`")
     total_at: str | None = Field(None, alias="total", description="JMESPath to the number of all records")
+
+    @property
+    def is_numbered(self) -> bool:
+        """It is."""
+        return True
 
     @property
     def total_path(self) -> str | None:
@@ -125,7 +140,7 @@ class PageNumber(Counted):
         total = self.total(page)
         if total is not None and number == self.start_at:
             return page.count >= total
-        return self.until == "short" and self.size is not None and page.count < self.size
+        return _is_short(page.count, self.size, self.until)
 
 
 class TotalPages(PageNumber):
@@ -154,6 +169,7 @@ class Offset(Counted):
     """The next page starts after the records seen so far."""
 
     param: str = Field("offset", description="query parameter for the offset")
+    overlap: int = Field(0, ge=0, le=1, description="1: repeat a page's last record, to notice rows that went away")
     start_at: int = Field(0, alias="first", ge=0, description="offset of the first record")
     until: Until = Field("empty", description="`short`: a page with fewer than `size` records is the last")
 
@@ -165,11 +181,18 @@ class Offset(Counted):
         """Move on by the records received, which a server may have capped."""
         offset = self._asked(page, self.param, self.start_at)
         total = self.total(page)
-        if page.count == 0 or (total is not None and offset - self.start_at + page.count >= total):
+        if page.count <= (self.overlapping if offset > self.start_at else 0) or (
+            total is not None and offset - self.start_at + page.count >= total
+        ):
             return None
-        if total is None and self.until == "short" and self.size is not None and page.count < self.size:
+        if total is None and _is_short(page.count, self.size, self.until):
             return None
-        return self._at(page.request, self.param, offset + page.count)
+        return self._at(page.request, self.param, offset + page.count - self.overlapping)
+
+    @property
+    def overlapping(self) -> int:
+        """`overlap`, where no total tells what went away."""
+        return 0 if self.total_at else self.overlap
 
     def rest(self, page: Page) -> list[Request] | None:
         """All further offsets, by the total and the size of page one."""
@@ -200,6 +223,15 @@ class HasMore(Paginator):
 
 def _asked(page: Page, param: str, default: int) -> int:
     return int(page.request.param(param) or default)
+
+
+def _is_short(count: int, size: int | None, until: Until) -> bool:
+    """Whether a page of *count* records is the last, for there is room in it.
+
+    A round number less than *size* may be a cap of the server's, so the next page is asked for.
+    """
+    is_cap = count > 0 and (count % 50 == 0 or count in (10, 20, 25))
+    return until == "short" and size is not None and count < size and not is_cap
 
 
 def _number(page: Page, path: str | None) -> int | None:

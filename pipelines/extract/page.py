@@ -109,6 +109,8 @@ class Page:
     format: Format = "json"
     skipped: bool = False
     """A rule took the answer for an empty page."""
+    splits: bool = False
+    """A rule says that the API does not answer for so long a window."""
 
     @cached_property
     def document(self) -> Json:
@@ -174,6 +176,12 @@ class Page:
         if self._around is None:
             return self.count == 0
         return is_empty_list(self.body, self.records.rows)
+
+    @property
+    def edges(self) -> tuple[str, str]:
+        """Digests of the first and the last record; empty where they cannot be told."""
+        rows = None if self.is_empty_body else self._raw_rows
+        return (digest(memoryview(rows[0])), digest(memoryview(rows[-1]))) if rows else ("", "")
 
     @property
     def last_record(self) -> dict[str, Json] | None:

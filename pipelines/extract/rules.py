@@ -13,7 +13,7 @@ from pipelines.extract.page import Page
 from pipelines.records import selector
 from pipelines.values import Value
 
-Action = Literal["retry", "skip", "fail", "refresh_token"]
+Action = Literal["retry", "skip", "fail", "refresh_token", "split"]
 
 
 def _as_list(value: object) -> object:
@@ -26,7 +26,9 @@ class ErrorRule(Value):
     status: Annotated[tuple[int, ...], BeforeValidator(_as_list)] = Field((), description="any of these statuses")
     header: dict[str, str] = Field({}, description="header name: text that its value contains")
     when: str | None = Field(None, description="JMESPath that is true (not null, not empty) in the body")
-    action: Action = Field(alias="do", description="retry, skip, fail or refresh_token")
+    action: Action = Field(
+        alias="do", description="retry, skip, fail, refresh_token, or split: ask for two halves of the window"
+    )
 
     @model_validator(mode="after")
     def _says_when(self) -> ErrorRule:

@@ -42,10 +42,17 @@ class Step:
     def following(self, resource: ResourceRun, page: Page) -> list[Step]:
         """The steps after *page*: all others where the API told how many, else the next, if any."""
         paginator, chain = resource.endpoint.paginator, self.chain
-        if page.skipped or (chain.is_addressed and self.number):
+        if page.skipped:
             return []
         total = paginator.total(page)
-        chain.total = chain.total if total is None else total
+        if total is not None:
+            chain.totals.add(total)
+        if chain.is_addressed and self.number:
+            return []
+        # the rest of a walk can only be compared with what was there when it began
+        chain.total = total if chain.total is None else chain.total
+        if paginator.is_numbered and not (total is not None or chain.last_page):
+            chain.note_edges(self.number, page, paginator.overlapping)
         if self.number == 0:
             chain.last_page = paginator.last_page(page)
             rest = paginator.rest(page)

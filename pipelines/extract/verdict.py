@@ -30,8 +30,8 @@ def accept(page: Page, endpoint: Endpoint, retried_statuses: Collection[int]) ->
         PipelineError: It is an error.
     """
     rule = first_rule(endpoint.errors, page)
-    if rule is not None and rule.action == "skip":
-        return replace(page, skipped=True)
+    if rule is not None and rule.action in ("skip", "split"):
+        return replace(page, skipped=True, splits=rule.action == "split")
     if rule is not None and rule.action == "refresh_token":
         raise TryAgain(
             AuthError(_what(page, f"refuses the token by the rule {rule.outline!r}"), _HINTS[401]), renews=True

@@ -75,11 +75,16 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One slice of time to ask for; bounds as the API reads them, `order` from the oldest."""
+    """One slice of time to ask for; bounds as the API reads them, `order` from the oldest.
+
+    `lower` and `upper` are the bounds as instants, where they are.
+    """
 
     start: str
     end: str
     order: int = 0
+    lower: datetime = field(default=_EPOCH, compare=False)
+    upper: datetime = field(default=_EPOCH, compare=False)
 
 
 def _as_text(value: object) -> object:
@@ -98,6 +103,7 @@ class Incremental(Value):
     lag: Seconds = Field(0.0, description="read this much again, for late and revised records")
     settle: Seconds = Field(0.0, description="leave out the newest this much, until it is final")
     window: Seconds | None = Field(None, description="slices of this length, fetched side by side")
+    most: int | None = Field(None, ge=1, description="the API gives no more records of one window: halve it then")
     bounds: Literal["closed", "half_open"] | None = Field(None, description="whether the upper bound is included")
     per: str | None = Field(None, description="one watermark for each record of this parent")
 
@@ -147,8 +153,21 @@ class Incremental(Value):
         if lower > upper:
             return []
         if self.window is None:
-            return [Window(self.write(lower), self.write(upper))]
+            return [Window(self.write(lower), self.write(upper), 0, lower, upper)]
         return list(self._slices(lower, upper, by_day=by_day))
+
+    def halves(self, window: Window) -> list[Window]:
+        """*window* as two that leave nothing out; none where it cannot be halved."""
+        by_day = self.bounds == "closed" and self.format == "date"
+        step = timedelta(days=1) if self.format == "date" else timedelta(seconds=1)
+        middle = window.lower + (window.upper - window.lower) // 2 // step * step
+        after = middle + step if by_day else middle
+        if middle <= window.lower and not (by_day and after <= window.upper):
+            return []
+        return [
+            Window(window.start, self.write(middle), 0, window.lower, middle),
+            Window(self.write(after), window.end, 1, after, window.upper),
+        ]
 
     def write(self, instant: datetime) -> str:
         """*instant* as the API reads it."""
@@ -187,7 +206,7 @@ class Incremental(Value):
         while lower <= upper and (by_day or lower < upper or not windows):
             end = lower + length
             last = min(end - timedelta(days=1) if by_day else end, upper)
-            windows.append(Window(self.write(lower), self.write(last), len(windows)))
+            windows.append(Window(self.write(lower), self.write(last), len(windows), lower, last))
             lower = end
         return windows
 

@@ -232,7 +232,7 @@ RUN = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6), st.sampled_from("
 
 
 @given(runs=st.lists(RUN, min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_of_versions_gives_the_spans_between_their_points(
     tmp_path_factory: pytest.TempPathFactory, runs: list[list[tuple[int, int, str, bool]]]
 ) -> None:

@@ -1,0 +1,41 @@
+"""`write: history` and `deletes` in whole runs: YAML in, spans out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pipelines
+from pipelines.project import load_project
+from pipelines.run import run
+from tests.fake_api import FakeApi
+
+SHOP = """\
+base_url: {base}
+defaults: {{key: id, records: data, paginate: {{next_url: next}}, deletes: {{missing: true}}}}
+resources:
+  prices: {{path: /prices, write: history}}
+  stock: {{path: /stock, write: upsert}}
+"""
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_full_reads_become_a_history_and_an_upsert_forgets_what_is_gone(api: FakeApi, tmp_path: Path) -> None:
+    """Day 1: two prices; day 2: one changed, one gone; day 3: the same again, which commits nothing."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(SHOP.format(base=api.url))
+    days = [[(1, 5), (2, 7)], [(1, 6)], [(1, 6)]]
+    commits = []
+
+    for day, prices in enumerate(days):
+        for path in ("/prices", "/stock"):
+            api.pages(path, records=[{"id": key, "price": price} for key, price in prices])
+        project = load_project({"THREADMILL_DATA": str(tmp_path / "data"), "THREADMILL_WORKERS": "1"}, root=tmp_path)
+        report = run(project, now=NOON + timedelta(days=day))
+        commits.append((report.exit_code, report.sources[0].changed))
+
+    spans = pipelines.read("prices", data=tmp_path / "data").sort_values(["id", "valid_from"])
+    held = [(row.id, row.price, row.is_current) for row in spans.itertuples()]
+    assert commits == [(0, True), (0, True), (0, False)]
+    assert held == [(1, 5, False), (1, 6, True), (2, 7, False)]
+    assert pipelines.read("stock", data=tmp_path / "data").to_dict("list") == {"id": [1], "price": [6]}
