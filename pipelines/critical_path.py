@@ -49,16 +49,25 @@ def critical_path(run: Document) -> list[Step]:
 def _ends(run: Document) -> Iterator[Step]:
     """Each step with its end; where it begins is where the one before has ended."""
     totals, found = run.get("timeline", {}).get("totals", {}), works(run)
-    committed = {name: kinds["committed"] for name, kinds in totals.items() if "committed" in kinds and name != MARTS}
-    if committed:
-        last = max(committed, key=lambda name: committed[name]["last"])
+    ends = {source["source"]: _end(source["source"], run, found) for source in run["sources"]}
+    last = max((name for name in ends if name != MARTS), key=lambda name: ends[name], default="")
+    if ends.get(last):
         yield from _source(run, [one for one in found if one.name.startswith(f"{last}.")])
-        yield _step("commit", last, committed[last]["last"], "syncs all files to disk, then one commit")
+        yield _step("commit", last, ends[last], "syncs all files to disk, then one commit")
     for mart in (one for one in found if one.is_mart and one.milled_at):
         yield _step("make", mart.name, mart.milled_at, _share("workers compute", mart.mill_cpu_s, mart.mill_s))
         yield _step("merge", mart.name, mart.merged_at, "files are rewritten and checked")
     if MARTS in totals and "committed" in totals[MARTS]:
         yield _step("commit", MARTS, totals[MARTS]["committed"]["last"], "syncs all files to disk, then one commit")
+
+
+def _end(source: str, run: Document, found: list[Work]) -> float:
+    """When *source* had its commit; where it failed, when it last did anything."""
+    committed = run.get("timeline", {}).get("totals", {}).get(source, {}).get("committed")
+    if committed:
+        return float(committed["last"])
+    of_it = [one for one in found if one.name.startswith(f"{source}.")]
+    return max((max(one.fetched_at, one.milled_at, one.merged_at) for one in of_it), default=0.0)
 
 
 def _source(run: Document, found: list[Work]) -> Iterator[Step]:

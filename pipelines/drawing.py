@@ -59,8 +59,10 @@ def rates(spans: Iterable[Span], until: float, name: str) -> tuple[str, float]:
     bins, width_s = [0.0] * _BINS, max(until, 1e-3) / _BINS
     for span in spans:
         first, last = (min(max(int(at / width_s), 0), _BINS - 1) for at in (span.start, span.end))
+        length = span.end - span.start
         for number in range(first, last + 1):
-            bins[number] += span.size / (last - first + 1)
+            inside = min(span.end, (number + 1) * width_s) - max(span.start, number * width_s)
+            bins[number] += span.size * (inside / length if last > first else 1.0)
     top = max(bins)
     points = " ".join(
         f"{number * WIDTH / _BINS:.1f},{60 - 58 * value / top:.1f}" for number, value in _steps(bins) if top

@@ -239,11 +239,8 @@ def _ignored(table: pa.Table, recipe: Recipe) -> dict[str, int]:
         column = typed(table[recipe.cursor], "instant")
         asked = datetime.fromisoformat(recipe.asked_from) - timedelta(days=1)
         old = pc.sum(pc.less(column, as_type(asked.isoformat(), column.type))).as_py()
-        return (
-            {f"older than {recipe.asked_from}, which was asked for: does the API know `since_param`?": old}
-            if old
-            else {}
-        )
+        told = f"older than {recipe.asked_from}, which was asked for: does the API know `since_param`?"
+        return {told: old} if old else {}
     return {}
 
 

@@ -100,6 +100,14 @@ def test_what_would_make_it_faster_is_said_with_figures(
     assert expected in fetch.advice
 
 
+def test_the_path_of_a_run_without_commit_ends_where_its_source_did_last_anything(tmp_path: Path) -> None:
+    run = saved(tmp_path, *WAITING, seconds=5.0)
+
+    path = critical_path(run)
+
+    assert [(step.what, round(step.end, 1)) for step in path] == [("start", 0.5), ("fetch", 4.5), ("end", 5.0)]
+
+
 def test_workers_that_wait_for_pages_are_starved_and_threads_that_wait_are_not_busy_computing(tmp_path: Path) -> None:
     run = saved(tmp_path, *told(("shop", batch(2.0, 0.1, 0.1)), ("shop", batch(5.0, 0.1, 0.1))), seconds=6.0)
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.project import Project, load_project
+from pipelines.quake_report import page, week
 from pipelines.report import ResourceReport, RunReport
 from pipelines.run import run
 
@@ -155,6 +156,16 @@ def test_the_report_is_saved_as_json_and_says_the_same(finished: Finished) -> No
     assert saved.pop("timeline").keys() >= {"totals", "spans"}
     assert saved == orjson.loads(finished.first.to_json())
     assert saved["exit_code"] == 0
+
+
+def test_the_demo_page_shows_the_events_of_the_newest_week(finished: Finished) -> None:
+    events = week(finished.data)
+
+    text = page(events)
+
+    assert events["time"].max() - events["time"].min() < pd.Timedelta(days=7)
+    assert text.count("<circle") == len(events) > 1000
+    assert "Hualian, Taiwan, with 14.1 million people around it" in text
 
 
 def test_a_finished_run_leaves_only_the_pages_that_are_kept_for_replay(finished: Finished) -> None:

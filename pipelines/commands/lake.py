@@ -178,7 +178,7 @@ def repair(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
 
 @click.command(epilog="\b\nExample:\n  threadmill compact usgs")
 @click.argument("sources", nargs=-1)
-@click.option("--file-size", metavar="SIZE", default="128MB", show_default=True, help="How large files should be.")
+@click.option("--file-size", metavar="SIZE", default="32MB", show_default=True, help="How large files should be.")
 @_options
 def compact(sources: tuple[str, ...], file_size: str, as_json: bool, **given: Any) -> None:
     """Merge small files of SOURCES (all by default); the rows stay the same.

@@ -106,9 +106,7 @@ class Tally:
 
     def _changed(self, least: int, most: int, first: int, where: str) -> None:
         if least < first:
-            lost = (
-                f"the total fell from {first:,} to {least:,} while it was read, so that a row may have been passed by"
-            )
+            lost = f"the total fell from {first:,} to {least:,} while it was read: a row may have been passed by"
             self.missing.append(f"{lost}, at {where}")
         else:
             self.doubts.append(f"the total grew from {first:,} to {most:,} while it was read, at {where}")
@@ -130,9 +128,8 @@ class Tally:
             more = f", and {len(self.missing) - 1} more such" if len(self.missing) > 1 else ""
             return "incomplete", f"{self.missing[0]}{more}"
         if self.doubts:
-            return "unproved", self.doubts[0] + (
-                f", and {len(self.doubts) - 1} more such" if len(self.doubts) > 1 else ""
-            )
+            more = f", and {len(self.doubts) - 1} more such" if len(self.doubts) > 1 else ""
+            return "unproved", f"{self.doubts[0]}{more}"
         if self.chains == 0:
             return "complete", "there was nothing to ask for"
         if self.proved + self.declared == self.chains:

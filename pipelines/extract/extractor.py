@@ -40,7 +40,7 @@ _NOTABLE_S = 0.001
 
 
 class Extractor:
-    """Fetches the *endpoints* of one source; `run` returns when every page is in the spool and the backlog."""
+    """Fetches the *endpoints* of one source; `run` returns when every page is spooled and handed on."""
 
     def __init__(  # noqa: PLR0913  # all that a run of one source is made of, each by name
         self,
@@ -118,10 +118,7 @@ class Extractor:
         return done or self._stop.is_set() or self._crash is not None
 
     def _end(self, threads: list[threading.Thread]) -> None:
-        """Let everybody go, whatever happened; nothing of ours runs afterwards.
-
-        What is unfinished now was stopped; what is still under way belongs to resources that failed.
-        """
+        """Let everybody go, whatever happened: what is unfinished was stopped; nothing of ours runs afterwards."""
         self._lanes.close()
         self._over.set()
         for resource in self._resources.values():
@@ -153,7 +150,8 @@ class Extractor:
         page, stored = self._page(resource, step.request, fingerprint)
         if resource.is_finished:
             return
-        if step.number == 0 and self._is_split(resource, chain, page):
+        if step.number == 0 and (halves := resource.halves(chain, page)):
+            self._split(resource, halves, fingerprint, page, stored)
             return
         chain.take_in(page, counts=resource.counts_records)
         following = [replace(after, request=self._checked(after.request)) for after in step.following(resource, page)]
@@ -173,8 +171,9 @@ class Extractor:
         """The answer to *request*: from the spool, or else from the API."""
         endpoint, stored = resource.endpoint, self._spool.find(resource.name, fingerprint)
         if stored is not None:
-            body, skipped = stored.ref.read(), _SKIPPED in stored.headers
-            page = Page(request, stored.status, stored.headers, body, endpoint.records, endpoint.format, skipped)
+            skipped = stored.headers.get(_SKIPPED, "")
+            told = (endpoint.records, endpoint.format, bool(skipped), skipped == "split")
+            page = Page(request, stored.status, stored.headers, stored.ref.read(), *told)
             resource.tally.count("from_spool")
             self._tell("from_spool", resource.name, size=len(page.body))
             return page, stored
@@ -184,8 +183,7 @@ class Extractor:
             self._tell(kind, resource.name, seconds, size, note)
 
         page = self._client.fetch(request, endpoint, stop=self._over, listen=listen)
-        if page.skipped:
-            resource.tally.count("skipped")
+        resource.tally.count("skipped", page.skipped)
         return page, None
 
     def _keep(self, resource: ResourceRun, fingerprint: str, page: Page) -> Stored:
@@ -194,7 +192,7 @@ class Extractor:
         body = b"" if page.skipped else mask(page.body) if mask and not page.is_empty_body else page.body
         wanted = {*resource.endpoint.paginator.kept_headers, "date"}
         headers = {name: value for name, value in page.headers.items() if name in wanted}
-        headers |= {_SKIPPED: "1"} if page.skipped else {}
+        headers |= {_SKIPPED: "split" if page.splits else "1"} if page.skipped else {}
         stored = self._spool.add(resource.name, fingerprint, body, status=page.status, headers=headers)
         self._tell("spooled", resource.name, size=len(body))
         return stored
@@ -241,20 +239,14 @@ class Extractor:
             resource.name, *(Step(chain, self._checked(paginator.first(chain.question.request)), 0) for chain in chains)
         )
 
-    def _is_split(self, resource: ResourceRun, chain: Chain, page: Page) -> bool:
-        """Whether the API does not give all of a window, so that its halves are asked for instead."""
-        most = resource.endpoint.incremental.most if resource.endpoint.incremental else None
-        total = resource.endpoint.paginator.total(page) if most and not page.skipped else None
-        if not page.splits and (most is None or (total if total is not None else page.count) < most):
-            return False
-        halves = resource.asker.halves(chain.question)
-        if not halves:
-            what = f"{page.request.safe_url}: the API does not give all records of the shortest window"
-            raise DecodeError(what, "narrow the question with `params`, or `for_each`")
+    def _split(
+        self, resource: ResourceRun, halves: list[Question], fingerprint: str, page: Page, stored: Stored | None
+    ) -> None:
+        """Ask for *halves* of a window instead; the page stays in the spool for a run that resumes."""
+        _ = stored or self._keep(resource, fingerprint, page)
         self._add_questions(resource, halves)
         with self._changed:
             resource.open_chains -= 1
-        return True
 
     def _close(self, resource: ResourceRun, chain: Chain) -> None:
         """All pages of *chain* are there: compare them with what the API tells, and count it off."""

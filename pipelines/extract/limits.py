@@ -78,13 +78,16 @@ class Place:
 
 
 class Budget:
-    """Places in flight and tokens of the rate for one origin; after a pause one request probes first."""
+    """Places in flight and tokens of the rate for one origin; after a pause one request probes first.
+
+    `allowed` is how many may be in flight now: fewer than configured after the host has asked for patience.
+    """
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._changed = threading.Condition()
         self._clock = clock
         self._in_flight = limits.in_flight
-        self._allowed = limits.in_flight
+        self.allowed = limits.in_flight
         self._welcomed = 0
         self._running = 0
         self._resume_at = 0.0
@@ -96,7 +99,7 @@ class Budget:
         """Another source asks the same host: the stricter of both holds for all."""
         with self._changed:
             self._in_flight = min(self._in_flight, limits.in_flight)
-            self._allowed = min(self._allowed, self._in_flight)
+            self.allowed = min(self.allowed, self._in_flight)
             self._buckets += _buckets(limits)
 
     @contextmanager
@@ -127,7 +130,7 @@ class Budget:
         """
         with self._changed:
             if not self._gated:
-                self._allowed = max(self._allowed // 2, 1)
+                self.allowed = max(self.allowed // 2, 1)
                 self._welcomed = 0
             self._resume_at = max(self._resume_at, self._clock() + seconds)
             self._gated = True
@@ -147,7 +150,7 @@ class Budget:
         now = self._clock()
         if now < self._resume_at:
             return self._resume_at - now
-        if self._running >= self._allowed or (self._gated and self._probing):
+        if self._running >= self.allowed or (self._gated and self._probing):
             return _LONG_WAIT_S
         if not self._buckets:
             return 0.0
@@ -166,9 +169,9 @@ class Budget:
     def _leave(self, place: Place) -> None:
         with self._changed:
             self._running -= 1
-            self._welcomed += place.welcome and self._allowed < self._in_flight
-            if self._welcomed > self._allowed:
-                self._allowed, self._welcomed = self._allowed + 1, 0
+            self._welcomed += place.welcome and self.allowed < self._in_flight
+            if self._welcomed > self.allowed:
+                self.allowed, self._welcomed = self.allowed + 1, 0
             if place.probe:
                 self._probing = False
                 self._gated = self._gated and not place.welcome

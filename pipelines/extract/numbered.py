@@ -181,9 +181,8 @@ class Offset(Counted):
         """Move on by the records received, which a server may have capped."""
         offset = self._asked(page, self.param, self.start_at)
         total = self.total(page)
-        if page.count <= (self.overlapping if offset > self.start_at else 0) or (
-            total is not None and offset - self.start_at + page.count >= total
-        ):
+        repeated = self.overlapping if offset > self.start_at else 0
+        if page.count <= repeated or (total is not None and offset - self.start_at + page.count >= total):
             return None
         if total is None and _is_short(page.count, self.size, self.until):
             return None

@@ -24,6 +24,9 @@ from pipelines.records import Format, Records, find, parse, selector
 _STEPS = re.compile(r"^(?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*$", re.ASCII)
 _STEP = re.compile(r"[A-Za-z_]\w*|\d+", re.ASCII)
 _LINK = re.compile(r"<([^>]*)>([^<]*)")
+_LEFT_FIRST = frozenset(
+    "subexpression index_expression projection filter_projection value_projection flatten pipe".split()  # noqa: SIM905
+)
 _REL = re.compile(r";\s*rel\s*=\s*\"?([^\";]+)\"?", re.IGNORECASE)
 
 
@@ -288,15 +291,7 @@ def _names(node: dict[str, Any]) -> frozenset[str] | None:
         return frozenset({node["value"]})
     if kind in ("literal", "expref"):
         return frozenset()
-    if kind in (
-        "subexpression",
-        "index_expression",
-        "projection",
-        "filter_projection",
-        "value_projection",
-        "flatten",
-        "pipe",
-    ):
+    if kind in _LEFT_FIRST:
         children = children[:1]
     elif kind not in ("comparator", "or_expression", "and_expression", "not_expression", "function_expression"):
         return None

@@ -26,9 +26,7 @@ class ErrorRule(Value):
     status: Annotated[tuple[int, ...], BeforeValidator(_as_list)] = Field((), description="any of these statuses")
     header: dict[str, str] = Field({}, description="header name: text that its value contains")
     when: str | None = Field(None, description="JMESPath that is true (not null, not empty) in the body")
-    action: Action = Field(
-        alias="do", description="retry, skip, fail, refresh_token, or split: ask for two halves of the window"
-    )
+    action: Action = Field(alias="do", description="retry, skip, fail, refresh_token or split (the window)")
 
     @model_validator(mode="after")
     def _says_when(self) -> ErrorRule:

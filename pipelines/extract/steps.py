@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipelines.errors import PipelineError
-from pipelines.extract.chains import Asker, Chain
+from pipelines.errors import DecodeError, PipelineError
+from pipelines.extract.chains import Asker, Chain, Question
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.extraction import Tally
 from pipelines.extract.page import Page, Request
@@ -29,6 +29,25 @@ class ResourceRun:
     def counts_records(self) -> bool:
         """Whether there is, or may be, a total to compare with."""
         return self.endpoint.count is not None or self.endpoint.paginator.total_path is not None
+
+    def halves(self, chain: Chain, page: Page) -> list[Question]:
+        """Two questions instead of that of *chain*, where the API does not give all of its window.
+
+        Raises:
+            DecodeError: The window is too short to be halved.
+        """
+        most = self.endpoint.incremental.most if self.endpoint.incremental else None
+        if not page.splits:
+            if most is None or page.skipped:
+                return []
+            total = self.endpoint.paginator.total(page)
+            if (page.count if total is None else total) < most:
+                return []
+        found = self.asker.halves(chain.question)
+        if not found:
+            what = f"{page.request.safe_url}: the API does not give all records of the shortest window"
+            raise DecodeError(what, "narrow the question with `params` or `for_each`")
+        return found
 
 
 @dataclass(frozen=True)

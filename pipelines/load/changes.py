@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from pipelines.batch import Part
 from pipelines.load.disk import DISK, Disk
 from pipelines.load.log import LiveFile
-from pipelines.load.parquet import PartWriter
+from pipelines.load.parquet import SIZES, PartWriter, Sizes
 from pipelines.load.schema import recast
 from pipelines.load.stored import groups
 from pipelines.load.target import Target
@@ -67,9 +67,11 @@ class Place:
         """Whether live rows that were not read are gone."""
         return self.full and self.target.deletes is not None and self.target.deletes.missing
 
-    def writer(self, sequence: int = 0) -> PartWriter:
+    def writer(self, sequence: int = 0, sizes: Sizes = SIZES) -> PartWriter:
         """A writer of new parts."""
-        return PartWriter(self.store, self.dataset, self.target, sequence=sequence, stats=self.stats, disk=self.disk)
+        return PartWriter(
+            self.store, self.dataset, self.target, sequence=sequence, stats=self.stats, sizes=sizes, disk=self.disk
+        )
 
 
 class Unit(Protocol):

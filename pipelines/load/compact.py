@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipelines.batch import Part
 from pipelines.load.changes import Change, Place, Step, by_partition
 from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.parquet import Sizes
 from pipelines.load.schema import recast, same_columns
 from pipelines.load.stored import file_schema, groups
 
@@ -29,10 +30,11 @@ class Merge:
     place: Place
     files: tuple[LiveFile, ...]
     schema: pa.Schema
+    file_bytes: int
 
     def work(self) -> tuple[Part, ...]:
         """The new parts; memory: what a writer holds back."""
-        with self.place.writer() as writer:
+        with self.place.writer(sizes=Sizes(file_bytes=self.file_bytes)) as writer:
             for file in self.files:
                 for table in groups(self.place.store / file.path):
                     writer.write_to(file.partition, recast(table, self.schema))
@@ -59,7 +61,7 @@ def compact(place: Place, dataset: Dataset, file_bytes: int) -> Step | Change:
     def fold(results: Sequence[tuple[Part, ...]]) -> Change:
         return Change(kept, tuple(chain(*results)), (), schema, {"unchanged": dataset.rows})
 
-    return Step(tuple(Merge(place, pile, schema) for pile in piles), fold)
+    return Step(tuple(Merge(place, pile, schema, file_bytes) for pile in piles), fold)
 
 
 def _piles(files: Sequence[LiveFile], file_bytes: int) -> Iterator[list[LiveFile]]:

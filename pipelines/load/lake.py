@@ -205,7 +205,7 @@ class Lake:
         draft.restore(commit)
         return self.commit(draft)
 
-    def compact(self, run: str, do: Work = _here, *, file_bytes: int = 128_000_000) -> Committed:
+    def compact(self, run: str, do: Work = _here, *, file_bytes: int = 32_000_000) -> Committed:
         """Merge small files in a commit of its own; rows, order and watermarks stay. Call it with the lock held."""
         # these read rows; a lake that is only looked at needs none of them
         from pipelines.load.changes import Place, resolve
