@@ -53,7 +53,7 @@ def schema(folder: Path) -> pa.Schema:
 
 def batches(path: Path) -> list[pa.RecordBatch]:
     """The rows of a file."""
-    return pq.read_table(path).to_batches()
+    return list(pq.read_table(path).to_batches())
 
 
 if __name__ == "__main__":

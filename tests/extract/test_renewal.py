@@ -57,7 +57,8 @@ def fetch(client: Client, shop: Shop) -> int:
 
 def test_a_rotated_refresh_token_is_kept_for_the_next_run_where_only_its_owner_reads_it(shop: Shop) -> None:
     """Each is good for one use; three runs, and the file names no access token."""
-    issuer, path, secrets = Issuer(shop.api), shop.folder / "auth" / "shop.json", []
+    issuer, path = Issuer(shop.api), shop.folder / "auth" / "shop.json"
+    secrets: list[str] = []
 
     counts = [fetch(client(shop, path, secrets, client_secret="hush"), shop) for _ in range(3)]
 
