@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
 export PREFECT_LOGGING_LEVEL ?= WARNING
 
-.PHONY: help run test check format lock schema test-crash bench clean
+.PHONY: help run test check format lock schema reference test-crash bench clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ format: $(READY) ## Format the code and mend what the linter can
 
 schema: $(READY) ## Write config/source.schema.json anew from the models
 	@$(BIN)/python -m pipelines schema > config/source.schema.json
+
+reference: $(READY) ## Write docs/reference.md anew from the models
+	@$(BIN)/python -m pipelines.reference > docs/reference.md
 
 lock: $(READY) ## Resolve the dependencies anew into requirements.lock (needs uv)
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

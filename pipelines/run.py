@@ -94,11 +94,12 @@ def _cataloged(project: Project, pool: Pool) -> tuple[str, ...]:
 def _saved(report: RunReport, settings: Settings) -> RunReport:
     """*report*, once it is kept beside the data, as JSON and as a page; where it cannot be, it says so itself."""
     from pipelines.html_report import write
-    from pipelines.runs import read_run
+    from pipelines.runs import forget_old, read_run
 
     try:
         path = report.save(settings.data / "runs")
         write(read_run(settings.data, path.stem), settings.data)
+        forget_old(settings.data)
     except OSError as error:
         warning = f"this report could not be kept in {settings.data / 'runs'}: {error.strerror}"
         return replace(report, warnings=(*report.warnings, warning))

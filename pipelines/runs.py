@@ -10,6 +10,8 @@ import orjson
 
 from pipelines.errors import ConfigError, StoreError
 
+KEPT_PAGES = 100
+KEPT_REPORTS = 1_000
 Document = dict[str, Any]
 """A saved report, as `RunReport.save` wrote it."""
 
@@ -34,6 +36,13 @@ def read_run(data: Path, run_id: str | None = None) -> Document:
         amount = f"{len(found)} runs" if found else "no run"
         raise ConfigError(f"{data / 'runs'} has {amount} {run_id!r}", f"the newest is {known[0]}; `threadmill runs`")
     return _read(data / "runs" / f"{run_id if run_id in found else found[0]}.json")
+
+
+def forget_old(data: Path) -> None:
+    """Remove all but the newest pages and reports; `threadmill report` makes a page anew while its report is there."""
+    for kept, suffix in ((KEPT_PAGES, ".html"), (KEPT_REPORTS, ".json")):
+        for path in sorted((data / "runs").glob(f"*{suffix}"), reverse=True)[kept:]:
+            path.unlink(missing_ok=True)
 
 
 def list_runs(data: Path) -> Iterator[Document]:

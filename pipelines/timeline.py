@@ -38,15 +38,16 @@ class Total:
     first: float = float("inf")
     last: float = 0.0
 
-    def add(self, event: Event, start: float, cpu_s: float) -> None:
+    def add(self, event: Event, start: float, end: float, cpu_s: float) -> None:
         """Count one more event."""
         self.count += 1
         self.seconds += event.seconds
         self.size += event.size
         self.cpu_s += cpu_s
-        self.first = start if start < self.first else self.first
-        end = start + event.seconds
-        self.last = end if end > self.last else self.last
+        if start < self.first:  # noqa: PLR1730  # min() takes three times as long, and this is done for each request
+            self.first = start
+        if end > self.last:  # noqa: PLR1730  # the same
+            self.last = end
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class Timeline:
     spans: list[Span] = field(default_factory=list)
     cell_s: float = 0.0
     """How long the cells are that spans were folded into; 0 while every event has its own."""
-    _totals: dict[tuple[str, str], Total] = field(default_factory=dict)
+    _known: dict[tuple[str, str, str], tuple[str, Total]] = field(default_factory=dict)
     _heard: deque[_Heard] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _cpu: dict[threading.Thread, float] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class Timeline:
         )
         place = [{text: number for number, text in enumerate(texts)} for texts in (lanes, kinds, names)]
         totals: dict[str, dict[str, Any]] = {}
-        for (name, kind), total in sorted(self._totals.items()):
+        for (_, _, kind), (name, total) in sorted(self._known.items(), key=lambda item: item[0]):
             totals.setdefault(name, {})[kind] = _rounded(total)
         return {
             "totals": totals,
@@ -126,23 +127,26 @@ class Timeline:
                 self._fold()
 
     def _add(self, source: str, event: Event, thread: threading.Thread, cpu_s: float) -> None:
-        kind = event.kind
+        kind, seconds = event.kind, event.seconds
+        known = self._known.get((source, event.resource, kind))
+        name, total = known or self._new(source, event)
         spent = event.cpu_s
         if cpu_s and thread.name.startswith("fetch-"):
             spent += cpu_s - self._cpu.get(thread, 0.0)
             self._cpu[thread] = cpu_s
-        start = event.at - self.began - (0.0 if kind in _AHEAD else event.seconds)
-        name = f"{source}.{event.resource}" if event.resource else source
-        if (total := self._totals.get((name, kind))) is None:
-            total = self._totals[name, kind] = Total()
-        total.add(event, start, spent)
-        if lane := self._lane(source, event, thread):
-            self.spans.append(Span(lane, kind, name, start, start + event.seconds, event.seconds, 1, event.size))
+        start = event.at - self.began - (0.0 if kind in _AHEAD else seconds)
+        end = start + seconds
+        total.add(event, start, end, spent)
+        if lane := thread.name if kind in _FETCH else self._lane(source, event):
+            self.spans.append(Span(lane, kind, name, start, end, seconds, 1, event.size))
 
-    def _lane(self, source: str, event: Event, thread: threading.Thread) -> str:
-        """Where the span is drawn; empty for what takes no time."""
-        if event.kind in _FETCH:
-            return thread.name
+    def _new(self, source: str, event: Event) -> tuple[str, Total]:
+        name = f"{source}.{event.resource}" if event.resource else source
+        known = self._known[source, event.resource, event.kind] = (name, Total())
+        return known
+
+    def _lane(self, source: str, event: Event) -> str:
+        """Where the span of an event is drawn that no fetching thread told; empty for what takes no time."""
         if event.kind == "batch":
             return self._workers.setdefault(event.note, f"worker {len(self._workers) + 1}")
         return f"commit-{source}" if event.kind in _PARENT else ""

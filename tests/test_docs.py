@@ -37,10 +37,13 @@ def test_the_readmes_yaml_is_a_valid_source(tmp_path: Path) -> None:
 
 
 def test_the_readmes_python_reads_what_a_run_has_written(tmp_path: Path) -> None:
-    (block,) = _blocks("python")
+    block = "\n".join(_blocks("python"))
     project = load_project({}, root=ROOT, data=tmp_path / "data")
     assert run(project).exit_code == 0
-    check = "\nassert len(near) == 3 and len(strongest) == 3\nassert strongest.mag[0] == 6.4\n"
+    check = (
+        "\nassert len(near) == 3 and len(strongest) == 3 and strongest.mag[0] == 6.4"
+        "\nassert len(quakes) == len(yesterday) == 1707 and top.fetchall()[0][1] == 6.4\n"
+    )
 
     done = subprocess.run(
         [sys.executable, "-c", block + check], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import app
+from pipelines.runs import forget_old
 from tests.fake_api import FakeApi
 from tests.shop import Shop
 
@@ -70,6 +71,21 @@ def test_the_page_of_a_run_is_there_already_and_can_be_written_anew(shop: Shop) 
 
     assert (told["run"], Path(told["path"]).resolve()) == (run, path)
     assert path.read_text() == before
+
+
+def test_old_pages_go_before_old_reports_and_the_newest_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for number in range(1_005):
+        (folder / f"20240101T{number:06}-abcdef.json").touch()
+        (folder / f"20240101T{number:06}-abcdef.html").touch()
+
+    forget_old(tmp_path)
+
+    pages, reports = (sorted(path.stem for path in folder.glob(f"*.{suffix}")) for suffix in ("html", "json"))
+    assert (len(pages), len(reports)) == (100, 1_000)
+    assert pages[0] == "20240101T000905-abcdef"
+    assert reports[-1] == "20240101T001004-abcdef"
 
 
 def test_without_a_run_each_says_what_to_do_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

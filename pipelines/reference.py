@@ -1,0 +1,117 @@
+"""The reference of every key of a source file, generated from the models: `python -m pipelines.reference`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel
+
+from pipelines.extract.auth import AnyAuth
+from pipelines.extract.paginators import AnyPaginator
+from pipelines.reference_examples import RESOURCE, SOURCE
+from pipelines.source import Source
+from pipelines.values import OneOf
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+_TITLE = """\
+# Every key of a source file
+
+One section for each part, from the models that read it (`make reference` writes this page anew). Each example is
+loaded by a test. Durations are written `30s`, `1h`, `7d`, rates `10/s`, sizes `64MB`; selectors are JMESPath.
+"""
+_ALSO = {"timeout": "how long to wait for a connection, for the next bytes, for one answer", "query": "the query"}
+_PARTS = {"origin": "scheme, host and port, such as https://files.shop.example"}
+
+
+def reference() -> str:
+    """The page, as Markdown."""
+    return "\n".join([_TITLE, *(line for model in models() for line in _section(model))]).rstrip() + "\n"
+
+
+def models() -> list[type[BaseModel]]:
+    """Every model of a source file, each before those that its keys need."""
+    found: list[type[BaseModel]] = []
+    _collect(Source, found)
+    return found
+
+
+def keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of *model*, as a source file spells them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def meaning(name: str, field: FieldInfo) -> str:
+    """What the key *name* means, in words; empty where nothing says."""
+    return field.description or {**_ALSO, **_PARTS}.get(name, "")
+
+
+def examples(model: type[BaseModel]) -> tuple[str, ...]:
+    """Lines of a source file, or of a resource, that use every key of *model*."""
+    return SOURCE.get(model.__name__) or RESOURCE.get(model.__name__, ())
+
+
+def _section(model: type[BaseModel]) -> Iterator[str]:
+    yield f"## {_name(model)}\n\n{(model.__doc__ or '').partition(chr(10))[0]}\n"
+    if model.model_fields:
+        yield "| key | meaning | default |\n| --- | --- | --- |"
+        for name, field in keys(model).items():
+            yield f"| `{name}` | {meaning(name, field)} | {_default(field)} |".replace("  ", " ")
+        yield ""
+    for example in examples(model):
+        yield f"```yaml\n{example}\n```\n"
+
+
+def _name(model: type[BaseModel]) -> str:
+    """How a source file leads to *model*: the key, and the kind where there are several."""
+    for key, one_of in (("auth", _kinds(AnyAuth)), ("paginate", _kinds(AnyPaginator))):
+        for kind, each in one_of.items():
+            if each is model:
+                return f"{key}: {kind}"
+    named = {
+        "Source": "The source", "Resource": "A resource", "Deadlines": "timeout", "AllowedHost": "allow_hosts",
+        "Column": "columns", "Sha256": "mask: sha256", "Expectation": "expect", "ErrorRule": "errors",
+        "ForEach": "for_each", "GraphQL": "graphql",
+    }  # fmt: skip
+    return named.get(model.__name__, model.__name__.lower())
+
+
+def _kinds(annotation: Any) -> dict[str, type[BaseModel]]:
+    return next(one.kinds for one in annotation.__metadata__ if isinstance(one, OneOf))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default()
+    if default in (None, "", (), {}) or not isinstance(default, str | int | float | bool | tuple):
+        return ""
+    if isinstance(default, float):
+        return f"`{default:g}s`" if default else ""
+    return f"`{', '.join(map(str, default)) if isinstance(default, tuple) else str(default).strip()}`"
+
+
+def _collect(model: type[BaseModel], found: list[type[BaseModel]]) -> None:
+    if model in found:
+        return
+    found.append(model)
+    for field in model.model_fields.values():
+        for part in _parts(field.annotation, field.metadata):
+            _collect(part, found)
+
+
+def _parts(annotation: Any, metadata: Iterable[Any] = ()) -> list[type[BaseModel]]:
+    """The models that a value of *annotation* may be made of."""
+    found = [kind for one in metadata if isinstance(one, OneOf) for kind in one.kinds.values()]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        found.append(annotation)
+    for part in get_args(annotation):
+        found += _parts(part, getattr(part, "__metadata__", ()))
+    return found
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

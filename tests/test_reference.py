@@ -1,0 +1,66 @@
+"""The reference documents every key, shows it in an example that loads, and is what the models say now."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from pipelines.config import load
+from pipelines.reference import examples, keys, meaning, models, reference
+from pipelines.reference_examples import RESOURCE, SOURCE
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+ROOT = Path(__file__).parents[1]
+ENV = dict.fromkeys(
+    ("SHOP_TOKEN", "SHOP_PASSWORD", "SHOP_SECRET", "SHOP_REFRESH_TOKEN", "MASK_SALT"), "a-long-enough-secret"
+)
+FRAGMENTS = [
+    pytest.param(kind, fragment, id=f"{name}-{number}")
+    for kind, all_of in (("source", SOURCE), ("resource", RESOURCE))
+    for name, fragments in all_of.items()
+    for number, fragment in enumerate(fragments)
+]
+
+
+def test_the_committed_reference_is_what_the_models_say() -> None:
+    """Stale? `make reference`."""
+    committed = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+    assert committed == reference()
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)
+def test_every_key_has_a_meaning_and_is_in_an_example_of_its_own_section(model: type[BaseModel]) -> None:
+    shown = "\n".join(examples(model))
+
+    missing = [name for name in keys(model) if not re.search(rf"\b{re.escape(name)}'?:", shown)]
+
+    assert missing == []
+    assert [name for name, field in keys(model).items() if not meaning(name, field)] == []
+    assert shown
+
+
+@pytest.mark.parametrize(("kind", "fragment"), FRAGMENTS)
+def test_each_example_loads(tmp_path: Path, kind: str, fragment: str) -> None:
+    (tmp_path / "cities.csv").write_text("city\nParis\n")
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump(document(kind, fragment)))
+
+    sources = load(tmp_path, env=ENV)
+
+    assert [source.name for source in sources] == ["shop"]
+
+
+def document(kind: str, fragment: str) -> dict[str, Any]:
+    """A whole source file around an example, which may leave out what it is not about."""
+    given = yaml.safe_load(fragment)
+    whole: dict[str, Any] = {"base_url": "https://api.shop.example", "resources": {"orders": {"path": "/orders"}}}
+    if kind == "source":
+        return whole | given
+    whole["resources"] |= {"repos": {"path": "/repos"}, "orders": {"path": "/orders"} | given}
+    return whole
