@@ -51,6 +51,7 @@ def check(document: Document, resources: Mapping[str, Resource], *, source: str,
 
 def _resource(resource: Resource, known: list[str], transforms: Path) -> Found:
     yield from _write(resource)
+    yield from _paging(resource)
     yield from _parent(resource, known)
     yield from _placeholders(resource)
     yield from _columns(resource)
@@ -86,6 +87,19 @@ def _write(resource: Resource) -> Found:
             ("write",),
             "with `incremental` only what is new is read, and `replace` would drop the rest; say append or upsert",
         )
+
+
+def _paging(resource: Resource) -> Found:
+    """Rows that paging repeats must be made one; a window can only be halved where its end is asked for."""
+    if resource.paginator.overlapping and resource.write not in ("upsert", "history"):
+        yield ("paginate",), "`overlap` repeats records, which only `write: upsert` with a key makes one again"
+    incremental = resource.incremental
+    placed = names([resource.path, resource.params, resource.body])
+    has_end = incremental is not None and bool(incremental.until_param or "window.end" in placed)
+    if incremental and incremental.most and not has_end:
+        yield ("incremental", "most"), "to halve a window its end must be asked for: say `until_param`"
+    if any(rule.action == "split" for rule in resource.errors) and not has_end:
+        yield ("errors",), "`do: split` halves a window, so `incremental: {until_param: ...}` is needed"
 
 
 def _parent(resource: Resource, known: list[str]) -> Found:

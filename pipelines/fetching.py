@@ -53,10 +53,16 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
             watermarks=watermarks,
             clock=spool.plan.clock,
             masks={name: mask for name in endpoints if (mask := _mask(source.resources[name]))},
+            singles=[name for name in endpoints if _stores_twice(source.resources[name])],
             listen=tell,
             stop=stop,
         )
         return extractor.run(), milling.ledgers
+
+
+def _stores_twice(resource: Resource) -> bool:
+    """Whether a record that comes twice would be two rows with one key."""
+    return bool(resource.key) and resource.write in ("append", "replace")
 
 
 def _mask(resource: Resource) -> Callable[[bytes], bytes] | None:

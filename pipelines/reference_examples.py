@@ -56,7 +56,8 @@ RESOURCE: dict[str, tuple[str, ...]] = {
         "path: /repos/{repos.full_name}/issues\nfor_each: {resource: repos}\ncarry: {repo: full_name}\n"
         "errors: [{status: 404, do: skip}]",
         "columns: {total: 'decimal(12,2)'}\nflatten: 1\nrename: {Id: id}\non_new_column: ignore\n"
-        "on_mismatch: quarantine\nmask: {email: {sha256: '${MASK_SALT}'}, phone: drop, card: last4}\nexpect: [{not_null: id}]\n"
+        "on_mismatch: quarantine\nmask: {email: {sha256: '${MASK_SALT}'}, phone: drop, card: last4}\n"
+        "expect: [{not_null: id}]\n"
         "transform: worldbank:clean_countries",
         "incremental: {cursor: updated_at, since_param: since, start: 2024-01-01}\nkey: id\nwrite: upsert\n"
         "deletes: {when: status == 'gone'}\ncount: {path: /orders/count}\ngraphql: {query: '{ orders { id } }'}",
@@ -101,7 +102,7 @@ RESOURCE: dict[str, tuple[str, ...]] = {
     ),
     "Offset": (
         "paginate: {offset: {param: skip, first: 0, size: 100, size_param: limit, total: total}}",
-        "paginate: {offset: {overlap: 1, until: empty}}",
+        "key: id\nwrite: upsert\npaginate: {offset: {overlap: 1, until: empty}}",
         "body: {}\nidempotent: true\npaginate: {offset: {field: offset, size: 100, size_field: limit}}",
     ),
     "LinkHeader": ("paginate: link_header", "paginate: {link_header: {rel: next}}"),
@@ -129,6 +130,7 @@ RESOURCE: dict[str, tuple[str, ...]] = {
         "incremental: {cursor: updated_at, since_param: since, start: 2024-01-01, per: repos}",
     ),
     "ErrorRule": (
+        "key: id\nwrite: upsert\nincremental: {cursor: at, since_param: from, until_param: to, start: 2024-01-01, window: 7d}\n"
         "errors:\n  - {status: 200, when: error.code == 'QUOTA', do: retry}\n  - {status: [404, 410], do: skip}\n"
         "  - {header: {X-Error: expired}, do: refresh_token}\n  - {status: 400, when: \"contains(message, 'limit')\", "
         "do: split}",

@@ -95,7 +95,7 @@ class _Replay:
         """Whether kept pages go back to the first row of *name* without a gap."""
         first = self._commits[name][0]
         later = [number for number in self._plans if number > first]
-        befores = [self._plans[number].commit for number in later]
+        befores = [_reading_before(self._plans[number].commit, self._lake) for number in later]
         # a span does not build on a commit: its plan says 0
         is_chained = all(before in (after, 0) for before, after in zip(befores, [first, *later], strict=False))
         return is_chained and name in self._plans[first].first
@@ -208,6 +208,21 @@ def _valid(plans: dict[int, Plan], lake: Lake) -> dict[int, Plan]:
         if taken_back:
             plans = {one: plan for one, plan in plans.items() if not int(target) < one < number}
     return plans
+
+
+def _reading_before(number: int, lake: Lake) -> int:
+    """The newest commit up to *number* that took in pages; others only arrange, or come back to one."""
+    for commit in reversed([lake.log.read(one) for one in lake.log.numbers() if one <= number]):
+        _, came_back, target = commit.note.partition("rollback to commit ")
+        if commit.n > number:
+            continue
+        if came_back:
+            number = int(target)
+        elif commit.note and not commit.note.startswith("backfill"):
+            number = commit.n - 1
+        else:
+            return commit.n
+    return number
 
 
 def _replays(state: object) -> dict[str, list[int]]:

@@ -216,6 +216,7 @@ def _show_result(report: RunReport, console: Console) -> None:
     nothing = "nothing was written" if report.problems else "nothing new: no file was rewritten"
     rows = f"{report.rows:,} rows written" if report.changed else nothing
     console.print(f"\n{rows} in {report.seconds:.1f} s (run {report.run_id})", highlight=False)
+    console.print(f"Report:  {report.data}/runs/{report.run_id}.html", highlight=False)
     dataset = next((r.name.replace(".", "/") for r in report.resources if r.rows_read or r.new), None)
     if dataset is None:
         return

@@ -100,8 +100,9 @@ def _saved(report: RunReport, settings: Settings) -> RunReport:
         path = report.save(settings.data / "runs")
         write(read_run(settings.data, path.stem), settings.data)
         forget_old(settings.data)
-    except OSError as error:
-        warning = f"this report could not be kept in {settings.data / 'runs'}: {error.strerror}"
+    except (OSError, StoreError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.message
+        warning = f"this report could not be kept in {settings.data / 'runs'}: {why}"
         return replace(report, warnings=(*report.warnings, warning))
     return report
 

@@ -285,3 +285,18 @@ def no_thread_is_left() -> Iterator[None]:
     yield
     left = {thread.name for thread in threading.enumerate() if thread.name.startswith(("fetch-", "mill-"))}
     assert left <= before
+
+
+def test_an_api_that_ignores_the_filter_is_told_and_stores_no_row_twice(ledger: LedgerApi) -> None:
+    """It gives all eight rows again, though only the newest day was asked for."""
+    ledger.configure()
+    rows = [row(number, f"2024-03-{number:02}T00:00:00Z") for number in range(1, 9)]
+    ledger.api.route("/rows", lambda asked: say({"data": rows, "total": 8}))
+    first = ledger.read()
+
+    second = ledger.read()
+
+    assert first.warnings == ()
+    assert len(second.warnings) == 1
+    assert "6 rows: older than 2024-03-08T00:00:00Z, which was asked for" in second.warnings[0]
+    assert (second.new, ledger.stored("id")) == (0, list(range(1, 9)))

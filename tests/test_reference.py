@@ -58,7 +58,7 @@ def test_each_example_loads(tmp_path: Path, kind: str, fragment: str) -> None:
 
 def document(kind: str, fragment: str) -> dict[str, Any]:
     """A whole source file around an example, which may leave out what it is not about."""
-    given = yaml.safe_load(fragment)
+    given: dict[str, Any] = yaml.safe_load(fragment)
     whole: dict[str, Any] = {"base_url": "https://api.shop.example", "resources": {"orders": {"path": "/orders"}}}
     if kind == "source":
         return whole | given

@@ -151,11 +151,11 @@ class Chain:
             if counts and not empty:
                 self.records += page.count
 
-    def note_edges(self, number: int, page: Page, overlap: int) -> None:
+    def note_edges(self, number: int, page: Page, overlap: int, *, may_repeat: bool) -> None:
         """Compare where page *number* begins with where the one before it ended.
 
         Raises:
-            Drift: It should repeat the last record of the page before, and does not.
+            Drift: It should repeat the last record of the page before, and does not; or the other way round.
         """
         first, last = page.edges
         with self.lock:
@@ -167,7 +167,11 @@ class Chain:
             what = f"{page.request.safe_url}: page {number + 1} does not begin where the one before it ended"
             raise Drift(what, "rows went away while they were read: run again, or page by `last_id` or a cursor")
         if not overlap and first == before:
-            self.notes.append(f"a row moved from page {number} to page {number + 1} while they were read")
+            what = f"page {number + 1} begins with the record that page {number} ended with: a row has moved"
+            if not may_repeat:
+                hint = "run again; `write: upsert` makes one of the two, `last_id` or a cursor pages without them"
+                raise Drift(f"{page.request.safe_url}: {what} while it was read", hint)
+            self.notes.append(what)
 
     def in_order(self, number: int, ref: PageRef | None) -> list[PageRef]:
         """The pages that may go on now that page *number* is there: none, or a run without gap.

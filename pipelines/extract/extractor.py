@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -54,6 +54,7 @@ class Extractor:
         watermarks: Mapping[str, Watermark | None],
         clock: datetime,
         masks: Mapping[str, Mask] | None = None,
+        singles: Collection[str] = (),
         listen: Callable[[Event], None] = lambda event: None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -65,8 +66,10 @@ class Extractor:
         self._changed = threading.Condition()
         self._crash: BaseException | None = None
         self._resources = {
-            resource: ResourceRun(resource, endpoint, Asker(connection, endpoint, watermarks.get(resource), clock))
-            for resource, endpoint in endpoints.items()
+            name: ResourceRun(
+                name, one, Asker(connection, one, watermarks.get(name), clock), may_repeat=name not in singles
+            )
+            for name, one in endpoints.items()
         }
 
     def run(self) -> dict[str, Extraction]:
@@ -151,7 +154,8 @@ class Extractor:
         if resource.is_finished:
             return
         if step.number == 0 and (halves := resource.halves(chain, page)):
-            self._split(resource, halves, fingerprint, page, stored)
+            _ = stored or self._keep(resource, fingerprint, page)  # for a run that resumes
+            self._split(resource, halves)
             return
         chain.take_in(page, counts=resource.counts_records)
         following = [replace(after, request=self._checked(after.request)) for after in step.following(resource, page)]
@@ -239,11 +243,8 @@ class Extractor:
             resource.name, *(Step(chain, self._checked(paginator.first(chain.question.request)), 0) for chain in chains)
         )
 
-    def _split(
-        self, resource: ResourceRun, halves: list[Question], fingerprint: str, page: Page, stored: Stored | None
-    ) -> None:
-        """Ask for *halves* of a window instead; the page stays in the spool for a run that resumes."""
-        _ = stored or self._keep(resource, fingerprint, page)
+    def _split(self, resource: ResourceRun, halves: list[Question]) -> None:
+        """Ask for *halves* of a window instead of it."""
         self._add_questions(resource, halves)
         with self._changed:
             resource.open_chains -= 1

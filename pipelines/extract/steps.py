@@ -13,12 +13,13 @@ from pipelines.extract.page import Page, Request
 
 @dataclass
 class ResourceRun:
-    """A resource while it is being fetched."""
+    """A resource while it is being fetched; `may_repeat`: a record that comes twice is stored once."""
 
     name: str
     endpoint: Endpoint
     asker: Asker
     tally: Tally = field(default_factory=Tally)
+    may_repeat: bool = True
     children: list[ResourceRun] = field(default_factory=list)
     open_chains: int = 0
     has_all_parents: bool = False
@@ -71,7 +72,7 @@ class Step:
         # the rest of a walk can only be compared with what was there when it began
         chain.total = total if chain.total is None else chain.total
         if paginator.is_numbered and not (total is not None or chain.last_page):
-            chain.note_edges(self.number, page, paginator.overlapping)
+            chain.note_edges(self.number, page, paginator.overlapping, may_repeat=resource.may_repeat)
         if self.number == 0:
             chain.last_page = paginator.last_page(page)
             rest = paginator.rest(page)

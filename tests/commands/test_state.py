@@ -199,6 +199,25 @@ def test_a_replay_without_kept_pages_or_for_another_question_changes_nothing(led
     assert notes(ledger) == [""]
 
 
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_a_replay_goes_past_commits_that_only_arrange(ledger: LedgerApi, write: str) -> None:
+    """A compaction put all rows into one file, and a watermark was set by hand; pages go back to the first row."""
+    ledger.configure(write=write)
+    ledger.read()
+    ledger.rows += [row(9, "2024-05-09T00:00:00Z", price="2.25")]
+    ledger.read()
+    answer("compact", "ledger")
+    answer("state", "set", "ledger.rows", "2024-05-08")
+    ledger.rows += [row(10, "2024-05-10T00:00:00Z", price="2.25")]
+    ledger.read()
+    ledger.configure(write=write, more="    columns: {at: timestamp}\n    rename: {price: cost}\n")
+
+    answer("replay", "ledger")
+
+    assert ledger.stored("id", "cost")[-2:] == [(9, "2.25"), (10, "2.25")]
+    assert ledger.stored("id") == list(range(1, 11))
+
+
 def test_a_replay_leaves_out_what_a_rollback_took_back(ledger: LedgerApi) -> None:
     ledger.configure()
     ledger.read()

@@ -63,6 +63,7 @@ class Shop:
     settings: dict[str, Any] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     origin_map: dict[str, str] = field(default_factory=dict)
+    singles: tuple[str, ...] = ()
     masks: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
 
     def connection(self) -> Connection:
@@ -87,7 +88,7 @@ class Shop:
                 extractor = Extractor(
                     connection, endpoints, name="shop", client=client, spool=spool, backlog=backlog,
                     watermarks=watermarks or {}, clock=spool.plan.clock, masks=self.masks, listen=events.append,
-                    stop=self.stop,
+                    stop=self.stop, singles=self.singles,
                 )  # fmt: skip
                 extractions = extractor.run()
         finally:

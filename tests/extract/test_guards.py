@@ -40,7 +40,10 @@ def test_g07_a_row_inserted_in_front_while_paging_is_noticed_and_no_row_is_lost(
 
     assert {row["id"] for row in outcome.rows("orders")} >= set(range(35))
     assert outcome.extractions["orders"].verdict == "unproved"
-    assert "a row moved from page 2 to page 3 while they were read" in outcome.extractions["orders"].evidence
+    assert (
+        "page 3 begins with the record that page 2 ended with: a row has moved"
+        in outcome.extractions["orders"].evidence
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,6 +64,17 @@ def test_g07_g08_a_total_that_changes_while_paging_is_told(
 
     assert (extraction.verdict, extraction.error) == (verdict, None)
     assert evidence in extraction.evidence
+
+
+def test_g07_a_row_that_would_be_stored_twice_is_drift(shop: Shop) -> None:
+    held = rows(35)
+    serve(shop, held, {3: lambda: held.insert(0, {"id": 99})}, total=False)
+    shop.singles = ("orders",)
+
+    error = shop.one(paginate={"offset": {}}).error("orders")
+
+    assert error.kind == "Drift"
+    assert "a row has moved while it was read" in error.message
 
 
 def test_g08_a_row_deleted_while_paging_is_drift_where_pages_overlap(shop: Shop) -> None:
