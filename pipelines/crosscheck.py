@@ -46,6 +46,7 @@ def check(document: Document, resources: Mapping[str, Resource], *, source: str,
         for keys, what in _resource(resource, known, transforms):
             problems.append(document.problem(("resources", name, *keys), what))
     problems += [document.problem(("resources", name, "for_each"), what) for name, what in _circles(resources)]
+    problems += [document.problem(("resources", name, *keys), what) for name, keys, what in _partial(resources)]
     return problems
 
 
@@ -122,6 +123,20 @@ def _circles(resources: Mapping[str, Resource]) -> Iterator[tuple[str, str]]:
         if parent == start and start not in told:
             told.update(way)
             yield start, f"the parents form a circle: {' > '.join([*way, start])}"
+
+
+def _partial(resources: Mapping[str, Resource]) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Children that are read for some of their parents only, and written as if these were all."""
+    for name, resource in resources.items():
+        drops_missing = bool(resource.deletes and resource.deletes.missing)
+        parent, known = _parent_of(resources, name), {name}
+        while parent and parent not in known and (resource.write == "replace" or drops_missing):
+            known.add(parent)
+            if parent in resources and resources[parent].incremental:
+                keys = ("deletes", "missing") if drops_missing else ("write",)
+                yield name, keys, f"{parent} is `incremental`, so the rows of its other records would be dropped"
+                break
+            parent = _parent_of(resources, parent)
 
 
 def _parent_of(resources: Mapping[str, Resource], name: str) -> str | None:

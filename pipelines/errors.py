@@ -156,6 +156,15 @@ class StoreError(PipelineError):
     """The data folder could not be read or written."""
 
 
+class Defect(PipelineError):
+    """Something failed as nobody foresaw: a mistake in the code, not in what it was given."""
+
+    @staticmethod
+    def of(error: Exception, where: str) -> Defect:
+        """*error*, which nobody foresaw, as a kind that reports know."""
+        return Defect(f"{where}: {type(error).__name__}: {error}", "nothing of it is committed; please report the log")
+
+
 class WorkerDied(PipelineError):
     """A worker process ended in the middle of a batch, twice."""
 

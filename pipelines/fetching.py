@@ -51,7 +51,7 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
             spool=spool,
             backlog=backlog,
             watermarks=watermarks,
-            clock=spool.plan.clock,
+            clock=spool.plan.clock_of,
             masks={name: mask for name in endpoints if (mask := _mask(source.resources[name]))},
             singles=[name for name in endpoints if _stores_twice(source.resources[name])],
             listen=tell,

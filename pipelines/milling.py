@@ -49,6 +49,7 @@ class Milling:
         self.ledgers = {resource: Ledger() for resource in recipes}
         self._engine, self._backlog, self._recipes, self._on_batch = engine, backlog, recipes, on_batch
         self._lock = threading.Lock()
+        self._crash: BaseException | None = None
         self._threads = [threading.Thread(target=self._serve, name=f"mill-{i}") for i in range(engine.workers)]
 
     def __enter__(self) -> Self:
@@ -59,9 +60,11 @@ class Milling:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is not None:
             self._backlog.close()
-        self.join()
+        self._join()
+        if kind is None and self._crash is not None:
+            raise self._crash
 
-    def join(self) -> None:
+    def _join(self) -> None:
         """Wait until every batch is milled."""
         for thread in self._threads:
             thread.join()
@@ -72,6 +75,9 @@ class Milling:
                 self._mill(batch)
         except PipelineError:
             return  # the channel was closed by an error that its owner reports
+        except BaseException as error:  # noqa: BLE001  # raised again at the end: batches left over must not be missed in silence
+            self._crash = self._crash or error
+            self._backlog.close()
 
     def _mill(self, batch: Batch) -> None:
         ledger = self.ledgers[batch.resource]

@@ -130,7 +130,8 @@ RESOURCE: dict[str, tuple[str, ...]] = {
         "incremental: {cursor: updated_at, since_param: since, start: 2024-01-01, per: repos}",
     ),
     "ErrorRule": (
-        "key: id\nwrite: upsert\nincremental: {cursor: at, since_param: from, until_param: to, start: 2024-01-01, window: 7d}\n"
+        "key: id\nwrite: upsert\nincremental: {cursor: at, since_param: from, "
+        "until_param: to, start: 2024-01-01, window: 7d}\n"
         "errors:\n  - {status: 200, when: error.code == 'QUOTA', do: retry}\n  - {status: [404, 410], do: skip}\n"
         "  - {header: {X-Error: expired}, do: refresh_token}\n  - {status: 400, when: \"contains(message, 'limit')\", "
         "do: split}",

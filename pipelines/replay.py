@@ -53,7 +53,7 @@ class _Replay:
     def __init__(self, source: Source, lake: Lake, shared: Shared, names: list[str]) -> None:
         self._source, self._lake, self._shared = source, lake, shared
         self._folder = shared.settings.data / "spool" / source.name
-        self._plans = _valid(kept(self._folder), lake)
+        self._plans = _chain(kept(self._folder), lake)
         self._run = SourceRun(source, lake, shared, note="replay")
         self._commits = {name: found for name in names if (found := self._commits_of(name))}
         if not self._commits:
@@ -93,12 +93,7 @@ class _Replay:
 
     def _is_whole(self, name: str) -> bool:
         """Whether kept pages go back to the first row of *name* without a gap."""
-        first = self._commits[name][0]
-        later = [number for number in self._plans if number > first]
-        befores = [_reading_before(self._plans[number].commit, self._lake) for number in later]
-        # a span does not build on a commit: its plan says 0
-        is_chained = all(before in (after, 0) for before, after in zip(befores, [first, *later], strict=False))
-        return is_chained and name in self._plans[first].first
+        return name in self._plans[self._commits[name][0]].first
 
     def _clear(self, name: str) -> None:
         """Take away the rows that the kept pages make again.
@@ -201,13 +196,18 @@ def _unused(ledgers: Mapping[str, Ledger], names: list[str]) -> tuple[Part, ...]
     return tuple(part for milled in others for part in (*milled.parts, *milled.rejects))
 
 
-def _valid(plans: dict[int, Plan], lake: Lake) -> dict[int, Plan]:
-    """Those of *plans* whose rows no rollback has taken back."""
-    for number in lake.log.numbers():
-        _, taken_back, target = lake.log.read(number).note.partition("rollback to commit ")
-        if taken_back:
-            plans = {one: plan for one, plan in plans.items() if not int(target) < one < number}
-    return plans
+def _chain(plans: Mapping[int, Plan], lake: Lake) -> dict[int, Plan]:
+    """Those of *plans* that lead to the newest commit without a gap, oldest first.
+
+    Before a gap, pages could put old values over those that were read meanwhile.
+    What a rollback took back is not on the way.
+    """
+    head, found = lake.head(), []
+    number = _reading_before(head.n if head else 0, lake)
+    while number in plans:
+        found.append(number)
+        number = _reading_before(number - 1, lake)
+    return {one: plans[one] for one in reversed(found)}
 
 
 def _reading_before(number: int, lake: Lake) -> int:

@@ -21,16 +21,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipelines.catalog import write_catalog
-from pipelines.errors import PipelineError, StoreError
+from pipelines.errors import StoreError
 from pipelines.extract.events import Event
 from pipelines.machine import automatic_workers, available_memory, processors
 from pipelines.mart_run import run_marts
+from pipelines.marts.model import MARTS, Marts
 from pipelines.pool import PRELOAD, Pool
 from pipelines.project import Project
-from pipelines.report import RunReport, SourceReport
+from pipelines.report import Problem, ResourceReport, RunReport, SourceReport
 from pipelines.settings import Settings
 from pipelines.source import Source
-from pipelines.source_run import Listener, Shared, run_source
+from pipelines.source_run import Listener, Shared, foreseen, run_source
 from pipelines.timeline import Timeline
 
 _LOOK_EVERY_S = 0.1
@@ -66,8 +67,8 @@ def run(
     with Pool(worker_count(settings), preload=PRELOAD) as pool, answering(settings) as origin_map, _ending(pool, stop):
         shared = Shared(run_id, now, settings, pool, tell, stop, origin_map=origin_map)
         with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
-            reports = list(threads.map(lambda source: work(source, shared), project.sources))
-        marts = None if stop.is_set() else run_marts(project.marts, shared)
+            reports = list(threads.map(lambda source: _worked(work, source, shared), project.sources))
+        marts = None if stop.is_set() else _made(project.marts, shared)
         warnings = () if stop.is_set() else _cataloged(project, pool)
     report = RunReport(
         run_id=run_id,
@@ -82,12 +83,31 @@ def run(
     return _saved(report, settings)
 
 
+def _worked(work: Callable[[Source, Shared], SourceReport], source: Source, shared: Shared) -> SourceReport:
+    """What *work* reports of *source*; a defect in it costs no other source its report."""
+    try:
+        return work(source, shared)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the report says that it was
+        problem = Problem.of(foreseen(error, source.name, source.secrets.hide))
+        resources = tuple(ResourceReport(source.name, name) for name in source.resources)
+        return SourceReport(source.name, None, False, resources, problem).hiding(source.secrets.hide)
+
+
+def _made(marts: Marts, shared: Shared) -> SourceReport | None:
+    """What came of the marts; a defect in them costs no source its report."""
+    try:
+        return run_marts(marts, shared)
+    except Exception as error:  # noqa: BLE001  # as above
+        reports = tuple(ResourceReport(MARTS, name) for name in marts.marts)
+        return SourceReport(MARTS, None, False, reports, Problem.of(foreseen(error, MARTS)))
+
+
 def _cataloged(project: Project, pool: Pool) -> tuple[str, ...]:
     """Bring the catalog up to date; where that fails the data is committed all the same."""
     try:
         write_catalog(project, pool.call)
-    except PipelineError as error:
-        return (f"the catalog is not up to date: {error.message}",)
+    except Exception as error:  # noqa: BLE001  # the data is committed; its description may follow
+        return (f"the catalog is not up to date: {foreseen(error, 'the catalog').message}",)
     return ()
 
 

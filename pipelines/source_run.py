@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from pipelines.batch import Part
 from pipelines.config import Resource, Source
-from pipelines.errors import PipelineError, StoreError
+from pipelines.errors import Defect, PipelineError, StoreError
 from pipelines.extract.client import Client
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.extraction import Extraction
 from pipelines.extract.limits import Budgets
-from pipelines.extract.spool import Plan, Spool, forget, kept_folder
+from pipelines.extract.spool import Spool, kept_folder
 from pipelines.extract.watermark import Watermark
 from pipelines.fetching import fetch_and_mill
 from pipelines.inspection import inspect, to_inspect
@@ -32,6 +32,7 @@ from pipelines.recipes import recipe_of
 from pipelines.report import Problem, ResourceReport, SourceReport
 from pipelines.settings import Settings
 from pipelines.spans import Span, all_endpoints, watermark_of
+from pipelines.spools import built_on, forget_pages, open_spool, spool_folder
 from pipelines.version import CODE_VERSION
 from pipelines.worker import REJECTS, Recipe, rejects_of
 
@@ -89,7 +90,11 @@ class SourceRun:
 
     def run(self) -> SourceReport:
         """Extract and mill side by side, then commit what is whole."""
-        with self._spool() as spool:
+        shared = self._shared
+        pages = open_spool(
+            self._source, self._watermarks, self.draft, span=self._span, settings=shared.settings, now=shared.now
+        )
+        with pages as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
             reports = [self.settled(name, extractions[name], ledgers[name]) for name in self._endpoints]
             began = time.monotonic()
@@ -97,12 +102,14 @@ class SourceRun:
             number = committed.head.n if committed.head else None
             # on a full disk it stays as it is, and the next run finds by its plan whether it still fits
             with suppress(OSError):
-                keep = kept_folder(self._spools, number) if committed.changed and number and self._keeps else None
-                spool.settle(_resumable(reports), commit=0 if self._span else number or 0, keep=keep)
+                keeps = committed.changed and number and shared.settings.spool_retention > 0
+                keep = kept_folder(spool_folder(shared.settings, self._source.name), number or 0) if keeps else None
+                base = built_on(number or 0, self._source, self._span)
+                spool.settle(_resumable(reports), commit=base, keep=keep)
         self._tell("committed", seconds=time.monotonic() - began, size=number or 0)
         if not committed.pending:
-            sweep(self._lake, self._shared)
-            forget_pages(self._lake, self._shared)
+            sweep(self._lake, shared)
+            forget_pages(shared.settings, self._source.name, self._lake.log.numbers(), shared.now)
         return SourceReport(
             source=self._source.name,
             commit=number,
@@ -110,25 +117,6 @@ class SourceRun:
             resources=tuple(reports),
             view_pending=bool(committed.pending),
         )
-
-    @property
-    def _spools(self) -> Path:
-        return self._shared.settings.data / "spool" / self._source.name
-
-    @property
-    def _keeps(self) -> bool:
-        return self._shared.settings.spool_retention > 0
-
-    def _spool(self) -> Spool:
-        head, span = self.draft.head, self._span
-        watermarks = {name: mark.to_json() for name, mark in self._watermarks.items() if mark}
-        first = tuple(name for name in self._endpoints if not self.draft.dataset(name).files)
-        # what a span asks does not depend on what is committed
-        commit = 0 if span or head is None else head.n
-        bounds = (span.start, span.end) if span else None
-        asks = self._source.config_hash + "".join(f" {bound}" for bound in bounds or ())
-        plan = Plan(asks, commit, self._shared.now, watermarks, first, bounds)
-        return Spool(self._spools.with_suffix(".backfill") if span else self._spools, plan)
 
     def _recipe(self, name: str, resource: Resource) -> Recipe:
         return recipe_of(
@@ -186,14 +174,16 @@ class SourceRun:
         try:
             if error := extraction.error or ledger.error:
                 raise error
-            full = extraction.verdict != "incomplete" and self._source.resources[name].incremental is None
+            # a record that was set aside is there, though it is not stored: no read that has one tells what is gone
+            full = extraction.verdict != "incomplete" and not rejected
+            full = full and self._source.resources[name].incremental is None
             change = self._merge(name, parts, self._recipes[name].target, full=full)
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
             watermark = self._reached(name, extraction, ledger)
-        except PipelineError as error:
+        except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
             self._lake.discard((*parts, *rejected))
-            return report.failed(error)
+            return report.failed(foreseen(error, report.name, self._source.secrets.hide))
         # nothing may fail from here on: the draft names the files
         self.draft.set_files(name, change, self._recipes[name].target)
         if rejects:
@@ -265,6 +255,14 @@ class SourceRun:
         )
 
 
+def foreseen(error: Exception, where: str, hide: Callable[[str], str] = str) -> PipelineError:
+    """The *error* being handled as a kind that reports know; of a defect in *where* the log keeps the traceback."""
+    if isinstance(error, PipelineError):
+        return error
+    log.error("defect in=%s\n%s", where, hide("".join(traceback.format_exception(error))))
+    return Defect.of(error, where)
+
+
 def sweep(lake: Lake, shared: Shared) -> None:
     """Remove what no kept commit needs; the run has committed, so a failure only leaves it for the next."""
     settings = shared.settings
@@ -272,13 +270,6 @@ def sweep(lake: Lake, shared: Shared) -> None:
         lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=shared.now)
     except StoreError as error:
         log.warning("vacuum failed source=%s: %s", lake.folder.name, error.message)
-
-
-def forget_pages(lake: Lake, shared: Shared) -> None:
-    """Remove kept pages that are too old, or whose commit is forgotten."""
-    before = shared.now - timedelta(seconds=shared.settings.spool_retention)
-    with suppress(OSError):
-        forget(shared.settings.data / "spool" / lake.folder.name, lake.log.numbers(), before=before)
 
 
 def _resumable(reports: Sequence[ResourceReport]) -> list[str]:

@@ -271,7 +271,7 @@ def _duration(told: dict[str, Any]) -> str:
     requests = sum(one["requests"] or 0 for one in told["resources"])
     length = "less than 1 s" if seconds < 1 else f"about {seconds:.0f} s"
     length = f"about {seconds / 60:.0f} minutes" if seconds > 90 else length
-    share = f", {requests / daily:.0%} of the {daily:,} requests of a day" if daily else ""
+    share = f", {requests / daily:.1%} of {daily:,} a day" if daily else ""
     return f"{length} with {in_flight} {'request' if in_flight == 1 else 'requests'} in flight{share}"
 
 

@@ -52,7 +52,7 @@ class Extractor:
         spool: Spool,
         backlog: Backlog,
         watermarks: Mapping[str, Watermark | None],
-        clock: datetime,
+        clock: Callable[[str], datetime],
         masks: Mapping[str, Mask] | None = None,
         singles: Collection[str] = (),
         listen: Callable[[Event], None] = lambda event: None,
@@ -67,7 +67,7 @@ class Extractor:
         self._crash: BaseException | None = None
         self._resources = {
             name: ResourceRun(
-                name, one, Asker(connection, one, watermarks.get(name), clock), may_repeat=name not in singles
+                name, one, Asker(connection, one, watermarks.get(name), clock(name)), may_repeat=name not in singles
             )
             for name, one in endpoints.items()
         }

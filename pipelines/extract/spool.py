@@ -15,7 +15,7 @@ import threading
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -26,6 +26,7 @@ from pipelines.errors import StoreError
 
 _PLAN = "plan.json"
 _KEPT = "kept"
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Plan:
     """What a run's requests depend on: configuration, the commit it builds on, its frozen clock.
 
     Two plans are the same by configuration and commit. `watermarks` and `span` are
-    what the questions start from, `first` the resources without any row before.
+    what the questions start from, `first` the resources without any row before,
+    `clocks` those of earlier runs that the resources with pages of theirs go on with.
     """
 
     config_hash: str
@@ -51,28 +53,35 @@ class Plan:
     watermarks: Mapping[str, Json] = field(default_factory=dict, compare=False)
     first: tuple[str, ...] = field(default=(), compare=False)
     span: tuple[str, str] | None = field(default=None, compare=False)
+    clocks: Mapping[str, datetime] = field(default_factory=dict, compare=False)
+
+    def clock_of(self, resource: str) -> datetime:
+        """The moment up to which *resource* is asked for."""
+        return self.clocks.get(resource, self.clock)
 
 
 class Spool:
     """The pages of one source that no commit contains yet."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, *, oldest: datetime = _EVER) -> None:
         """Open the spool in *folder*, or empty it where it was made for another plan.
 
-        The clock does not tell plans apart: a resumed run takes over the stored
-        one, in `plan`, so that it asks the same questions again.
+        The clock does not tell plans apart: a resource whose pages are here goes on
+        with the stored one, in `plan`, so that it asks the same questions again.
+        Pages of a clock before *oldest* are dropped.
         """
         self.folder = folder
         self._files: dict[str, _PageFile] = {}
         self._lock = threading.Lock()
         try:
             stored = _stored_plan(folder)
-            self.is_resumed = stored == plan
-            self.plan = replace(plan, clock=stored.clock) if stored and self.is_resumed else plan
-            if not self.is_resumed:
+            if stored != plan:
+                stored = None
                 self._empty()
-                folder.mkdir(parents=True, mode=0o750, exist_ok=True)
-                self._write_plan(folder, plan)
+            self.plan = replace(plan, clocks=self._clocks(stored, oldest) if stored else {})
+            folder.mkdir(parents=True, mode=0o750, exist_ok=True)
+            if stored is None or stored.clock != plan.clock:
+                self._write_plan(folder, self.plan)
         except OSError as error:
             raise _refused(folder, error) from error
 
@@ -133,6 +142,17 @@ class Spool:
     def has(self, resource: str) -> bool:
         """Whether there are pages of *resource*."""
         return (self.folder / f"{resource}.pages").exists()
+
+    def _clocks(self, stored: Plan, oldest: datetime) -> dict[str, datetime]:
+        """The clock of each resource with pages; pages that are too old go."""
+        clocks = {path.stem: stored.clock_of(path.stem) for path in self._with_pages()}
+        for name in [name for name, clock in clocks.items() if clock < oldest]:
+            self.drop(name)
+            del clocks[name]
+        return clocks
+
+    def _with_pages(self) -> list[Path]:
+        return [path for path in self.folder.glob("*.pages") if path.stat().st_size]
 
     def _empty(self) -> None:
         """Remove all but the pages that commits have taken in."""
@@ -240,8 +260,9 @@ def _stored_plan(folder: Path) -> Plan | None:
         stored = orjson.loads((folder / _PLAN).read_bytes())
         clock, span = datetime.fromisoformat(stored.pop("clock")), stored.pop("span", None)
         first = tuple(stored.pop("first", ()))
-        return Plan(**stored, clock=clock, first=first, span=tuple(span) if span else None)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        clocks = {name: datetime.fromisoformat(at) for name, at in stored.pop("clocks", {}).items()}
+        return Plan(**stored, clock=clock, first=first, span=tuple(span) if span else None, clocks=clocks)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -129,7 +129,7 @@ def test_a_backfill_dry_run_prints_windows_and_asks_nothing(ledger: LedgerApi) -
 
 def test_a_backfill_that_failed_resumes_though_a_run_came_between(ledger: LedgerApi) -> None:
     """The second of two pages fails; the next attempt asks for that page only."""
-    ledger.configure()
+    ledger.configure(write="append")
     ledger.read()
     route = ledger.api.routed("/rows")
     ledger.api.route("/rows", lambda asked: route(asked) if asked.params.get("page") == "1" else say({}, 500))
@@ -182,6 +182,25 @@ def test_a_replay_replaces_the_rows_of_kept_pages_only(ledger: LedgerApi) -> Non
 
     assert ledger.stored("id") == list(range(1, 10))
     assert [value for value in map(str, ledger.stored("id", "cost")) if "None" not in value] == ["(9, '2.25')"]
+
+
+def test_a_replay_never_puts_old_values_over_those_that_were_read_since(ledger: LedgerApi) -> None:
+    """The pages of commit 2 are lost: those of commit 1 are older than what is stored, so only commit 3 is replayed."""
+    ledger.configure()
+    for price in ("1.00", "2.00"):
+        ledger.rows = [row(number, f"2024-05-0{number}T00:00:00Z", price=price) for number in (1, 2)]
+        ledger.read()
+        threadmill("state", "set", "ledger.rows", "2024-01-01")
+    ledger.rows.append(row(3, "2024-05-03T00:00:00Z", price="3.00"))
+    threadmill("state", "set", "ledger.rows", "2024-05-03")
+    ledger.read()
+    lost = sorted((ledger.data / "spool" / "ledger" / "kept").iterdir())[1]
+    for path in lost.iterdir():
+        path.unlink()
+
+    answer("replay", "ledger")
+
+    assert ledger.stored("id", "price") == [(1, "2.00"), (2, "2.00"), (3, "3.00")]
 
 
 def test_a_replay_without_kept_pages_or_for_another_question_changes_nothing(ledger: LedgerApi) -> None:

@@ -87,7 +87,7 @@ class Shop:
             with Spool(self.folder / "spool", Plan(plan, 1, NOW)) as spool:
                 extractor = Extractor(
                     connection, endpoints, name="shop", client=client, spool=spool, backlog=backlog,
-                    watermarks=watermarks or {}, clock=spool.plan.clock, masks=self.masks, listen=events.append,
+                    watermarks=watermarks or {}, clock=spool.plan.clock_of, masks=self.masks, listen=events.append,
                     stop=self.stop, singles=self.singles,
                 )  # fmt: skip
                 extractions = extractor.run()

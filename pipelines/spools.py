@@ -1,0 +1,62 @@
+"""Where a source's fetched pages are, what they depend on, and for how long they count."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pipelines.extract.spool import Plan, Spool, forget
+from pipelines.extract.watermark import Watermark
+from pipelines.load.draft import Draft
+from pipelines.settings import Settings
+from pipelines.source import Resource, Source
+from pipelines.spans import Span
+
+_A_DAY_S = 86_400
+
+
+def spool_folder(settings: Settings, source: str) -> Path:
+    """Where the pages of *source* are, those that commits have taken in among them."""
+    return settings.data / "spool" / source
+
+
+def open_spool(  # noqa: PLR0913  # all that pages depend on, each by name
+    source: Source,
+    watermarks: Mapping[str, Watermark | None],
+    draft: Draft,
+    *,
+    span: Span | None,
+    settings: Settings,
+    now: datetime,
+) -> Spool:
+    """The pages that an earlier run has fetched for the same questions, if there are any; more go there."""
+    bounds = (span.start, span.end) if span else None
+    asks = source.config_hash + "".join(f" {bound}" for bound in bounds or ())
+    known = {name: mark.to_json() for name, mark in watermarks.items() if mark}
+    first = tuple(name for name in watermarks if not draft.dataset(name).files)
+    number = draft.head.n if draft.head else 0
+    folder = spool_folder(settings, source.name)
+    plan = Plan(asks, built_on(number, source, span), now, known, first, bounds)
+    oldest = now - timedelta(seconds=settings.spool_retention or _A_DAY_S)
+    return Spool(folder.with_suffix(".backfill") if span else folder, plan, oldest=oldest)
+
+
+def built_on(commit: int, source: Source, span: Span | None) -> int:
+    """The commit that fetched pages go with; 0 for those that are right on top of any.
+
+    What a span asks does not depend on what is committed. But where the last row read wins,
+    its pages must not overwrite what another run has read since.
+    """
+    return 0 if span and not any(map(_last_read_wins, source.resources.values())) else commit
+
+
+def _last_read_wins(resource: Resource) -> bool:
+    return resource.incremental is not None and resource.write != "append" and resource.version is None
+
+
+def forget_pages(settings: Settings, source: str, commits: Collection[int], now: datetime) -> None:
+    """Remove kept pages that are too old, or whose commit is none of *commits*."""
+    with suppress(OSError):
+        forget(spool_folder(settings, source), commits, before=now - timedelta(seconds=settings.spool_retention))

@@ -1,0 +1,235 @@
+"""Sources in whole runs, where one part of them goes wrong: nothing lost, nothing doubled, everything told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.config import Source
+from pipelines.errors import ConfigError
+from pipelines.extract.events import Event
+from pipelines.project import Project, load_project
+from pipelines.report import ResourceReport, SourceReport
+from pipelines.run import run
+from pipelines.source_run import Shared, run_source
+from pipelines.spans import Span
+from tests.engines import Here
+from tests.fake_api import Answer, Asked, FakeApi, say
+from tests.ledger_api import NOW, LedgerApi, row
+from tests.shop import Shop, seen
+
+TWO = """\
+base_url: {url}
+limits: {{in_flight: 1}}
+retry: {{attempts: 1}}
+defaults:
+  records: data
+  paginate: {{next_url: next}}
+  incremental: {{cursor: at, since_param: since, until_param: until, start: 2024-01-01}}
+  key: id
+  write: upsert
+  columns: {{at: timestamp}}
+resources:
+  broken: {{path: /broken}}
+  healthy: {{path: /healthy}}
+"""
+
+
+class Pair:
+    """A resource whose second page fails until `mended`, beside a healthy one."""
+
+    def __init__(self, api: FakeApi, folder: Path) -> None:
+        self.api, self.folder, self.mended = api, folder, False
+        (folder / "config").mkdir()
+        (folder / "config" / "pair.yaml").write_text(TWO.format(url=api.url))
+        for path in ("/broken", "/healthy"):
+            api.route(path, self._answer)
+
+    def run(self, now: datetime, **more: Any) -> dict[str, ResourceReport]:
+        """One run at *now*, in this process."""
+        project = load_project({}, root=self.folder, data=self.folder / "data")
+        report = run_source(project.sources["pair"], Shared("r", now, project.settings, Here(), **more))
+        return {resource.resource: resource for resource in report.resources}
+
+    def asked(self, path: str) -> list[str]:
+        """The upper bound of each request for *path*."""
+        return [asked.params["until"] for asked in self.api.asked if asked.path == path]
+
+    def _answer(self, asked: Asked) -> Answer:
+        number = int(asked.params.get("page", 1))
+        if asked.path == "/broken" and number == 2 and not self.mended:
+            return say({"message": "down"}, 500)
+        bounds = f"since={asked.params['since']}&until={asked.params['until']}"
+        following = f"{self.api.url}{asked.path}?page={number + 1}&{bounds}"
+        rows = [{"id": number, "at": f"2024-01-0{number}T00:00:00Z"}]
+        return say({"data": rows, "next": following if number < 3 else None})
+
+
+@pytest.fixture
+def pair(api: FakeApi, tmp_path: Path) -> Pair:
+    return Pair(api, tmp_path)
+
+
+@pytest.fixture
+def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
+    return LedgerApi(api, tmp_path)
+
+
+def later(days: float) -> datetime:
+    return NOW + timedelta(days=days)
+
+
+def test_a_resource_that_fails_does_not_stop_the_clock_of_its_healthy_siblings(pair: Pair) -> None:
+    """Three runs, a day apart, the last of them mended: `broken` asks its old question on, `healthy` up to each day."""
+    pair.run(NOW)
+    pair.run(later(1))
+    pair.mended = True
+
+    third = pair.run(later(2))
+
+    assert set(pair.asked("/broken")) == {"2024-06-01T12:00:00Z"}
+    assert pair.asked("/healthy")[::3] == ["2024-06-01T12:00:00Z", "2024-06-02T12:00:00Z", "2024-06-03T12:00:00Z"]
+    assert (third["broken"].problem, third["broken"].resumed) == (None, 1)
+    assert len(seen(pair.folder / "data", "pair/broken")) == 3
+
+
+@pytest.mark.parametrize(("days", "resumed"), [(6.9, 1), (7.1, 0)], ids=["within", "after"])
+def test_pages_older_than_their_retention_are_asked_for_again(pair: Pair, days: float, resumed: int) -> None:
+    """Kept for seven days: what was fetched before is no longer what the API has."""
+    pair.run(NOW)
+    pair.mended = True
+
+    again = pair.run(later(days))
+
+    assert (again["broken"].problem, again["broken"].resumed) == (None, resumed)
+    assert len(pair.asked("/broken")) == 2 + 3 - resumed
+
+
+def test_pages_of_an_unfinished_backfill_do_not_overwrite_what_was_read_since(ledger: LedgerApi) -> None:
+    """Page 1 has the old amount; the nightly run reads the new one; the backfill goes on the day after."""
+    ledger.configure()
+    ledger.rows = [{**row(number, f"2024-03-0{number}T00:00:00Z"), "amount": 1} for number in range(1, 7)]
+    healthy = ledger.api.routed("/rows")
+    ledger.api.route("/rows", lambda asked: say({}, 500) if int(asked.params.get("page", 1)) > 1 else healthy(asked))
+    ledger.run(span=Span("2024-03-01", "2024-03-09"))
+    ledger.api.route("/rows", healthy)
+    ledger.rows = [{**one, "amount": 2} for one in ledger.rows]
+    ledger.run()
+
+    ledger.run(span=Span("2024-03-01", "2024-03-09"))
+
+    assert ledger.stored("amount") == [2] * 6
+
+
+def test_a_record_that_is_set_aside_is_not_taken_for_gone(api: FakeApi, tmp_path: Path) -> None:
+    """Its new version does not fit; the committed one stays, and the next whole read may remove it again."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(
+        f"base_url: {api.url}\n"
+        "resources:\n"
+        "  stock: {path: /stock, records: data, paginate: {next_url: next}, key: id, write: upsert,\n"
+        "    deletes: {missing: true}, columns: {id: int64, price: int64}, on_mismatch: quarantine}\n"
+    )
+    stored: list[list[int]] = []
+
+    for prices in ({1: 5, 2: 7}, {1: 6, 2: "a lot"}, {1: 6}):
+        api.pages("/stock", records=[{"id": key, "price": price} for key, price in prices.items()])
+        project = load_project({}, root=tmp_path, data=tmp_path / "data")
+        run_source(project.sources["shop"], Shared("r", NOW, project.settings, Here()))
+        stored.append([dict(one)["id"] for one in seen(tmp_path / "data", "shop/stock")])
+
+    assert stored == [[1, 2], [1, 2], [1]]
+
+
+@pytest.mark.parametrize("write", ["write: replace", "write: upsert, deletes: {missing: true}"])
+def test_children_of_new_parents_only_may_not_stand_for_all_children(tmp_path: Path, write: str) -> None:
+    """An incremental parent names what has changed: the children of the others would be dropped."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(
+        "base_url: https://shop.example\n"
+        "resources:\n"
+        "  customers: {path: /customers, paginate: none, key: id, write: upsert,\n"
+        "    incremental: {cursor: updated, since_param: since, start: 2024-01-01}}\n"
+        "  orders: {path: '/customers/{customers.id}/orders', for_each: {resource: customers}, paginate: none,\n"
+        f"    key: id, {write}}}\n"
+    )
+
+    with pytest.raises(ConfigError, match="customers is `incremental`"):
+        load_project({}, root=tmp_path, data=tmp_path / "data")
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path) -> Project:
+    Shop(api, tmp_path)
+    return load_project({}, root=tmp_path, data=tmp_path / "data")
+
+
+def but_not(name: str) -> Callable[[Source, Shared], SourceReport]:
+    """What a run does with each source, with a defect in that one."""
+
+    def work(source: Source, shared: Shared) -> SourceReport:
+        if source.name == name:
+            raise ZeroDivisionError("division by zero")
+        return run_source(source, shared)
+
+    return work
+
+
+def test_a_defect_in_one_source_is_reported_and_stops_no_other(shop: Project, caplog: pytest.LogCaptureFixture) -> None:
+    """The bank's run ends as nobody foresaw; the shop is committed, and the log has the traceback."""
+    report = run(shop, work=but_not("bank"))
+
+    sources = {source.source: source for source in report.sources}
+    problem = sources["bank"].problem
+    assert problem is not None
+    assert (problem.kind, report.exit_code) == ("Defect", 1)
+    assert "ZeroDivisionError" in problem.message
+    assert [resource.resource for resource in sources["bank"].resources] == ["accounts"]
+    assert (sources["shop"].problem, sources["shop"].commit) == (None, 1)
+    assert "Traceback" in caplog.text
+
+
+class Clumsy(Here):
+    """An engine that stumbles over whatever is called this."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def map(self, function: Callable[[Any], Any], items: Any) -> list[Any]:
+        """Stumble, or compute one after another."""
+        units = list(items)
+        if any(unit.place.dataset == self.name for unit in units):
+            raise ZeroDivisionError("division by zero")
+        return super().map(function, units)
+
+
+def test_p7_a_defect_while_one_resource_is_merged_stops_no_other(api: FakeApi, tmp_path: Path) -> None:
+    Shop(api, tmp_path)
+    project = load_project({}, root=tmp_path, data=tmp_path / "data")
+
+    report = run_source(project.sources["shop"], Shared("r", datetime.now(UTC), project.settings, Clumsy("orders")))
+
+    problems = {one.resource: one.problem and one.problem.kind for one in report.resources}
+    assert problems == {"customers": None, "orders": "Defect", "events": None}
+    assert report.commit == 1
+    assert seen(tmp_path / "data", "shop/orders") == []
+
+
+def test_a_listener_that_fails_fails_the_run_and_loses_no_batch_in_silence(pair: Pair) -> None:
+    """Whoever serves batches must not die unheard: the rows of the rest would be missing."""
+    pair.mended = True
+
+    def listen(source: str, event: Event) -> None:
+        if event.kind == "batch":
+            raise ZeroDivisionError("division by zero")
+
+    with pytest.raises(ZeroDivisionError):
+        pair.run(NOW, listen=listen)
+    again = pair.run(later(1))
+
+    assert [one.problem for one in again.values()] == [None, None]
+    assert [len(seen(pair.folder / "data", f"pair/{name}")) for name in ("broken", "healthy")] == [3, 3]
