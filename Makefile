@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
 export PREFECT_LOGGING_LEVEL ?= WARNING
 
-.PHONY: help run test check format lock schema reference test-crash bench clean
+.PHONY: help run test check format lock schema reference test-crash bench report clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ $(PREFECT_READY): $(READY)
 
 run: $(PREFECT_READY) ## Run the main job: all sources, as a Prefect flow (PROFILE=live for the real APIs)
 	@THREADMILL_PROFILE=$(PROFILE) $(BIN)/python -m flows
+
+report: $(READY) ## Show the week's quakes near people: data/report/index.html (after make run)
+	@$(BIN)/python -m pipelines.quake_report --picture docs/quakes.svg
 
 test: check ## Format, lint, types, layers and every test: what decides whether a change lands
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

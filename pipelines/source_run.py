@@ -180,6 +180,8 @@ class SourceRun:
             change = self._merge(name, parts, self._recipes[name].target, full=full)
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
+            if rejected and (deletes := self._recipes[name].target.deletes) and deletes.missing:
+                warnings += (f"{report.name}: as records were set aside, none that is missing is taken for gone",)
             watermark = self._reached(name, extraction, ledger)
         except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
             self._lake.discard((*parts, *rejected))
