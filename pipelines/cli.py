@@ -1,4 +1,4 @@
-"""The command line: `threadmill run | check | status | settings | schema | init`.
+"""The command line: `threadmill run`, `check`, `status` and what `commands/` adds.
 
 Heavy modules are imported by the command that needs them, so that `--help`
 answers at once.

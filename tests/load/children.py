@@ -8,13 +8,24 @@ from pathlib import Path
 from pipelines.errors import Busy, Conflict
 from pipelines.load.lake import Lake
 from tests.load.disks import QUICK, SteppingDisk, die
-from tests.load.scenario import SOURCE, run_once
+from tests.load.scenario import ALL_TARGETS, SOURCE, keep_up, run_once
 
 
 def killed_run(root: Path, at: int) -> None:
     """In a child: a run that is killed before its step *at*."""
     disk = SteppingDisk(at, die)
     run_once(Lake(root, SOURCE, disk=disk), disk)
+
+
+def killed_history(root: Path, at: int) -> None:
+    """In a child: a run with a history of versions that is killed before its step *at*."""
+    disk = SteppingDisk(at, die)
+    run_once(Lake(root, SOURCE, disk=disk), disk, targets=ALL_TARGETS)
+
+
+def killed_upkeep(root: Path, at: int, what: str) -> None:
+    """In a child: a rollback, compaction or repair that is killed before its step *at*."""
+    keep_up(Lake(root, SOURCE, disk=SteppingDisk(at, die)), what)
 
 
 def killed_recovery(root: Path, at: int) -> None:

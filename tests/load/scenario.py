@@ -2,13 +2,14 @@
 
 Run *n* of it reads rows that follow from *n* alone: `events` are appended,
 `entities` upserted (keys move between partitions, versions come out of order),
-`totals` replaced. All three keep the number of the run as their watermark.
+`totals` replaced; `prices`, in `ALL_TARGETS` only, keep every version of a key.
+All of them keep the number of the run as their watermark.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from pipelines.errors import PipelineError
 from pipelines.load.disk import DISK, Disk
 from pipelines.load.lake import Committed, Draft, Lake
 from pipelines.load.merge import Place, plan, resolve
-from pipelines.load.target import Target
+from pipelines.load.target import VALIDITY, Target
 
 SOURCE = "shop"
 TARGETS = {
@@ -30,6 +31,7 @@ TARGETS = {
     "entities": Target(write="upsert", key=("id",), version="version", partition_by=("team",)),
     "totals": Target(write="replace"),
 }
+ALL_TARGETS = {**TARGETS, "prices": Target(write="history", key=("id",), version="version")}
 Rows = list[tuple[Any, ...]]
 
 
@@ -39,6 +41,8 @@ def read_rows(dataset: str, run: int) -> list[dict[str, Any]]:
         return [{"id": run * 10 + i, "at": datetime(2024, 5, 1 + i % 2, tzinfo=UTC)} for i in range(6)]
     if dataset == "totals":
         return [{"name": name, "total": run * 100 + i} for i, name in enumerate(("a", "b", "c"))]
+    if dataset == "prices":
+        return [{"id": (run + i) % 4, "version": run, "price": run * 100 + i} for i in range(3)]
     fresh = [(run * 3 + i) % 10 for i in range(5)]
     rows = [{"id": key, "version": run, "value": f"{key} of {run}", "team": (key + run) % 2} for key in fresh]
     late = [{"id": key, "version": run - 2, "value": "too late", "team": 0} for key in fresh[:2]]
@@ -50,6 +54,8 @@ def expected(dataset: str, runs: int) -> Rows:
     rows = [row for run in range(1, runs + 1) for row in read_rows(dataset, run)]
     if dataset == "totals":
         rows = read_rows(dataset, runs) if runs else []
+    if dataset == "prices":
+        rows = [row | _held(row, rows) for row in rows]
     if dataset == "entities":
         newest: dict[int, dict[str, Any]] = {}
         for row in rows:
@@ -57,6 +63,14 @@ def expected(dataset: str, runs: int) -> Rows:
                 newest[row["id"]] = row
         rows = list(newest.values())
     return _sorted(rows)
+
+
+def _held(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """From when until when the version *row* held."""
+    until = min(
+        (one["version"] for one in rows if one["id"] == row["id"] and one["version"] > row["version"]), default=None
+    )
+    return {"valid_from": row["version"], "valid_to": until, "is_current": until is None}
 
 
 def stage(lake: Lake, draft: Draft, run: int, disk: Disk, targets: dict[str, Target] = TARGETS) -> list[Part]:
@@ -77,17 +91,37 @@ def stage(lake: Lake, draft: Draft, run: int, disk: Disk, targets: dict[str, Tar
     return parts
 
 
-def run_once(lake: Lake, disk: Disk = DISK, *, locked: bool = True, redo: bool = True) -> Committed:
+def run_once(
+    lake: Lake,
+    disk: Disk = DISK,
+    *,
+    locked: bool = True,
+    redo: bool = True,
+    targets: dict[str, Target] = TARGETS,
+) -> Committed:
     """One run from lock to vacuum, as a real one does it."""
     with lake.lock(f"process {os.getpid()}") if locked else nullcontext():
         if locked and redo:
             lake.recover()
         draft = lake.begin(os.urandom(8).hex())
-        stage(lake, draft, cursor(draft.head) + 1, disk)
+        stage(lake, draft, cursor(draft.head) + 1, disk, targets)
         committed = lake.commit(draft)
         if locked and not committed.pending:
             lake.vacuum(keep=2, grace=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
         return committed
+
+
+UPKEEP: dict[str, Callable[[Lake], object]] = {
+    "rollback": lambda lake: lake.rollback(1, "rollback"),
+    "compact": lambda lake: lake.compact("compact"),
+    "repair": lambda lake: lake.repair(),
+}
+
+
+def keep_up(lake: Lake, what: str) -> None:
+    """What a person may do to a lake between two runs."""
+    with lake.lock(f"{what} {os.getpid()}"):
+        UPKEEP[what](lake)
 
 
 def cursor(head: Any) -> int:
@@ -97,8 +131,8 @@ def cursor(head: Any) -> int:
 
 def seen(root: Path, dataset: str) -> Rows:
     """What a plain reader of the folder sees."""
-    names = read_rows(dataset, 1)[0].keys()
-    return _sorted(pq.read_table(root / "parquet" / SOURCE / dataset, columns=list(names)).to_pylist())
+    names = [*read_rows(dataset, 1)[0], *(VALIDITY if dataset == "prices" else ())]
+    return _sorted(pq.read_table(root / "parquet" / SOURCE / dataset, columns=names).to_pylist())
 
 
 def pinned(lake: Lake, dataset: str) -> Rows:
@@ -107,13 +141,16 @@ def pinned(lake: Lake, dataset: str) -> Rows:
     return _sorted(pa.concat_tables(tables).to_pylist())
 
 
-def wrong_now(root: Path, lake: Lake) -> Iterator[str]:
-    """What is wrong at this very moment, a dead run's leftovers allowed: one line each."""
-    reached = cursor(lake.head())
-    for name in TARGETS:
-        whole = {run: expected(name, run) for run in (reached - 1, reached) if run > 0}
+def wrong_now(root: Path, lake: Lake, runs: Sequence[int] = ()) -> Iterator[str]:
+    """What is wrong at this very moment, a dead run's leftovers allowed: one line each.
+
+    Readers may see any of *runs*, by default the newest that is committed and the one before.
+    """
+    head = lake.head()
+    for name in head.datasets if head else ():
+        whole = [expected(name, run) for run in runs or (cursor(head) - 1, cursor(head)) if run > 0]
         with _loud(f"{name} cannot be read") as problems:
-            if seen(root, name) not in whole.values():
+            if seen(root, name) not in whole:
                 problems.append(f"{name} shows no whole commit")
         yield from problems
 
@@ -121,8 +158,9 @@ def wrong_now(root: Path, lake: Lake) -> Iterator[str]:
 def wrong_after(root: Path, lake: Lake) -> Iterator[str]:
     """What is wrong once a run has recovered: one line each."""
     with _loud("the lake cannot be read") as problems:
-        reached = cursor(lake.head())
-        for name in TARGETS:
+        head = lake.head()
+        reached = cursor(head)
+        for name in head.datasets if head else ():
             if seen(root, name) != expected(name, reached):
                 problems.append(f"{name} shows other rows than those of run {reached}")
             if pinned(lake, name) != expected(name, reached):
