@@ -26,10 +26,8 @@ from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerD
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-PRELOAD = ("pipelines.lean_arrow", "pipelines.worker", "pyarrow.parquet", "polars")
-"""What every worker needs; pandas comes with the first transform that wants a frame."""
-PRELOAD_FRAMES = ("pandas", *PRELOAD)
-"""The same where transforms or marts want frames: imported once, for all workers."""
+PRELOAD = ("pipelines.lean_arrow", "pipelines.worker", "pyarrow.parquet")
+"""What every worker needs; pandas and Polars come with the first transform or merge that wants them."""
 _STOPPED_HINT = "run again: it resumes from the pages that were already fetched"
 
 

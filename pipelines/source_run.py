@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from pipelines.batch import Part
 from pipelines.config import Resource, Source
-from pipelines.errors import Defect, PipelineError, StoreError
+from pipelines.errors import Defect, ExpectationFailed, PipelineError, StoreError
 from pipelines.extract.client import Client
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.extraction import Extraction
@@ -109,7 +109,7 @@ class SourceRun:
         self._tell("committed", seconds=time.monotonic() - began, size=number or 0)
         if not committed.pending:
             sweep(self._lake, shared)
-            forget_pages(shared.settings, self._source.name, self._lake.log.numbers(), shared.now)
+            forget_pages(shared.settings, self._lake, shared.now)
         return SourceReport(
             source=self._source.name,
             commit=number,
@@ -174,6 +174,7 @@ class SourceRun:
         try:
             if error := extraction.error or ledger.error:
                 raise error
+            self._refuse_fewer(name, extraction, ledger)
             # a record that was set aside is there, though it is not stored: no read that has one tells what is gone
             full = extraction.verdict != "incomplete" and not rejected
             full = full and self._source.resources[name].incremental is None
@@ -201,6 +202,16 @@ class SourceRun:
             unchanged=counts.get("unchanged", 0),
             files_written=len(change.added),
         )
+
+    def _refuse_fewer(self, name: str, extraction: Extraction, ledger: Ledger) -> None:
+        """A whole read that is known to lack records must not take the place of one that has more."""
+        rows = self.draft.dataset(name).rows
+        replaces = self._recipes[name].target.write == "replace"
+        if replaces and extraction.verdict == "incomplete" and ledger.rows_read < rows:
+            raise ExpectationFailed(
+                f"{self._source.name}.{name}: {extraction.evidence}; the {rows:,} rows that are committed are kept",
+                "run again; if the API counts wrongly, leave its total out of `paginate`, or its `count`",
+            )
 
     def _merge(self, name: str, parts: Sequence[Part], target: Target, *, full: bool = False) -> Change:
         """What the write mode makes of the staged parts; workers do the work."""

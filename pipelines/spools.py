@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pipelines.errors import StoreError
 from pipelines.extract.spool import Plan, Spool, forget
 from pipelines.extract.watermark import Watermark
 from pipelines.load.draft import Draft
+from pipelines.load.lake import Lake
 from pipelines.settings import Settings
 from pipelines.source import Resource, Source
 from pipelines.spans import Span
@@ -56,7 +58,8 @@ def _last_read_wins(resource: Resource) -> bool:
     return resource.incremental is not None and resource.write != "append" and resource.version is None
 
 
-def forget_pages(settings: Settings, source: str, commits: Collection[int], now: datetime) -> None:
-    """Remove kept pages that are too old, or whose commit is none of *commits*."""
-    with suppress(OSError):
-        forget(spool_folder(settings, source), commits, before=now - timedelta(seconds=settings.spool_retention))
+def forget_pages(settings: Settings, lake: Lake, now: datetime) -> None:
+    """Remove kept pages that are too old, or whose commit is forgotten; what cannot be removed is left."""
+    folder = spool_folder(settings, lake.folder.name)
+    with suppress(OSError, StoreError):
+        forget(folder, lake.log.numbers(), before=now - timedelta(seconds=settings.spool_retention))

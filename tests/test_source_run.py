@@ -145,6 +145,28 @@ def test_a_record_that_is_set_aside_is_not_taken_for_gone(api: FakeApi, tmp_path
     assert stored == [[1, 2], [1, 2], [1]]
 
 
+def test_a_read_that_lacks_records_does_not_replace_one_that_has_more(api: FakeApi, tmp_path: Path) -> None:
+    """10 of 10, then 4 of 10, then 4 of 4."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(
+        f"base_url: {api.url}\n"
+        "resources:\n"
+        "  stock: {path: /stock, records: data, paginate: {page_number: {total: total}}, key: id, write: replace}\n"
+    )
+    kinds, rows = [], []
+
+    for given, total in ((10, 10), (4, 10), (4, 4)):
+        first = say({"data": [{"id": number} for number in range(given)], "total": total})
+        api.answer("/stock", first, say({"data": [], "total": total}))
+        project = load_project({}, root=tmp_path, data=tmp_path / "data")
+        report = run_source(project.sources["shop"], Shared("r", NOW, project.settings, Here()))
+        kinds.append([one.problem and one.problem.kind for one in report.resources])
+        rows.append(len(seen(tmp_path / "data", "shop/stock")))
+
+    assert kinds == [[None], ["ExpectationFailed"], [None]]
+    assert rows == [10, 10, 4]
+
+
 @pytest.mark.parametrize("write", ["write: replace", "write: upsert, deletes: {missing: true}"])
 def test_children_of_new_parents_only_may_not_stand_for_all_children(tmp_path: Path, write: str) -> None:
     """An incremental parent names what has changed: the children of the others would be dropped."""

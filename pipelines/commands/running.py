@@ -42,11 +42,15 @@ def console_on(stream: Any = None) -> Console:
     return Console(file=stream or sys.stderr)
 
 
-def _wants_frames(config: Path | None) -> bool:
-    """Whether the configuration names Python functions; a look at its text, long before it is read."""
+def _modules_for(config: Path | None) -> tuple[str, ...]:
+    """What the workers of this configuration will need: a look at its text, long before it is read."""
+    from pipelines.pool import PRELOAD
+
     folder = Path(config or os.environ.get("THREADMILL_CONFIG", "config"))
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.yaml"))
-    return any("transform:" in text or "function:" in text for text in texts)
+    text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.yaml"))
+    frames = ("pandas",) if "transform:" in text or "function:" in text else ()
+    merges = ("polars",) if any(mode in text for mode in ("upsert", "history", "append")) else ()
+    return (*frames, *PRELOAD, *merges)
 
 
 def work_through(
@@ -57,9 +61,9 @@ def work_through(
     work: Callable[[Source, Shared], SourceReport] | None = None,
 ) -> int:
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
-    from pipelines.pool import PRELOAD, PRELOAD_FRAMES, warm_up
+    from pipelines.pool import warm_up
 
-    warm_up(PRELOAD_FRAMES if _wants_frames(given.get("config")) else PRELOAD)
+    warm_up(_modules_for(given.get("config")))
     from pipelines.progress import progress
     from pipelines.report import show
     from pipelines.run import run

@@ -70,12 +70,14 @@ def steps_of(work: Work, root: Path) -> int:
     return disk.steps
 
 
-def problems_afterwards(root: Path, *, repairs: bool = False) -> Iterator[str]:
-    """Recover, or repair, and run once more; what was wrong on the way."""
+def problems_afterwards(root: Path, *, run: bool, repairs: bool = False) -> Iterator[str]:
+    """Recover, or repair, and *run* once more; what was wrong on the way."""
     lake = Lake(root, SOURCE, disk=QUICK)
     with lake.lock("check"):
         lake.repair() if repairs else lake.recover()
     yield from wrong_after(root, lake)
+    if not run:
+        return
     before = cursor(lake.head())
     run_once(Lake(root, SOURCE, disk=QUICK), targets=ALL_TARGETS)
     yield from wrong_after(root, lake)
@@ -107,7 +109,8 @@ def test_k01_upkeep_killed_before_any_step_leaves_a_whole_commit(fresh: Callable
         # a file that somebody took from the view is missing until it is repaired
         seen_now = wrong_now(root, Lake(root, SOURCE, disk=QUICK), RUNS_SEEN[what]) if what != "repair" else ()
         problems += [f"step {at}: {line}" for line in seen_now]
-        problems += [f"step {at}, after: {line}" for line in problems_afterwards(root, repairs=what == "repair")]
+        after = problems_afterwards(root, run=ROUNDS > 1 or at % 5 == 0, repairs=what == "repair")
+        problems += [f"step {at}, after: {line}" for line in after]
 
     assert steps >= 5
     assert problems == []
@@ -115,14 +118,14 @@ def test_k01_upkeep_killed_before_any_step_leaves_a_whole_commit(fresh: Callable
 
 @pytest.mark.timeout(120 * ROUNDS)
 def test_k01_a_run_that_ends_and_begins_versions_killed_before_any_step_doubles_none(fresh: Callable[[], Path]) -> None:
-    """Before every third durable step; before every one in the long battery."""
+    """Before every fifth durable step; before every one in the long battery."""
     problems: list[str] = []
 
     def work(lake: Lake, disk: SteppingDisk) -> None:
         run_once(lake, disk, targets=ALL_TARGETS)
 
     steps = steps_of(work, fresh())
-    for at in range(1, steps + 1, 1 if ROUNDS > 1 else 3):
+    for at in range(1, steps + 1, 1 if ROUNDS > 1 else 5):
         root = fresh()
         if ROUNDS > 1:
             code = really_killed(killed_history, root, at)
@@ -130,7 +133,7 @@ def test_k01_a_run_that_ends_and_begins_versions_killed_before_any_step_doubles_
         else:
             killed(work, root, at)
         problems += [f"step {at}: {line}" for line in wrong_now(root, Lake(root, SOURCE, disk=QUICK))]
-        problems += [f"step {at}, after: {line}" for line in problems_afterwards(root)]
+        problems += [f"step {at}, after: {line}" for line in problems_afterwards(root, run=ROUNDS > 1 or at % 2 == 0)]
 
     assert steps > 40
     assert problems == []
