@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
 export PREFECT_LOGGING_LEVEL ?= WARNING
 
-.PHONY: help run test check format lock schema reference test-crash bench report clean
+.PHONY: help run test check format lock schema reference test-crash test-servers bench report clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ run: $(PREFECT_READY) ## Run the main job: all sources, as a Prefect flow (PROFI
 	@THREADMILL_PROFILE=$(PROFILE) $(BIN)/python -m flows
 
 report: $(READY) ## Show the week's quakes near people: data/report/index.html (after make run)
-	@$(BIN)/python -m pipelines.quake_report --picture docs/quakes.svg
+	@$(BIN)/python -m pipelines.report.quake_report --picture docs/quakes.svg
 
 test: check ## Format, lint, types, layers and every test: what decides whether a change lands
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -51,6 +51,9 @@ check: $(READY)
 test-crash: $(READY) ## The long crash battery: kills, power cuts, full disks, competing writers
 	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 tests/load/test_crash.py tests/test_crash.py
 
+test-servers: $(READY) ## Read real servers from PyPI and npm (fetches them once; needs Node.js)
+	@TEST_SERVERS=1 $(BIN)/python -m pytest tests/servers --timeout 600
+
 bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; ROUNDS=5, ONLY=api)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(PEERS),--peers) $(addprefix --only ,$(ONLY))
@@ -63,7 +66,7 @@ schema: $(READY) ## Write config/source.schema.json anew from the models
 	@$(BIN)/python -m pipelines schema > config/source.schema.json
 
 reference: $(READY) ## Write docs/reference.md anew from the models
-	@$(BIN)/python -m pipelines.reference > docs/reference.md
+	@$(BIN)/python -m pipelines.config.reference > docs/reference.md
 
 lock: $(READY) ## Resolve the dependencies anew into requirements.lock (needs uv)
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

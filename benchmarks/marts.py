@@ -17,11 +17,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.config.project import load_project
 from pipelines.load.target import Target
 from pipelines.marts.model import Mart
 from pipelines.marts.units import plan
 from pipelines.pool import PRELOAD, Pool
-from pipelines.project import load_project
 from pipelines.run import run
 from pipelines.worker import make_mart
 

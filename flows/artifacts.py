@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from pipelines.report import RunReport
+from pipelines.report.result import RunReport
 
 
 def publish(report: RunReport, *, key: str) -> None:

@@ -86,7 +86,7 @@ def _show(terminal: Terminal, started: float, api: str) -> None:
     """The result table or the error, then what was Prefect's and what was ours."""
     from rich.console import Console
 
-    from pipelines.report import show
+    from pipelines.report.result import show
 
     if terminal.report:
         show(terminal.report, Console())

@@ -18,10 +18,10 @@ from typing import Any
 import click
 import yaml
 
+from pipelines.config.project import load_project
+from pipelines.config.schedule import Schedule
+from pipelines.config.source import Source
 from pipelines.errors import PipelineError
-from pipelines.project import load_project
-from pipelines.schedule import Schedule
-from pipelines.source import Source
 
 FILE = Path("prefect.yaml")
 POOL = "threadmill"

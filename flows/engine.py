@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 from flows.milestones import Milestones
+from pipelines.config.project import Project
 from pipelines.extract.events import Event
-from pipelines.project import Project
-from pipelines.report import RunReport
+from pipelines.report.result import RunReport
 from pipelines.run import run
 from pipelines.source_run import Listener
 

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 from pipelines.extract.events import Event
 from pipelines.marts.model import MARTS
-from pipelines.report import Problem, ResourceReport, RunReport, Verdict
+from pipelines.report.result import Problem, ResourceReport, RunReport, Verdict
 
 StageKind = Literal["extract", "mill", "commit", "mart"]
 Counts = dict[str, int | str]

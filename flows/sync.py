@@ -24,10 +24,10 @@ from flows.milestones import Milestones
 from flows.secret_blocks import prefect_secret
 from flows.stages import following
 from flows.terminal import TERMINAL, Terminal
+from pipelines.config.project import Project, load_project
 from pipelines.errors import PipelineError
 from pipelines.marts.model import Marts
-from pipelines.project import Project, load_project
-from pipelines.report import RunReport
+from pipelines.report.result import RunReport
 
 OnProblem = Literal["fail", "warn"]
 RETRIES = 2

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from pipelines.config.project import Project
 from pipelines.errors import PipelineError
 from pipelines.progress import progress
-from pipelines.project import Project
-from pipelines.report import RunReport
+from pipelines.report.result import RunReport
 from pipelines.source_run import Listener
 
 if TYPE_CHECKING:

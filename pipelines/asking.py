@@ -7,7 +7,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipelines.config import Resource, Source
+from pipelines.config.loading import Resource, Source
+from pipelines.config.problems import nearest
+from pipelines.config.settings import Settings
 from pipelines.errors import ConfigError
 from pipelines.extract.chains import Asker, Chain, Question
 from pipelines.extract.client import Client
@@ -15,9 +17,7 @@ from pipelines.extract.page import Page
 from pipelines.extract.placeholders import Scope
 from pipelines.extract.steps import ResourceRun, Step
 from pipelines.extract.watermark import Watermark
-from pipelines.problems import nearest
 from pipelines.run import answering
-from pipelines.settings import Settings
 
 
 @dataclass(frozen=True)

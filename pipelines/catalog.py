@@ -27,7 +27,7 @@ from pipelines.marts.model import MARTS
 from pipelines.reading import quoted, select
 
 if TYPE_CHECKING:
-    from pipelines.project import Project
+    from pipelines.config.project import Project
 
 _FORMAT = 1
 JSON, MARKDOWN, DATABASE = "catalog.json", "CATALOG.md", "catalog.duckdb"

@@ -113,7 +113,7 @@ def settings(**given: Any) -> None:
     """Print every setting, its value and where that came from."""
     from rich.table import Table
 
-    from pipelines.settings import describe, environment, read_settings
+    from pipelines.config.settings import describe, environment, read_settings
 
     with shown_errors():
         described = describe(read_settings(environment(Path(), os.environ), **given))
@@ -128,7 +128,7 @@ def settings(**given: Any) -> None:
 @app.command(epilog="\b\nExample:\n  threadmill schema > config/source.schema.json")
 def schema() -> None:
     """Print the JSON Schema of source files, for editors."""
-    from pipelines.json_schema import schema_text
+    from pipelines.config.json_schema import schema_text
 
     click.echo(schema_text(), nl=False)
 

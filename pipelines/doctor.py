@@ -16,12 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from pipelines.config.settings import Settings
 from pipelines.errors import PipelineError
 from pipelines.load.disk import DISK, probe
 from pipelines.load.lake import Lake
 from pipelines.machine import WORKER_BYTES, available_memory, processors
 from pipelines.run import worker_count
-from pipelines.settings import Settings
 from pipelines.version import CODE_VERSION
 
 State = Literal["ok", "warning", "problem"]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from pipelines.batch import Batch
+from pipelines.config.source import Resource, Source
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
@@ -16,7 +17,6 @@ from pipelines.extract.spool import Spool
 from pipelines.extract.watermark import Watermark
 from pipelines.milling import Ledger, Milling, batch_event
 from pipelines.pool import Engine
-from pipelines.source import Resource, Source
 from pipelines.transform.mask import mask as mask_page
 from pipelines.worker import Milled, Recipe
 

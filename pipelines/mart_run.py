@@ -18,7 +18,7 @@ from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
 from pipelines.milling import batch_event
-from pipelines.report import Problem, ResourceReport, SourceReport
+from pipelines.report.result import Problem, ResourceReport, SourceReport
 from pipelines.source_run import Shared, sweep
 from pipelines.version import CODE_VERSION
 from pipelines.worker import Milled, make_mart

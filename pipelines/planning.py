@@ -8,16 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.asking import FirstPages
-from pipelines.config import Resource, Source
-from pipelines.explain import Work, works
+from pipelines.config.loading import Resource, Source
+from pipelines.config.settings import Settings
 from pipelines.extract.chains import Asker
 from pipelines.extract.limits import Limits
 from pipelines.extract.paginators import NoPages
 from pipelines.extract.watermark import Watermark
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit
-from pipelines.runs import Document, read_run, resources_of, run_ids
-from pipelines.settings import Settings
+from pipelines.report.explain import Work, works
+from pipelines.report.runs import Document, read_run, resources_of, run_ids
 
 _A_REQUEST_S = 0.5
 """What a request takes while nothing is known of it."""

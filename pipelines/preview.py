@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.asking import Asking, resource_of
-from pipelines.config import Source
+from pipelines.config.loading import Source
+from pipelines.config.settings import Settings
 from pipelines.errors import ConfigError
-from pipelines.settings import Settings
 from pipelines.transform.checks import violations
 from pipelines.transform.decode import decode
 from pipelines.transform.frames import FOLDER, apply, resolve

@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.config.problems import nearest
 from pipelines.errors import ConfigError
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
-from pipelines.problems import nearest
 
 if TYPE_CHECKING:
     import duckdb
@@ -135,7 +135,7 @@ def _commit(lake: Lake, at: At) -> Commit | None:
 def _data(data: Path | None) -> Path:
     if data is not None:
         return data
-    from pipelines.settings import environment, read_settings
+    from pipelines.config.settings import environment, read_settings
 
     return read_settings(environment(Path(), os.environ)).data
 

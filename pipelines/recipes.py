@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipelines.config.settings import Settings
+from pipelines.config.source import Resource
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.watermark import Incremental, Watermark, comparable
 from pipelines.load.log import Dataset, LiveFile
-from pipelines.settings import Settings
-from pipelines.source import Resource
 from pipelines.worker import Recipe
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.batch import Part
+from pipelines.config.source import Source
 from pipelines.errors import ConfigError, PipelineError, StoreError
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.extraction import Extraction
@@ -23,10 +24,9 @@ from pipelines.load.lake import Lake
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.milling import Ledger
 from pipelines.recipes import recipe_of
-from pipelines.report import Problem, ResourceReport, SourceReport
-from pipelines.source import Source
+from pipelines.report.result import Problem, ResourceReport, SourceReport
+from pipelines.report.spans import Span, all_endpoints, parents_of
 from pipelines.source_run import Shared, SourceRun
-from pipelines.spans import Span, all_endpoints, parents_of
 from pipelines.worker import rejects_of
 
 _PER_COMMIT = 10**9  # more batches than a commit has: parts of a later one sort after those of an earlier one

@@ -21,18 +21,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipelines.catalog import write_catalog
+from pipelines.config.project import Project
+from pipelines.config.settings import Settings
+from pipelines.config.source import Source
 from pipelines.errors import StoreError
 from pipelines.extract.events import Event
 from pipelines.machine import automatic_workers, available_memory, processors
 from pipelines.mart_run import run_marts
 from pipelines.marts.model import MARTS, Marts
 from pipelines.pool import PRELOAD, Pool
-from pipelines.project import Project
-from pipelines.report import Problem, ResourceReport, RunReport, SourceReport
-from pipelines.settings import Settings
-from pipelines.source import Source
+from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
+from pipelines.report.timeline import Timeline
 from pipelines.source_run import Listener, Shared, foreseen, run_source
-from pipelines.timeline import Timeline
 
 _LOOK_EVERY_S = 0.1
 _LAST_MOMENT_S = 2.0
@@ -113,8 +113,8 @@ def _cataloged(project: Project, pool: Pool) -> tuple[str, ...]:
 
 def _saved(report: RunReport, settings: Settings) -> RunReport:
     """*report*, once it is kept beside the data, as JSON and as a page; where it cannot be, it says so itself."""
-    from pipelines.html_report import write
-    from pipelines.runs import forget_old, read_run
+    from pipelines.report.html_report import write
+    from pipelines.report.runs import forget_old, read_run
 
     try:
         path = report.save(settings.data / "runs")

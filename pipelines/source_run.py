@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pipelines.batch import Part
-from pipelines.config import Resource, Source
+from pipelines.config.loading import Resource, Source
+from pipelines.config.settings import Settings
 from pipelines.errors import Defect, ExpectationFailed, PipelineError, StoreError
 from pipelines.extract.client import Client
 from pipelines.extract.events import Event, EventKind
@@ -29,9 +30,8 @@ from pipelines.load.target import Target
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
 from pipelines.recipes import recipe_of
-from pipelines.report import Problem, ResourceReport, SourceReport
-from pipelines.settings import Settings
-from pipelines.spans import Span, all_endpoints, watermark_of
+from pipelines.report.result import Problem, ResourceReport, SourceReport
+from pipelines.report.spans import Span, all_endpoints, watermark_of
 from pipelines.spools import built_on, forget_pages, open_spool, spool_folder
 from pipelines.version import CODE_VERSION
 from pipelines.worker import REJECTS, Recipe, rejects_of

@@ -7,14 +7,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pipelines.config.settings import Settings
+from pipelines.config.source import Resource, Source
 from pipelines.errors import StoreError
 from pipelines.extract.spool import Plan, Spool, forget
 from pipelines.extract.watermark import Watermark
 from pipelines.load.draft import Draft
 from pipelines.load.lake import Lake
-from pipelines.settings import Settings
-from pipelines.source import Resource, Source
-from pipelines.spans import Span
+from pipelines.report.spans import Span
 
 _A_DAY_S = 86_400
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.config.project import Project
 from pipelines.load.lake import Lake
 from pipelines.marts.model import MARTS
-from pipelines.project import Project
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipelines.batch import Json
+from pipelines.config.problems import nearest
+from pipelines.config.source import Resource, Source
 from pipelines.errors import ConfigError, CursorError
 from pipelines.extract.watermark import Watermark, comparable
 from pipelines.load.lake import Committed, Lake
-from pipelines.problems import nearest
-from pipelines.source import Resource, Source
-from pipelines.spans import watermark_of
+from pipelines.report.spans import watermark_of
 from pipelines.version import CODE_VERSION
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.project import load_project
-from pipelines.report import ResourceReport, SourceReport
+from pipelines.config.project import load_project
+from pipelines.report.result import ResourceReport, SourceReport
+from pipelines.report.spans import Span
 from pipelines.source_run import Shared, run_source
-from pipelines.spans import Span
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import Sources, load
+from pipelines.config.loading import Sources, load
 from pipelines.errors import ConfigError
 
 TOKEN = "sesame-open-7341"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.extract.events import Event
-from pipelines.report import ResourceReport, RunReport, SourceReport
-from pipelines.runs import read_run
-from pipelines.timeline import Timeline
+from pipelines.report.result import ResourceReport, RunReport, SourceReport
+from pipelines.report.runs import read_run
+from pipelines.report.timeline import Timeline
 
 Told = tuple[str, Event]
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from pipelines.catalog import write_catalog
+from pipelines.config.project import Project, load_project
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Place, plan, resolve
 from pipelines.load.target import Target
-from pipelines.project import Project, load_project
 from tests.load.disks import QUICK
 
 SHOP = """\

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.project import load_project
-from pipelines.report import RunReport
+from pipelines.config.project import load_project
+from pipelines.report.result import RunReport
 from pipelines.run import run
 
 ROOT = Path(__file__).parents[1]

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.config.project import load_project
+from pipelines.config.source import Source
 from pipelines.load.lake import Lake
-from pipelines.project import load_project
 from pipelines.replay import replay_source
-from pipelines.report import SourceReport
-from pipelines.source import Source
+from pipelines.report.result import SourceReport
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import NOT_SOURCES, load
+from pipelines.config.loading import NOT_SOURCES, load
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.paginators import LinkHeader
 from pipelines.load.target import Target

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import load
+from pipelines.config.loading import load
 from pipelines.errors import ConfigError
 from tests.project import ONE, SHOP, TOKEN, TOP, Project, resource
 

@@ -24,9 +24,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.config.project import load_project
 from pipelines.extract.events import Event
 from pipelines.load.disk import DISK
-from pipelines.project import load_project
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import FakeApi
@@ -37,7 +37,7 @@ from tests.shop import Ended, Shop, wrong_after, wrong_now
 
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "tests.test_crash", "pipelines.worker", "pipelines.project"])
+CONTEXT.set_forkserver_preload(["pytest", "tests.test_crash", "pipelines.worker", "pipelines.config.project"])
 
 
 @dataclass

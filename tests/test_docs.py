@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.config import load
-from pipelines.project import load_project
+from pipelines.config.loading import load
+from pipelines.config.project import load_project
 from pipelines.run import run
 
 ROOT = Path(__file__).parents[1]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.critical_path import critical_path, verdict
-from pipelines.explain import stages, works
 from pipelines.extract.events import Event
+from pipelines.report.critical_path import critical_path, verdict
+from pipelines.report.explain import stages, works
 from tests.runs import Told, answer, batch, saved
 
 WAITING: list[Told] = [("shop", answer(at=1.0 + 0.5 * number, seconds=0.5)) for number in range(8)]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pipelines
-from pipelines.project import load_project
+from pipelines.config.project import load_project
 from pipelines.run import run
 from tests.fake_api import FakeApi
 

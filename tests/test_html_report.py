@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from pipelines.extract.events import Event
-from pipelines.html_report import page, write
-from pipelines.report import Problem, ResourceReport, RunReport, SourceReport
-from pipelines.runs import read_run
+from pipelines.report.html_report import page, write
+from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
+from pipelines.report.runs import read_run
 from tests.fake_api import FakeApi
 from tests.runs import answer, batch, saved
 from tests.shop import Shop

@@ -13,8 +13,8 @@ import jsonschema
 import pytest
 import yaml
 
-from pipelines.config import NOT_SOURCES
-from pipelines.json_schema import json_schema, schema_text
+from pipelines.config.json_schema import json_schema, schema_text
+from pipelines.config.loading import NOT_SOURCES
 from tests.project import FORGE, SHOP
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.project import Project, load_project
+from pipelines.config.project import Project, load_project
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, fake_api, say

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.quake_report import page, picture
+from pipelines.report.quake_report import page, picture
 from tests.shop import ROOT
 from tests.test_html_report import EVIL, Page
 
@@ -75,7 +75,7 @@ def test_the_picture_is_an_image_of_its_own_that_is_always_the_same() -> None:
 
 
 def test_without_the_mart_it_says_what_to_do(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipelines.quake_report", "--data", str(tmp_path)]
+    command = [sys.executable, "-m", "pipelines.report.quake_report", "--data", str(tmp_path)]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
-from pipelines.redact import RedactingFilter, Redactor, escape, redacted
+from pipelines.config.redact import RedactingFilter, Redactor, escape, redacted
 
 SECRET = "s3cr3t/K+y=ä&1"
 

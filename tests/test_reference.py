@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from pipelines.config import load
-from pipelines.reference import examples, keys, meaning, models, reference
-from pipelines.reference_examples import RESOURCE, SOURCE
+from pipelines.config.loading import load
+from pipelines.config.reference import examples, keys, meaning, models, reference
+from pipelines.config.reference_examples import RESOURCE, SOURCE
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

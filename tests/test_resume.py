@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.project import load_project
-from pipelines.report import ResourceReport, SourceReport
+from pipelines.config.project import load_project
+from pipelines.report.result import ResourceReport, SourceReport
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say

@@ -16,9 +16,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.project import Project, load_project
-from pipelines.quake_report import page, week
-from pipelines.report import ResourceReport, RunReport
+from pipelines.config.project import Project, load_project
+from pipelines.report.quake_report import page, week
+from pipelines.report.result import ResourceReport, RunReport
 from pipelines.run import run
 
 ROOT = Path(__file__).parents[1]

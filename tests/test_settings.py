@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.config.settings import describe, environment, read_settings
 from pipelines.errors import ConfigError
-from pipelines.settings import describe, environment, read_settings
 
 TOML = """
 profile = "bundled"

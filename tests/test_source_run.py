@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.config import Source
+from pipelines.config.loading import Source
+from pipelines.config.project import Project, load_project
 from pipelines.errors import ConfigError
 from pipelines.extract.events import Event
-from pipelines.project import Project, load_project
-from pipelines.report import ResourceReport, SourceReport
+from pipelines.report.result import ResourceReport, SourceReport
+from pipelines.report.spans import Span
 from pipelines.run import run
 from pipelines.source_run import Shared, run_source
-from pipelines.spans import Span
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.ledger_api import NOW, LedgerApi, row

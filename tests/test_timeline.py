@@ -7,7 +7,7 @@ import threading
 import orjson
 
 from pipelines.extract.events import Event, EventKind
-from pipelines.timeline import Timeline, spans_of
+from pipelines.report.timeline import Timeline, spans_of
 
 
 def answered(at: float, seconds: float = 0.05, resource: str = "events") -> Event:

@@ -13,7 +13,7 @@ from pipelines.commands.options import on_data
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.runs import Document
+    from pipelines.report.runs import Document
 
 _SHORT_S = 0.005
 
@@ -25,7 +25,7 @@ def runs(most: int, as_json: bool, **given: Any) -> None:
     """List the runs that are kept, the newest first."""
     from itertools import islice
 
-    from pipelines.runs import list_runs
+    from pipelines.report.runs import list_runs
 
     with shown_errors():
         found = list(islice(list_runs(settings_of(given).data), most))
@@ -51,9 +51,9 @@ def explain(run_id: str | None, as_json: bool, **given: Any) -> None:
     Waiting is told from computing by CPU time against wall time, for each
     resource and stage. RUN is an id of `threadmill runs`, or its last characters.
     """
-    from pipelines.critical_path import critical_path, verdict
-    from pipelines.explain import stages, works
-    from pipelines.runs import read_run
+    from pipelines.report.critical_path import critical_path, verdict
+    from pipelines.report.explain import stages, works
+    from pipelines.report.runs import read_run
 
     with shown_errors():
         run = read_run(settings_of(given).data, run_id)
@@ -84,8 +84,8 @@ def report(run_id: str | None, as_json: bool, **given: Any) -> None:
 
     One file without scripts that needs no network: open it in a browser, mail it.
     """
-    from pipelines.html_report import write
-    from pipelines.runs import read_run
+    from pipelines.report.html_report import write
+    from pipelines.report.runs import read_run
 
     with shown_errors():
         data = settings_of(given).data
@@ -98,7 +98,7 @@ def report(run_id: str | None, as_json: bool, **given: Any) -> None:
 
 
 def _show(run: Document, console: Console) -> None:
-    from pipelines.critical_path import critical_path, verdict
+    from pipelines.report.critical_path import critical_path, verdict
 
     console.print(f"run {run['run_id']}: {verdict(run)}\n", soft_wrap=False)
     if not run.get("timeline"):
@@ -127,7 +127,7 @@ def _indented(text: str, sign: str, console: Console) -> None:
 
 
 def _show_resources(run: Document, console: Console) -> None:
-    from pipelines.explain import works
+    from pipelines.report.explain import works
 
     table = _table("resource", "wall", "network", "turn", "pause", "behind", "mill", "cpu", "merge")
     table.add_column("verdict", no_wrap=True)
@@ -139,7 +139,7 @@ def _show_resources(run: Document, console: Console) -> None:
 
 
 def _show_stages(run: Document, console: Console) -> None:
-    from pipelines.explain import stages
+    from pipelines.report.explain import stages
 
     console.print()
     table = _table("stage", "wall", "lanes", "busy", "use", "cpu")

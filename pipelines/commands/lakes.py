@@ -15,8 +15,8 @@ import click
 from pipelines.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
+    from pipelines.config.settings import Settings
     from pipelines.load.lake import Lake, Work
-    from pipelines.settings import Settings
 
 _POOL_BYTES = 256 * 10**6
 """Below this much data starting worker processes would take longer than the work."""
@@ -24,15 +24,15 @@ _POOL_BYTES = 256 * 10**6
 
 def settings_of(given: Mapping[str, Any]) -> Settings:
     """The settings, with what the command line gave."""
-    from pipelines.settings import environment, read_settings
+    from pipelines.config.settings import environment, read_settings
 
     return read_settings(environment(Path(), os.environ), **given)
 
 
 def lakes_of(settings: Settings, names: tuple[str, ...]) -> list[Lake]:
     """The lakes of *names*, of all sources with data where none is named."""
+    from pipelines.config.problems import nearest
     from pipelines.load.lake import Lake
-    from pipelines.problems import nearest
 
     folder = settings.data / "lake"
     known = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []

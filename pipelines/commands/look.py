@@ -18,7 +18,7 @@ from pipelines.errors import EXIT_FAILED, ConfigError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.project import Project
+    from pipelines.config.project import Project
 
 _WIDEST = 32
 
@@ -189,7 +189,7 @@ def transform(name: str, as_json: bool, **given: Any) -> None:
 
 
 def _project(only: tuple[str, ...], given: dict[str, Any]) -> Project:
-    from pipelines.project import load_project
+    from pipelines.config.project import load_project
 
     project = load_project(os.environ, only=only or None, **given)
     project.sources.secrets.guard(logging.getLogger())

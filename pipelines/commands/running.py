@@ -20,15 +20,15 @@ from pipelines.errors import EXIT_INTERRUPTED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.project import Project
-    from pipelines.report import SourceReport
-    from pipelines.source import Source
+    from pipelines.config.project import Project
+    from pipelines.config.source import Source
+    from pipelines.report.result import SourceReport
     from pipelines.source_run import Shared
 
 
 def project_of(only: tuple[str, ...], given: dict[str, Any]) -> Project:
     """The project in the current folder, with those sources of it; its secrets are kept out of the log."""
-    from pipelines.project import load_project
+    from pipelines.config.project import load_project
 
     project = load_project(os.environ, only=only or None, **given)
     project.sources.secrets.guard(logging.getLogger())
@@ -65,7 +65,7 @@ def work_through(
 
     warm_up(_modules_for(given.get("config")))
     from pipelines.progress import progress
-    from pipelines.report import show
+    from pipelines.report.result import show
     from pipelines.run import run
     from pipelines.source_run import run_source
 

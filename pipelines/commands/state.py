@@ -13,7 +13,7 @@ from pipelines.commands.options import on_data
 from pipelines.commands.running import project_of, work_through
 
 if TYPE_CHECKING:
-    from pipelines.source import Source
+    from pipelines.config.source import Source
 
 
 @click.group()
@@ -80,7 +80,7 @@ def backfill(source: str, start: str, end: str, dry_run: bool, as_json: bool, **
     The watermark stays where it is. Rows that are stored already are updated
     (upsert) or left out (append). Killed, the same command resumes.
     """
-    from pipelines.spans import Span
+    from pipelines.report.spans import Span
 
     span = Span(start, end)
     with shown_errors():

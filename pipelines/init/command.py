@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.config import load
+from pipelines.config.loading import load
+from pipelines.config.settings import Settings, environment, read_settings
 from pipelines.errors import ConfigError, StoreError
 from pipelines.extract.origins import origin_of
 from pipelines.init.answers import refusal
@@ -14,7 +15,6 @@ from pipelines.init.drafting import Draft, draft
 from pipelines.init.openapi import MOST_BYTES, describe
 from pipelines.init.prober import MOST_REQUESTS, Prober
 from pipelines.init.subject import subject_of
-from pipelines.settings import Settings, environment, read_settings
 
 _UNSET = "stands-for-what-is-not-set"
 

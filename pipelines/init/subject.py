@@ -15,14 +15,14 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import ValidationError
 
 from pipelines.batch import Json
+from pipelines.config.problems import Document, refuse
+from pipelines.config.redact import Redactor
+from pipelines.config.references import Lookup, resolve
 from pipelines.errors import ConfigError
 from pipelines.extract.connection import Connection
 from pipelines.extract.origins import origin_of
 from pipelines.extract.page import Request
 from pipelines.init.writing import Reference
-from pipelines.problems import Document, refuse
-from pipelines.redact import Redactor
-from pipelines.references import Lookup, resolve
 
 _SECRET = re.compile(
     r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|signature)s?$", re.I

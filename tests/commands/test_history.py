@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import app
-from pipelines.runs import forget_old
+from pipelines.report.runs import forget_old
 from tests.fake_api import FakeApi
 from tests.shop import Shop
 

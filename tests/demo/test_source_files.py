@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import Sources, load
+from pipelines.config.loading import Sources, load
+from pipelines.config.settings import read_settings
 from pipelines.demo import serve
-from pipelines.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 

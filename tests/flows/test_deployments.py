@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from flows.deployments import prefect_yaml
-from pipelines.project import load_project
+from pipelines.config.project import load_project
 from tests.shop import ROOT
 
 

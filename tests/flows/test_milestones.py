@@ -9,7 +9,7 @@ import pytest
 from flows.milestones import Milestone, Milestones, Stage
 from pipelines.errors import AuthError, Busy
 from pipelines.extract.events import Event, EventKind
-from pipelines.report import Problem, ResourceReport, RunReport, SourceReport
+from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
 
 ORDERS = ResourceReport("shop", "orders", verdict="complete")
 

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 
 import pyarrow.parquet as pq
 
+from pipelines.config.project import load_project
 from pipelines.init.drafting import Draft, draft
 from pipelines.init.prober import Prober
 from pipelines.init.subject import subject_of
-from pipelines.project import load_project
-from pipelines.report import RunReport
+from pipelines.report.result import RunReport
 from pipelines.run import run
 from tests.fake_api import Answer, Asked, FakeApi, say
 

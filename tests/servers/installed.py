@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
@@ -42,7 +41,6 @@ def _folder(package: str, version: str) -> Path:
 
 
 def _install(command: list[str]) -> None:
-    print(f"installing {command[-1]} ...", file=sys.stderr)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(f"{command[-1]} cannot be installed: {done.stderr[-2000:]}")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.project import load_project
-from pipelines.report import ResourceReport
+from pipelines.config.project import load_project
+from pipelines.report.result import ResourceReport
 from pipelines.run import run
 
 SOURCE = "there"
@@ -31,7 +31,7 @@ class Reader:
     def read(self, *, now: datetime | None = None) -> dict[str, ResourceReport]:
         """One run; what became of each resource, none of which may have failed."""
         report = run(load_project({}, root=self.folder, data=self.data), now=now)
-        assert report.problems == []
+        assert not report.problems, report.problems
         return {resource.resource: resource for resource in report.resources}
 
     def stored(self, resource: str, *names: str) -> list[Any]:

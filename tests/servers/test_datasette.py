@@ -45,11 +45,13 @@ resources:
     path: /readings.json
     params: {{_shape: array, _size: 400}}
     records: "@"
+    count: null
     paginate: link_header
   as_ndjson:
     path: /readings.json
     params: {{_shape: array, _nl: "on", _size: 1000}}
     records: "@"
+    count: null
     format: ndjson
     paginate: link_header
   as_csv:
@@ -107,7 +109,9 @@ def test_one_table_read_six_ways_is_the_same_table(server: str, database: Path, 
     third = reader.read(now=NOW + timedelta(hours=2))
 
     assert {name: first[name].new for name in WAYS} == dict.fromkeys(WAYS, ROWS)
-    assert {name: first[name].verdict for name in WAYS} == dict.fromkeys(WAYS, "complete")
+    unproved = {name for name in WAYS if first[name].verdict != "complete"}
+    assert unproved == {"by_link", "as_ndjson"}
+    assert first["by_url"].evidence == "2,503 of 2,503 records that the API counts"
     assert {name: again[name].rows_written for name in WAYS} == dict.fromkeys(WAYS, 0)
     assert again["by_token"].rows_read == 3
     assert {name: (third[name].new, third[name].updated) for name in WAYS} == dict.fromkeys(WAYS, (10, 0))

@@ -1,4 +1,4 @@
-"""Prefect's own REST API: offset and limit in POST bodies, a cap on the limit, a count, logs asked for by time."""
+"""Prefect's own REST API: offset and limit in POST bodies, numbered pages with a total, logs asked for by time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,16 @@ resources:
     body: {{sort: NAME_ASC}}
     idempotent: true
     paginate: {{offset: {{field: offset, size: 150, size_field: limit}}}}
-    count: {{path: /flows/count, value: "@"}}
+    key: id
+    write: upsert
+    version: updated
+    columns: {{created: timestamp, updated: timestamp, tags: list<string>, labels: json}}
+  numbered:
+    path: /flows/paginate
+    body: {{sort: NAME_ASC}}
+    records: results
+    idempotent: true
+    paginate: {{page_number: {{field: page, size: 150, size_field: limit, total: count}}}}
     key: id
     write: upsert
     version: updated
@@ -87,10 +96,12 @@ def test_offsets_in_post_bodies_read_every_row_and_a_second_run_only_what_is_new
     write_logs(prefect_url, range(LOGS, LOGS + 30))
     third = reader.read(now=NOW + timedelta(hours=2))
 
-    assert (first["flows"].new, first["logs"].new) == (FLOWS, LOGS)
-    assert (first["flows"].verdict, first["flows"].evidence) == ("complete", "430 of 430 records that the API counts")
-    assert (again["flows"].new, again["flows"].updated, again["logs"].new) == (0, 0, 0)
+    assert {name: one.new for name, one in first.items()} == {"flows": FLOWS, "numbered": FLOWS, "logs": LOGS}
+    assert [first[name].verdict for name in ("flows", "numbered", "logs")] == ["unproved", "complete", "unproved"]
+    assert first["numbered"].evidence == "430 of 430 records that the API counts"
+    assert {name: one.rows_written for name, one in again.items()} == {"flows": 0, "numbered": 0, "logs": 0}
     assert again["logs"].rows_read == 10
-    assert (third["flows"].new, third["flows"].verdict, third["logs"].new) == (1, "complete", 30)
-    assert reader.stored("flows", "name")[:430] == [f"flow-{number:04}" for number in range(FLOWS)]
+    assert {name: one.new for name, one in third.items()} == {"flows": 1, "numbered": 1, "logs": 30}
+    names = [*(f"flow-{number:04}" for number in range(FLOWS)), "flow-new"]
+    assert reader.stored("flows", "name") == reader.stored("numbered", "name") == names
     assert reader.stored("logs", "message") == sorted(f"log {number}" for number in range(LOGS + 30))

@@ -1,4 +1,4 @@
-"""The reference of every key of a source file, generated from the models: `python -m pipelines.reference`."""
+"""The reference of every key of a source file, generated from the models: `python -m pipelines.config.reference`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
+from pipelines.config.reference_examples import RESOURCE, SOURCE
+from pipelines.config.source import Source
 from pipelines.extract.auth import AnyAuth
 from pipelines.extract.paginators import AnyPaginator
-from pipelines.reference_examples import RESOURCE, SOURCE
-from pipelines.source import Source
 from pipelines.values import OneOf
 
 if TYPE_CHECKING:

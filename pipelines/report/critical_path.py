@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipelines.explain import CONTENDED, CPU, IO, LIMITED, THROTTLED, Work, works
 from pipelines.marts.model import MARTS
-from pipelines.runs import Document
+from pipelines.report.explain import CONTENDED, CPU, IO, LIMITED, THROTTLED, Work, works
+from pipelines.report.runs import Document
 
 _WORTH_S = 0.05
 

@@ -1,6 +1,6 @@
 """The demo's answer: which quakes of the week were near people, and what their currency did.
 
-`python -m pipelines.quake_report` reads the mart `quake_exposure` as it is committed
+`python -m pipelines.report.quake_report` reads the mart `quake_exposure` as it is committed
 and writes one page without scripts: a map and a table. The map's land is made of
 the cities that come with the package, so it needs neither tiles nor network.
 """
@@ -74,7 +74,7 @@ def picture(events: pd.DataFrame, *, titles: bool = False) -> str:
 
 def page(events: pd.DataFrame) -> str:
     """The report as one HTML document."""
-    style = files("pipelines").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("pipelines.report").joinpath("report.css").read_text(encoding="utf-8")
     drawn = picture(events, titles=True).replace('xmlns="http://www.w3.org/2000/svg" ', "")
     felt = events[(events["mag"] >= FELT).fillna(False)]
     near = felt[felt["people_100km"] > 0]
@@ -197,7 +197,7 @@ def _place(longitude: float, latitude: float) -> tuple[float, float]:
 
 def main() -> None:
     """Write `report/index.html` into the data folder; with --picture the map alone, too."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.quake_report", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.report.quake_report", description=main.__doc__)
     parser.add_argument("--data", type=Path, help="folder of the output (default: that of the settings)")
     parser.add_argument("--picture", type=Path, help="where to write the map as an SVG of its own")
     told = parser.parse_args()
@@ -215,7 +215,7 @@ def main() -> None:
 
 
 def _data() -> Path:
-    from pipelines.settings import environment, read_settings
+    from pipelines.config.settings import environment, read_settings
 
     return read_settings(environment(Path(), os.environ)).data
 

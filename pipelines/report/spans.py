@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipelines.config.source import Resource
 from pipelines.errors import ConfigError, CursorError
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.placeholders import names
 from pipelines.extract.watermark import Incremental, Watermark, comparable
 from pipelines.load.draft import Draft
-from pipelines.source import Resource
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from pipelines.batch import Json
-from pipelines.problems import Document, Keys, Problem, dotted
+from pipelines.config.problems import Document, Keys, Problem, dotted
 
 MAX_BYTES = 1 << 20
 _MAX_VALUES = 20_000

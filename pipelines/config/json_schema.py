@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from pipelines.source import Source
+from pipelines.config.source import Source
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}

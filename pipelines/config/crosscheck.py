@@ -13,17 +13,17 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pipelines.config.problems import Document, Problem, nearest
+from pipelines.config.source import Resource
 from pipelines.extract.fan_out import ForEach
 from pipelines.extract.placeholders import names
 from pipelines.load.partitions import parse
-from pipelines.problems import Document, Problem, nearest
-from pipelines.source import Resource
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BRACES = re.compile(r"\{[^{}]*\}?|\}")
 _NAMING = "a name is a lower-case letter, then letters, digits and _, at most 63"
 _RESERVED = frozenset({"marts"})
-TRANSFORMS = Path(__file__).parent / "transforms"
+TRANSFORMS = Path(__file__).parents[1] / "transforms"
 """Where transforms are, unless the settings name another folder."""
 
 Found = Iterator[tuple[tuple[str | int, ...], str]]

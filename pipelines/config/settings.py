@@ -18,8 +18,8 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipelines.config.problems import nearest
 from pipelines.errors import ConfigError
-from pipelines.problems import nearest
 from pipelines.values import Bytes, Seconds
 
 PREFIX = "THREADMILL_"

@@ -12,14 +12,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pipelines.critical_path import critical_path, verdict
-from pipelines.drawing import grouped, rates, share_bar, timeline
-from pipelines.explain import Work, stages, works
 from pipelines.load.log import Dataset
 from pipelines.marts.model import MARTS
-from pipelines.runs import Document, resources_of, rows_written
+from pipelines.report.critical_path import critical_path, verdict
+from pipelines.report.drawing import grouped, rates, share_bar, timeline
+from pipelines.report.explain import Work, stages, works
+from pipelines.report.runs import Document, resources_of, rows_written
+from pipelines.report.timeline import Span, spans_of
 from pipelines.schemas import SchemaChange, committed
-from pipelines.timeline import Span, spans_of
 
 _KINDS = {
     "answered": "waits for an answer",
@@ -56,7 +56,7 @@ def write(run: Document, data: Path) -> Path:
 
 def page(run: Document, data: Path) -> str:
     """The whole document; schemas come from the commits of *data* that the run made, as far as they are kept."""
-    style = files("pipelines").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("pipelines.report").joinpath("report.css").read_text(encoding="utf-8")
     sections = (
         _summary(run),
         _problems(run),

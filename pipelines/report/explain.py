@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipelines.marts.model import MARTS
-from pipelines.runs import Document, resources_of
+from pipelines.report.runs import Document, resources_of
 
 Verdict = Literal["idle", "throttled", "limited", "I/O-bound", "CPU-bound", "contended", "starved"]
 IDLE: Verdict = "idle"

@@ -16,14 +16,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipelines.batch import Json, digest
-from pipelines.crosscheck import TRANSFORMS, check
+from pipelines.config.crosscheck import TRANSFORMS, check
+from pipelines.config.json_schema import json_schema
+from pipelines.config.problems import Document, Keys, Problem, explain, nearest, refuse
+from pipelines.config.redact import Redactor
+from pipelines.config.references import Lookup, resolve
+from pipelines.config.source import Resource, Source
+from pipelines.config.yaml_source import read
 from pipelines.errors import ConfigError
-from pipelines.json_schema import json_schema
-from pipelines.problems import Document, Keys, Problem, explain, nearest, refuse
-from pipelines.redact import Redactor
-from pipelines.references import Lookup, resolve
-from pipelines.source import Resource, Source
-from pipelines.yaml_source import read
 
 __all__ = ["Resource", "Source", "Sources", "load"]
 

@@ -116,7 +116,7 @@ class RunReport:
     warnings: tuple[str, ...] = ()
     machine: dict[str, Any] = field(default_factory=dict)
     timeline: dict[str, Any] = field(default_factory=dict)
-    """What `pipelines.timeline` kept; only the saved report has it."""
+    """What `pipelines.report.timeline` kept; only the saved report has it."""
 
     @property
     def resources(self) -> Iterator[ResourceReport]:

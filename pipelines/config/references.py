@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipelines.batch import Json
-from pipelines.problems import Document, Keys, Problem, nearest
+from pipelines.config.problems import Document, Keys, Problem, nearest
 
 PREFECT = "prefect-secret:"
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}|\$\{[^}]*\}?")

@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from pipelines.batch import Json
+from pipelines.config.redact import Redactor, redacted
+from pipelines.config.schedule import Schedule
 from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
 from pipelines.load.target import Target
-from pipelines.redact import Redactor, redacted
-from pipelines.schedule import Schedule
 from pipelines.transform.columns import Shape
 from pipelines.values import Value
 

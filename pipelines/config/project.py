@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipelines.config import Sources, load
+from pipelines.config.loading import Sources, load
+from pipelines.config.problems import explain, refuse
+from pipelines.config.settings import Settings, environment, read_settings
+from pipelines.config.yaml_source import read
 from pipelines.inspection import EXPECTATIONS
 from pipelines.marts.model import Marts
-from pipelines.problems import explain, refuse
-from pipelines.settings import Settings, environment, read_settings
-from pipelines.yaml_source import read
 
 MARTS_FILE = "marts.yaml"
 

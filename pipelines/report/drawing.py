@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pipelines.timeline import Span
+from pipelines.report.timeline import Span
 
 WIDTH = 1000
 _LANE, _THIN_LANE, _MANY_LANES = 9, 5, 16

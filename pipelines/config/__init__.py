@@ -1,0 +1,1 @@
+"""From YAML and settings to a checked project, or one error that lists all that is wrong."""

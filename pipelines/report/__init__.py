@@ -1,0 +1,1 @@
+"""What a run did: as a value, a table, an explanation and a page."""
