@@ -25,7 +25,7 @@ defaults:
   count: {{path: /readings.json, value: filtered_table_rows_count}}
   key: id
   write: upsert
-  columns: {{at: timestamp, station: string, value: float64}}
+  columns: {{id: int64, at: timestamp, station: string, value: float64}}
 resources:
   by_url:
     path: /readings.json
@@ -115,6 +115,6 @@ def test_one_table_read_six_ways_is_the_same_table(server: str, database: Path, 
     assert {name: again[name].rows_written for name in WAYS} == dict.fromkeys(WAYS, 0)
     assert again["by_token"].rows_read == 3
     assert {name: (third[name].new, third[name].updated) for name in WAYS} == dict.fromkeys(WAYS, (10, 0))
-    tables = [reader.stored(name, "id", "at", "station") for name in WAYS]
-    assert all(table == tables[0] for table in tables)
+    tables = [reader.stored(name, "id", "at", "station", "value") for name in WAYS]
+    assert {name: table == tables[0] for name, table in zip(WAYS, tables, strict=True)} == dict.fromkeys(WAYS, True)
     assert [row[0] for row in tables[0]] == list(range(ROWS + 10))

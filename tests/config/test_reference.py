@@ -16,7 +16,7 @@ from pipelines.config.reference_examples import RESOURCE, SOURCE
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ENV = dict.fromkeys(
     ("SHOP_TOKEN", "SHOP_PASSWORD", "SHOP_SECRET", "SHOP_REFRESH_TOKEN", "MASK_SALT"), "a-long-enough-secret"
 )

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from pipelines.report.quake_report import page, picture
+from tests.report.test_html_report import EVIL, Page
 from tests.shop import ROOT
-from tests.test_html_report import EVIL, Page
 
 
 def quake(number: int, **more: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pipelines.load.target import Target
 from pipelines.transform.columns import Shape
 from tests.project import FORGE, ONE, SHOP, TOKEN, TOP, Project, resource
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def source_files() -> list[Path]:

@@ -17,7 +17,7 @@ from pipelines.config.json_schema import json_schema, schema_text
 from pipelines.config.loading import NOT_SOURCES
 from tests.project import FORGE, SHOP
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def source_files() -> list[Path]:
