@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(command: Sequence[str | Path], port: int, log: Path, *, ready: str = "/") -> Iterator[str]:
+def started(command: Sequence[object], port: int, log: Path, *, ready: str = "/") -> Iterator[str]:
     """The URL of the server that *command* starts on *port*, once it answers at *ready*."""
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:

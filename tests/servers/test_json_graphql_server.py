@@ -1,4 +1,4 @@
-"""json-graphql-server from npm: pages as a variable of a GraphQL query, a filter in its text, a total beside the rows."""
+"""json-graphql-server from npm: pages as a variable of a GraphQL query, a filter in its text, a total in the answer."""
 
 from __future__ import annotations
 
