@@ -73,4 +73,4 @@ lock: $(READY) ## Resolve the dependencies anew into requirements.lock (needs uv
 	  --no-header --no-annotate --extra dev --upgrade pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment, the output and every cache
-	@rm -rf $(VENV) data .prefect .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
+	@rm -rf $(VENV) .servers data .prefect .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
