@@ -116,10 +116,6 @@ class CursorError(PipelineError):
     """A record has no usable value for the incremental cursor."""
 
 
-class OrderViolation(PipelineError):
-    """Records that were declared ordered are not."""
-
-
 class StateTooLarge(PipelineError):
     """More rows share one cursor value than a commit can remember."""
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from pipelines.batch import Batch
+from pipelines.config.settings import Settings
 from pipelines.config.source import Resource, Source
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
@@ -30,11 +31,18 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
     spool: Spool,
     client: Client,
     engine: Engine,
+    settings: Settings,
     listen: Callable[[str, Event], None],
     stop: threading.Event,
 ) -> tuple[Mapping[str, Extraction], Mapping[str, Ledger]]:
     """What came of fetching *endpoints* from *watermarks* on, and of milling their pages; returns when all is done."""
-    backlog = Backlog(source.name, endpoints, workers=engine.workers)
+    backlog = Backlog(
+        source.name,
+        endpoints,
+        workers=engine.workers,
+        batch_bytes=settings.batch_size,
+        waiting_bytes=settings.memory,
+    )
 
     def tell(event: Event) -> None:
         listen(source.name, event)

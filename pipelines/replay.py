@@ -155,7 +155,7 @@ class _Replay:
         with closing(Offline(source.connection())) as client, Spool(kept_folder(self._folder, number), plan) as spool:
             extractions, milled = fetch_and_mill(
                 source, endpoints, watermarks, recipes, spool=spool, client=client, engine=shared.engine,
-                listen=shared.listen, stop=shared.stop,
+                settings=shared.settings, listen=shared.listen, stop=shared.stop,
             )  # fmt: skip
         for name in names:
             _add(ledgers[name], milled[name], extractions[name].error, number)

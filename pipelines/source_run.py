@@ -148,6 +148,7 @@ class SourceRun:
                 spool=spool,
                 client=client,
                 engine=shared.engine,
+                settings=shared.settings,
                 listen=shared.listen,
                 stop=shared.stop,
             )

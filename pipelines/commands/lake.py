@@ -6,9 +6,7 @@ These commands need the data folder only: no API is asked, no source file read.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,28 +21,16 @@ from pipelines.commands.lakes import (
     shown_errors,
     working,
 )
+from pipelines.commands.options import on_data
 from pipelines.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     from pipelines.load.lake import Lake, Work
 
-Command = Callable[..., None]
-
-
-def _options(command: Command) -> Command:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of text."),
-        click.option("--profile", help="Which [profiles] table of settings.toml applies."),
-        click.option("--data", type=click.Path(path_type=Path), help="Folder of the output (default: data)."),
-        click.option("--config", type=click.Path(path_type=Path), help="Folder of settings.toml (default: config)."),
-    ):
-        command = option(command)
-    return command
-
 
 @click.command(epilog="\b\nExample:\n  threadmill log usgs")
 @click.argument("source")
-@_options
+@on_data
 def log(source: str, as_json: bool, **given: Any) -> None:
     """List the commits of SOURCE that are kept, the newest first."""
     with shown_errors():
@@ -77,7 +63,7 @@ def log(source: str, as_json: bool, **given: Any) -> None:
 @click.argument("source")
 @click.argument("one", type=click.IntRange(1))
 @click.argument("other", type=click.IntRange(1))
-@_options
+@on_data
 def diff(source: str, one: int, other: int, as_json: bool, **given: Any) -> None:
     """Say what became of each dataset of SOURCE between commits ONE and OTHER."""
     with shown_errors():
@@ -102,7 +88,7 @@ def diff(source: str, one: int, other: int, as_json: bool, **given: Any) -> None
 @click.command(epilog="\b\nExample:\n  threadmill rollback usgs 41")
 @click.argument("source")
 @click.argument("number", metavar="COMMIT", type=click.IntRange(1))
-@_options
+@on_data
 def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
     """Bring SOURCE back to COMMIT: its rows, columns and watermarks, in a new commit.
 
@@ -126,7 +112,7 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
 @click.command(epilog="\b\nExample:\n  threadmill verify usgs marts")
 @click.argument("sources", nargs=-1)
 @click.option("--commit", "number", type=click.IntRange(1), help="Which commit (default: the newest).")
-@_options
+@on_data
 def verify(sources: tuple[str, ...], number: int | None, as_json: bool, **given: Any) -> None:
     """Read every file of SOURCES (all by default) and compare it with its commit.
 
@@ -152,7 +138,7 @@ def verify(sources: tuple[str, ...], number: int | None, as_json: bool, **given:
 
 @click.command(epilog="\b\nExample:\n  threadmill repair usgs")
 @click.argument("sources", nargs=-1)
-@_options
+@on_data
 def repair(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Put right what was removed or replaced in the folders of SOURCES (all by default).
 
@@ -179,7 +165,7 @@ def repair(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
 @click.command(epilog="\b\nExample:\n  threadmill compact usgs")
 @click.argument("sources", nargs=-1)
 @click.option("--file-size", metavar="SIZE", default="32MB", show_default=True, help="How large files should be.")
-@_options
+@on_data
 def compact(sources: tuple[str, ...], file_size: str, as_json: bool, **given: Any) -> None:
     """Merge small files of SOURCES (all by default); the rows stay the same.
 
@@ -202,7 +188,7 @@ def compact(sources: tuple[str, ...], file_size: str, as_json: bool, **given: An
 @click.argument("sources", nargs=-1)
 @click.option("--keep", type=click.IntRange(1), help="How many commits stay (default: the setting kept_commits).")
 @click.option("--grace", metavar="TIME", help="Younger commits stay as well (default: the setting grace).")
-@_options
+@on_data
 def vacuum(sources: tuple[str, ...], keep: int | None, grace: str | None, as_json: bool, **given: Any) -> None:
     """Forget old commits of SOURCES (all by default) and remove files that only they need."""
     from pipelines.values import parse_duration

@@ -59,7 +59,9 @@ class Settings(BaseSettings):
     workers: Workers = Field("auto", description="worker processes; auto is one for each CPU")
     batch_size: Bytes = Field("16MB", validate_default=True, description="JSON that one worker gets at a time")
     memory: Bytes = Field(
-        "256MB", validate_default=True, description="fetched pages that may wait for workers, all sources together"
+        "256MB",
+        validate_default=True,
+        description="fetched pages of a resource that may wait for workers",
     )
     spool_retention: Seconds = Field(
         "7d", validate_default=True, description="how long fetched pages are kept for replay"

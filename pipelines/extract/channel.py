@@ -36,10 +36,13 @@ class Backlog:
         *,
         workers: int = 2,
         batch_bytes: int = 16_000_000,
+        waiting_bytes: int = 256_000_000,
     ) -> None:
         self._source = source
         self._workers = max(workers, 1)
-        self._min_bytes, self._max_bytes, self._bound = batch_bytes // 4, batch_bytes, 64 * batch_bytes
+        self._min_bytes, self._max_bytes = batch_bytes // 4, batch_bytes
+        # never less than a batch: else threads would wait for room and workers for pages
+        self._bound = max(waiting_bytes, batch_bytes)
         self._resources = {resource: _Waiting() for resource in resources}
         self._changed = threading.Condition()
         self._closed = False

@@ -67,7 +67,7 @@ def test_a_page_larger_than_a_batch_travels_alone() -> None:
 
 
 def test_putting_waits_while_too_much_is_waiting() -> None:
-    backlog = Backlog("shop", ["orders"], batch_bytes=1000)
+    backlog = Backlog("shop", ["orders"], batch_bytes=1000, waiting_bytes=64_000)
     put = threading.Event()
     for number in range(64):
         backlog.put("orders", ref(number))
@@ -88,7 +88,7 @@ def test_putting_waits_while_too_much_is_waiting() -> None:
 
 @pytest.mark.parametrize("waiting", ["put", "take"])
 def test_an_error_lets_everybody_go(waiting: str) -> None:
-    backlog = Backlog("shop", ["orders"], batch_bytes=1000)
+    backlog = Backlog("shop", ["orders"], batch_bytes=1000, waiting_bytes=64_000)
     raised: list[PipelineError] = []
     for number in range(64 if waiting == "put" else 0):
         backlog.put("orders", ref(number))
@@ -130,3 +130,15 @@ def test_closing_ends_the_takers() -> None:
     thread.join(5)
 
     assert taken == [None]
+
+
+def test_a_bound_smaller_than_a_batch_lets_pages_and_workers_meet() -> None:
+    """Threads wait for room and workers for a batch: with less room than a batch both would wait for ever."""
+    backlog = Backlog("shop", ["orders"], batch_bytes=4000, waiting_bytes=1)
+
+    for number in range(4):
+        backlog.put("orders", ref(number))
+
+    batch = backlog.take()
+    assert batch is not None
+    assert batch.raw_bytes >= 1000
