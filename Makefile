@@ -7,6 +7,8 @@ PROFILE ?= bundled
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.ready-dev
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
 PREFECT_READY := .prefect/.ready
 
 # A run of this project neither reads nor writes a user's own Prefect profile, and tells nobody about itself.
@@ -24,8 +26,13 @@ help: ## Show what there is to do
 $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Building the environment in $(VENV) (about 90 s, once) ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-index -e .
+	@touch $@
+
+$(DEV_READY): $(READY) requirements-dev.lock
+	@echo "Adding what tests and tools need (about 60 s, once) ..."
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(PREFECT_READY): $(READY)
@@ -42,23 +49,23 @@ report: $(READY) ## Show the week's quakes near people: data/report/index.html (
 test: check ## Format, lint, types, layers and every test: what decides whether a change lands
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(READY)
+check: $(DEV_READY)
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
 
-test-crash: $(READY) ## The long crash battery: kills, power cuts, full disks, competing writers
+test-crash: $(DEV_READY) ## The long crash battery: kills, power cuts, full disks, competing writers
 	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 tests/load/test_crash.py tests/load/test_crash_upkeep.py tests/test_crash.py
 
-test-servers: $(READY) ## Read real servers from PyPI and npm (fetches them once; needs Node.js)
+test-servers: $(DEV_READY) ## Read real servers from PyPI and npm (fetches them once; needs Node.js)
 	@TEST_SERVERS=1 $(BIN)/python -m pytest tests/servers --timeout 600
 
 bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; ROUNDS=5, ONLY=api)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock
+	@$(INSTALL) --require-hashes -r benchmarks/requirements.lock
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(PEERS),--peers) $(addprefix --only ,$(ONLY))
 
-format: $(READY) ## Format the code and mend what the linter can
+format: $(DEV_READY) ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
@@ -68,9 +75,11 @@ schema: $(READY) ## Write config/source.schema.json anew from the models
 reference: $(READY) ## Write docs/reference.md anew from the models
 	@$(BIN)/python -m pipelines.config.reference > docs/reference.md
 
-lock: $(READY) ## Resolve the dependencies anew into requirements.lock (needs uv)
-	@uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --extra dev --upgrade pyproject.toml -o requirements.lock
+LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --upgrade
+lock: $(READY) ## Resolve the dependencies anew into the two locks (needs uv)
+	@$(LOCK) --extra dev --no-emit-package threadmill pyproject.toml -o requirements-dev.lock
+	@$(LOCK) -c <(sed -E -n 's/^([A-Za-z0-9._-]+==[^ ]+).*/\1/p' requirements-dev.lock) --extra build pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment, the output and every cache
 	@rm -rf $(VENV) .servers data .prefect .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
