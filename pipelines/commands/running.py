@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pipelines.config.source import Source
     from pipelines.report.result import SourceReport
     from pipelines.source_run import Shared
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def project_of(only: tuple[str, ...], given: dict[str, Any]) -> Project:
@@ -82,18 +85,39 @@ def work_through(
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second one ends the program at once."""
+    """An event that Ctrl-C and SIGTERM set; a second one ends the program at once.
+
+    The system may hand a signal to any thread, and Python runs handlers in the
+    main one, which may be waiting and never know. So a thread of its own reads
+    the numbers of signals from a socket that they are written to at once.
+    """
     stop = threading.Event()
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)  # as set_wakeup_fd wants it
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(EXIT_INTERRUPTED)
-        click.echo("stopping; what was fetched is kept for the next run", err=True)
-        stop.set()
+    def ask() -> None:
+        while number := ours.recv(1):
+            if number[0] not in _STOPPING:
+                continue
+            if stop.is_set():
+                os._exit(EXIT_INTERRUPTED)
+            click.echo("stopping; what was fetched is kept for the next run", err=True)
+            stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, _noted) for number in _STOPPING}
+    descriptor = signal.set_wakeup_fd(theirs.fileno())
+    asked = threading.Thread(target=ask, name="signals")
+    asked.start()
     try:
         yield stop
     finally:
+        signal.set_wakeup_fd(descriptor)
         for number, handler in before.items():
             signal.signal(number, handler)
+        theirs.close()
+        asked.join()
+        ours.close()
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """A signal that has a handler neither ends the program nor raises KeyboardInterrupt."""
