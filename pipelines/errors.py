@@ -116,6 +116,10 @@ class CursorError(PipelineError):
     """A record has no usable value for the incremental cursor."""
 
 
+class OrderViolation(PipelineError):
+    """Records do not come in the order that `incremental.ordered` declares."""
+
+
 class StateTooLarge(PipelineError):
     """More rows share one cursor value than a commit can remember."""
 

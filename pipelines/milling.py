@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from pipelines.batch import Batch
+from pipelines.cursors import refuse_disorder
 from pipelines.errors import PipelineError, TransformError
 from pipelines.extract.channel import Backlog
 from pipelines.extract.events import Event
@@ -28,6 +29,15 @@ class Ledger:
     def rows_read(self) -> int:
         """Records in all pages so far."""
         return sum(milled.rows_read for milled in self.milled)
+
+    def refuse_disorder(self, recipe: Recipe) -> None:
+        """Note it as the error where a page begins before the end of the page before it, against its declared order."""
+        if recipe.cursor is None or recipe.cursor.ordered is None or self.error is not None:
+            return
+        try:
+            refuse_disorder((page for milled in self.milled for page in milled.ends), recipe.cursor)
+        except PipelineError as error:
+            self.error = error
 
 
 def batch_event(resource: str, milled: Milled) -> Event:
@@ -63,6 +73,8 @@ class Milling:
         self._join()
         if kind is None and self._crash is not None:
             raise self._crash
+        for resource, ledger in self.ledgers.items():
+            ledger.refuse_disorder(self._recipes[resource])
 
     def _join(self) -> None:
         """Wait until every batch is milled."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipelines.config.settings import Settings
 from pipelines.config.source import Resource
+from pipelines.cursors import Cursor
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.watermark import Incremental, Watermark, comparable
 from pipelines.load.log import Dataset, LiveFile
@@ -38,8 +39,7 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
         target=resource.target(),
         store=store,
         columns=dataset.columns,
-        cursor=incremental.cursor if incremental else None,
-        cursor_kind=incremental.kind if incremental else "instant",
+        cursor=_cursor_of(incremental, f"{source}.{name}") if incremental else None,
         floors={parent: floor for parent, floor in floors.items() if floor},
         edge=tuple(store / file.path for file in edge),
         edge_floor=lowest,
@@ -47,6 +47,10 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
         transforms=settings.transforms,
         slice_bytes=settings.batch_size,
     )
+
+
+def _cursor_of(incremental: Incremental, where: str) -> Cursor:
+    return Cursor(incremental.cursor, where, incremental.kind, incremental.on_missing, incremental.ordered)
 
 
 def _reaching(dataset: Dataset, incremental: Incremental, floor: str) -> list[LiveFile]:

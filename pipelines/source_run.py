@@ -39,7 +39,7 @@ from pipelines.worker import REJECTS, Recipe, rejects_of
 log = logging.getLogger(__name__)
 
 _BAD_PAGES = frozenset(
-    {"ApiError", "CursorError", "DecodeError", "Drift", "ExpectationFailed", "KeyMissing"}
+    {"ApiError", "CursorError", "DecodeError", "Drift", "ExpectationFailed", "KeyMissing", "OrderViolation"}
     | {"PaginationLoop", "PartitionError", "RecordsMissing", "SchemaError", "StateTooLarge", "TypeConflict"}
 )
 """What is wrong with the pages themselves: kept, they would fail the next run as well."""
@@ -138,6 +138,7 @@ class SourceRun:
             budgets=shared.budgets,
             keepsake=shared.settings.data / "auth" / f"{self._source.name}.json",
             conceal=self._source.secrets.add,
+            refer=self._source.secrets.refer,
         )
         with closing(client):
             return fetch_and_mill(
@@ -217,7 +218,7 @@ class SourceRun:
     def _merge(self, name: str, parts: Sequence[Part], target: Target, *, full: bool = False) -> Change:
         """What the write mode makes of the staged parts; workers do the work."""
         engine, recipe = self._shared.engine, self._recipes.get(name)
-        stats = (recipe.cursor,) if recipe and recipe.cursor else ()
+        stats = (recipe.cursor.name,) if recipe and recipe.cursor else ()
         place = Place(self._lake.store, self._lake.tmp, name, target, stats, now=self._shared.now, full=full)
         step = plan(place, self.draft.dataset(name), parts)
         return resolve(step, lambda units: engine.map(work, units))

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.batch import Batch, Json, PageRef, Part
+from pipelines.cursors import Cursor, PageEnds, greatest, page_ends
 from pipelines.errors import CursorError, PipelineError
 from pipelines.load.boundary import as_type, at_or_after, typed, unseen
 from pipelines.load.parquet import PartWriter
@@ -31,6 +32,7 @@ from pipelines.transform.decode import decode
 from pipelines.transform.frames import FOLDER, Transform, apply, resolve
 
 _PARENT = "__parent__"
+_PAGE = "__page__"
 REJECTS = Target(write="upsert", key=("record", "column"))
 """How records that were set aside are kept: once each, however often they are read."""
 
@@ -51,8 +53,7 @@ class Recipe:
     target: Target
     store: Path
     columns: tuple[Json, ...] | None = None
-    cursor: str | None = None
-    cursor_kind: str = "instant"
+    cursor: Cursor | None = None
     floors: Mapping[str, str] = field(default_factory=dict)
     edge: tuple[Path, ...] = ()
     edge_floor: str = ""
@@ -66,7 +67,8 @@ class Milled:
     """What came of a batch.
 
     `cursors` has the greatest cursor of each parent as text, `warnings` the rows
-    that break a check which only warns.
+    that break a check which only warns, `ends` the cursors that pages begin and
+    end with, where their order is declared.
     """
 
     sequence: int
@@ -79,6 +81,7 @@ class Milled:
     cpu_s: float
     wall_s: float
     warnings: Mapping[str, int] = field(default_factory=dict)
+    ends: tuple[PageEnds, ...] = ()
     pid: int = 0
     began: float = 0.0
     """On the monotonic clock, which all processes of a machine share."""
@@ -94,16 +97,18 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     rows_read = rows_rejected = 0
     cursors: dict[str, str] = {}
     warnings: Counter[str] = Counter()
+    ends: list[PageEnds] = []
     schemas: list[pa.Schema] = []
     seen = _seen(recipe)
     transform = _transform(recipe)
     with _writer(recipe, batch) as writer, _rejects_writer(recipe, batch) as rejects:
         for pages in _slices(batch.pages, recipe.slice_bytes):
-            decoded = decode(_bodies(pages), recipe.shape, _known(recipe))
+            decoded = decode(_bodies(pages, recipe), recipe.shape, _known(recipe))
             table = decoded.table
             aside = [decoded.rejects]
             rows_read += len(table) + (len(decoded.rejects) if decoded.rejects else 0)
             warnings.update(_ignored(table, recipe))
+            table = _in_order(table, recipe, pages, ends)
             table = _fresh(table, recipe, cursors)
             if transform:
                 table = apply(table, transform)
@@ -127,6 +132,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
         cpu_s=time.process_time() - cpu,
         wall_s=time.monotonic() - started,
         warnings=dict(warnings),
+        ends=tuple(ends),
         pid=os.getpid(),
         began=started,
     )
@@ -170,7 +176,7 @@ def _transform(recipe: Recipe) -> Transform | None:
 
 
 def _writer(recipe: Recipe, batch: Batch) -> PartWriter:
-    stats = (recipe.cursor,) if recipe.cursor else ()
+    stats = (recipe.cursor.name,) if recipe.cursor else ()
     return PartWriter(recipe.store, recipe.resource, recipe.target, sequence=batch.sequence, stats=stats)
 
 
@@ -195,8 +201,15 @@ def _slices(pages: tuple[PageRef, ...], size: int) -> Iterator[list[PageRef]]:
         yield taken
 
 
-def _bodies(pages: list[PageRef]) -> list[tuple[bytes, dict[str, Json]]]:
-    return [(page.read(), {**dict(page.carry), **({_PARENT: page.parent} if page.parent else {})}) for page in pages]
+def _bodies(pages: list[PageRef], recipe: Recipe) -> list[tuple[bytes, dict[str, Json]]]:
+    """The pages with what their rows carry: the parent's values, and where they are from."""
+    numbered = recipe.cursor is not None and recipe.cursor.ordered is not None
+
+    def carried(number: int, page: PageRef) -> dict[str, Json]:
+        origin = {_PARENT: page.parent} if page.parent else {}
+        return {**dict(page.carry), **origin, **({_PAGE: number} if numbered else {})}
+
+    return [(page.read(), carried(number, page)) for number, page in enumerate(pages)]
 
 
 def _known(recipe: Recipe) -> pa.Schema | None:
@@ -207,7 +220,16 @@ def _seen(recipe: Recipe) -> pa.Table | None:
     if not recipe.edge or not recipe.cursor:
         return None
     key = recipe.target.key
-    return at_or_after(recipe.edge, recipe.cursor, recipe.edge_floor, kind=recipe.cursor_kind, names=key)
+    return at_or_after(recipe.edge, recipe.cursor.name, recipe.edge_floor, kind=recipe.cursor.kind, names=key)
+
+
+def _in_order(table: pa.Table, recipe: Recipe, pages: list[PageRef], ends: list[PageEnds]) -> pa.Table:
+    """The rows without the number of their page; with a declared order, notes what each page begins and ends with."""
+    if _PAGE not in table.column_names or recipe.cursor is None:
+        return table
+    numbers, table = table[_PAGE], table.drop_columns([_PAGE])
+    ends += page_ends(recipe.cursor.column(table), numbers, pages, recipe.cursor) if len(table) else []
+    return table
 
 
 def _fresh(table: pa.Table, recipe: Recipe, cursors: dict[str, str]) -> pa.Table:
@@ -216,10 +238,11 @@ def _fresh(table: pa.Table, recipe: Recipe, cursors: dict[str, str]) -> pa.Table
     table = table.drop_columns([_PARENT]) if parents is not None else table
     if recipe.cursor is None or not len(table):
         return table
-    column = _cursor_column(table, recipe)
+    column = recipe.cursor.column(table)
     for parent in [""] if parents is None else pc.unique(parents).to_pylist():
         values = column if parents is None else column.filter(pc.equal(parents, parent))
-        cursors[parent] = _greatest(cursors.get(parent), values)
+        if (top := greatest(cursors.get(parent), values)) is not None:
+            cursors[parent] = top
     if recipe.target.write != "append" or not recipe.floors:
         return table
     if parents is None:
@@ -233,38 +256,16 @@ def _fresh(table: pa.Table, recipe: Recipe, cursors: dict[str, str]) -> pa.Table
 
 def _ignored(table: pa.Table, recipe: Recipe) -> dict[str, int]:
     """How many rows are a day and more older than what was asked for; zones and days account for less."""
-    if recipe.cursor_kind != "instant" or recipe.cursor not in table.column_names or not recipe.asked_from:
+    cursor = recipe.cursor
+    if cursor is None or cursor.kind != "instant" or cursor.name not in table.column_names or not recipe.asked_from:
         return {}
     with suppress(CursorError, pa.ArrowInvalid, ValueError):
-        column = typed(table[recipe.cursor], "instant")
+        column = typed(table[cursor.name], "instant")
         asked = datetime.fromisoformat(recipe.asked_from) - timedelta(days=1)
         old = pc.sum(pc.less(column, as_type(asked.isoformat(), column.type))).as_py()
         told = f"older than {recipe.asked_from}, which was asked for: does the API know `since_param`?"
         return {told: old} if old else {}
     return {}
-
-
-def _cursor_column(table: pa.Table, recipe: Recipe) -> pa.ChunkedArray:
-    name = recipe.cursor or ""
-    if name not in table.column_names:
-        raise CursorError(
-            f"{recipe.source}.{recipe.resource}: records have no field {name!r}",
-            f"`incremental.cursor` names a column; there are {', '.join(table.column_names[:20])}",
-        )
-    column = table[name]
-    if column.null_count:
-        raise CursorError(
-            f"{recipe.source}.{recipe.resource}: {column.null_count} records have no {name!r}",
-            "without it the next run cannot know what is new: choose another cursor, or leave such records out",
-        )
-    return typed(column, recipe.cursor_kind)
-
-
-def _greatest(known: str | None, values: pa.ChunkedArray) -> str:
-    top = pc.max(values)
-    if known is not None:
-        top = pc.max(pa.array([as_type(known, values.type).as_py(), top.as_py()], values.type))
-    return str(top.cast(pa.string()).as_py())
 
 
 def describe(error: PipelineError, name: str) -> PipelineError:

@@ -52,6 +52,7 @@ def check(document: Document, resources: Mapping[str, Resource], *, source: str,
 
 def _resource(resource: Resource, known: list[str], transforms: Path) -> Found:
     yield from _write(resource)
+    yield from _cursor(resource)
     yield from _paging(resource)
     yield from _parent(resource, known)
     yield from _placeholders(resource)
@@ -88,6 +89,30 @@ def _write(resource: Resource) -> Found:
             ("write",),
             "with `incremental` only what is new is read, and `replace` would drop the rest; say append or upsert",
         )
+
+
+def _cursor(resource: Resource) -> Found:
+    """What is declared of the cursor's column is something that the cursor's format can be."""
+    incremental = resource.incremental
+    if incremental is None:
+        return
+    if incremental.on_missing == "include" and resource.write == "append":
+        yield (
+            ("incremental", "on_missing"),
+            "with `write: append` a record without cursor would be stored again whenever it is read; "
+            "say `write: upsert`",
+        )
+    column = resource.columns.get(incremental.cursor)
+    declared = column.parsed if column else None
+    if column is None or declared is None or incremental.kind == "text":
+        return
+    is_time = declared.kind in ("timestamp", "date")
+    is_number = declared.is_integer or declared.kind in ("float64", "decimal")
+    if incremental.kind == "instant" and not is_time and declared.kind != "string":
+        told = f"`{incremental.cursor}: timestamp(ms) from epoch_ms` (or epoch_s), or `incremental: {{format: number}}`"
+        yield ("columns", incremental.cursor), f"the cursor is a time, and {column.type} is none; say {told}"
+    if incremental.kind == "number" and not is_number and declared.kind != "string":
+        yield ("columns", incremental.cursor), f"the cursor is a number by its `format`, and {column.type} is none"
 
 
 def _paging(resource: Resource) -> Found:

@@ -105,6 +105,13 @@ class Incremental(Value):
     window: Seconds | None = Field(None, description="slices of this length, fetched side by side")
     most: int | None = Field(None, ge=1, description="the API gives no more records of one window: halve it then")
     bounds: Literal["closed", "half_open"] | None = Field(None, description="whether the upper bound is included")
+    ordered: Literal["ascending", "descending"] | None = Field(
+        None, description="the API promises records in this order of the cursor; a read that breaks it is an error"
+    )
+    on_missing: Literal["fail", "include"] = Field(
+        "fail",
+        description="a record without cursor: fail, or include (with upsert and history) and go on from the others",
+    )
     per: str | None = Field(None, description="one watermark for each record of this parent")
 
     @property

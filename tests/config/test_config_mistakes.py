@@ -123,6 +123,23 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
                               "incremental: {cursor: updated, since_param: s, start: 2024-01-01}", "write: append"), [
             r"7: resources\.r\.incremental\.cursor: no column 'updated'; declared: at",
         ], id="undeclared-cursor"),
+        pytest.param(resource("path: /x", "incremental: {cursor: at, start: 2024-01-01}", "columns: {at: int64}",
+                              "write: append"), [
+            r"6: resources\.r\.columns\.at: the cursor is a time, and int64 is none; "
+            r"say `at: timestamp\(ms\) from epoch_ms` \(or epoch_s\), or `incremental: \{format: number\}`",
+        ], id="c08-epoch-as-a-time"),
+        pytest.param(resource("path: /x", "incremental: {cursor: n, start: 0, format: number}",
+                              "columns: {n: timestamp}", "write: append"), [
+            r"6: resources\.r\.columns\.n: the cursor is a number by its `format`, and timestamp is none",
+        ], id="c08-time-as-a-number"),
+        pytest.param(resource("path: /x", "incremental: {cursor: at, start: 2024-01-01, on_missing: include}",
+                              "write: append"), [
+            r"5: resources\.r\.incremental\.on_missing: with `write: append` a record without cursor would be .*",
+        ], id="c04-append-with-rows-without-cursor"),
+        pytest.param(resource("path: /x", "incremental: {cursor: at, start: 2024-01-01, ordered: up}",
+                              "write: append"), [
+            r"5: resources\.r\.incremental\.ordered: needs ascending or descending, not 'up'",
+        ], id="c05-no-order"),
         pytest.param(resource("path: /x", "transform: os.system"), [
             r"5: resources\.r\.transform: unknown transform 'os\.system': write module:function of .*",
         ], id="s12-no-module"),
