@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 At = int | datetime | None
 
 
-def read(name: str, *, columns: Sequence[str] | None = None, at: At = None, data: Path | None = None) -> pd.DataFrame:
+def read(
+    name: str, *, columns: Sequence[str] | None = None, at: At = None, data: Path | str | None = None
+) -> pd.DataFrame:
     """The rows of a dataset as a DataFrame whose columns are Arrow's: integers with nulls stay integers.
 
     *name* is `source.dataset`, or the dataset alone where no other source has
@@ -54,8 +56,12 @@ def read(name: str, *, columns: Sequence[str] | None = None, at: At = None, data
     return table.to_pandas(types_mapper=pd.ArrowDtype)  # type: ignore[no-any-return] # pyarrow has no types
 
 
-def scan(name: str, *, at: At = None, data: Path | None = None) -> pyarrow.dataset.Dataset:
+def scan(name: str, *, at: At = None, data: Path | str | None = None) -> pyarrow.dataset.Dataset:
     """The same rows as a pyarrow dataset: nothing is read before it is asked, and only what is asked.
+
+        import pyarrow.compute as pc
+        found = pipelines.scan("usgs.events")
+        strong = found.to_table(columns=["time", "mag"], filter=pc.field("mag") >= 6)
 
     Raises:
         ConfigError: No such dataset.
@@ -80,7 +86,7 @@ def scan(name: str, *, at: At = None, data: Path | None = None) -> pyarrow.datas
     return pyarrow.dataset.dataset(files, schema=schema, format="parquet")
 
 
-def sql(query: str, *, at: At = None, data: Path | None = None) -> duckdb.DuckDBPyRelation:
+def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.DuckDBPyRelation:
     """The answer of a DuckDB query, in which every dataset is a table: `usgs.events`, or `events` where that is clear.
 
     All tables of a source are of the same commit.
@@ -132,9 +138,9 @@ def _commit(lake: Lake, at: At) -> Commit | None:
     return lake.log.read(at)
 
 
-def _data(data: Path | None) -> Path:
+def _data(data: Path | str | None) -> Path:
     if data is not None:
-        return data
+        return Path(data)
     from pipelines.config.settings import environment, read_settings
 
     return read_settings(environment(Path(), os.environ)).data
