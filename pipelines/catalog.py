@@ -9,7 +9,7 @@ written. A run of some sources keeps what is known of the others.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -66,11 +66,13 @@ def write_catalog(project: Project, call: Call = _here) -> bool:
     if known.get("state") == state and all((data / name).is_file() for name in (MARKDOWN, DATABASE)):
         return False
     entries = list(_entries(data, heads, words, call))
-    views = digest("\n".join(statement for one in entries for statement in _statements(data, one)).encode())
+    datasets = {f"{source}.{name}": one for source, head in heads.items() for name, one in head.datasets.items()}
+    statements = [statement for one in entries for statement in _statements(data, one, datasets[one.dataset])]
+    views = digest("\n".join(statements).encode())
     document = {"format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told}
     with store_errors("writing the catalog"):
         if known.get("views") != views or not (data / DATABASE).is_file():
-            _write_database(data, entries)
+            _write_database(data, statements)
         _replace(data / MARKDOWN, markdown(entries).encode())
         # last: it says that the others are up to date
         _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
@@ -128,7 +130,7 @@ def _entries(data: Path, heads: Mapping[str, Commit], words: Mapping[str, Words]
             full = f"{source}.{name}"
             told = words.get(full, Words())
             files = [Lake(data, source).store / file.path for file in dataset.files]
-            found: Facts = call(facts, files)
+            found: Facts = call(facts, files, dataset.schema)
             yield Entry(
                 dataset=full,
                 description=told.description,
@@ -154,7 +156,7 @@ def _columns(dataset: Dataset, told: Words, found: Facts) -> Iterator[ColumnEntr
         yield ColumnEntry(column.name, str(column.type), description, unit, least, greatest)
 
 
-def _write_database(data: Path, entries: list[Entry]) -> None:
+def _write_database(data: Path, statements: Sequence[str]) -> None:
     """A view of each dataset over the folder that analysts read: it shows the newest commit, whenever it is asked."""
     import duckdb
 
@@ -163,9 +165,8 @@ def _write_database(data: Path, entries: list[Entry]) -> None:
     aside = data / f".{DATABASE}-{uuid.uuid4().hex}"
     try:
         with duckdb.connect(str(aside)) as connection:
-            for one in entries:
-                for statement in _statements(data, one):
-                    connection.execute(statement)
+            for statement in statements:
+                connection.execute(statement)
         aside.replace(data / DATABASE)
     except duckdb.Error as error:
         raise OSError(None, f"DuckDB: {str(error).splitlines()[0]}", str(data / DATABASE)) from error
@@ -174,12 +175,12 @@ def _write_database(data: Path, entries: list[Entry]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _statements(data: Path, one: Entry) -> Iterator[str]:
+def _statements(data: Path, one: Entry, dataset: Dataset) -> Iterator[str]:
     source, _, name = one.dataset.partition(".")
     view = f"{quoted(source)}.{quoted(name)}"
     glob = [data.resolve() / "parquet" / source / name / "**" / "*.parquet"] if one.files else []
     yield f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}"
-    yield f"CREATE VIEW {view} AS {select(glob, [column.name for column in one.columns])}"
+    yield f"CREATE VIEW {view} AS {select(glob, dataset)}"
     yield f"COMMENT ON VIEW {view} IS {_literal(one.description)}"
     for column in one.columns:
         told = " ".join(filter(None, (column.description, f"[{column.unit}]" if column.unit else "")))

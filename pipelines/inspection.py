@@ -45,10 +45,13 @@ def _table(files: Sequence[Path], columns: set[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from pipelines.load.schema import recast, unify
+
     if not columns:
         return pa.table({"row": pa.nulls(sum(pq.read_metadata(file).num_rows for file in files))})
     tables = []
     for file in files:
         with pq.ParquetFile(file) as opened:
             tables.append(opened.read([name for name in opened.schema_arrow.names if name in columns]))
-    return pa.concat_tables(tables) if tables else pa.table({})
+    schema = unify(table.schema for table in tables)
+    return pa.concat_tables([recast(table, schema) for table in tables]) if tables else pa.table({})

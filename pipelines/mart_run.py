@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.errors import PipelineError
 from pipelines.extract.events import Event
@@ -22,6 +23,9 @@ from pipelines.report.result import Problem, ResourceReport, SourceReport
 from pipelines.source_run import Shared, sweep
 from pipelines.version import CODE_VERSION
 from pipelines.worker import Milled, make_mart
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def run_marts(marts: Marts, shared: Shared) -> SourceReport | None:
@@ -44,7 +48,7 @@ class _MartRun:
     def __init__(self, marts: Marts, lake: Lake, shared: Shared) -> None:
         self._marts, self._lake, self._shared = marts, lake, shared
         self._draft: Draft = lake.begin(shared.run_id, code_version=CODE_VERSION, now=shared.now)
-        self._heads, self._files = _committed(marts, shared.settings.data)
+        self._heads, self._files, self._schemas = _committed(marts, shared.settings.data)
         self._wanted = marts.fingerprints(self._heads)
 
     def run(self) -> SourceReport:
@@ -94,7 +98,7 @@ class _MartRun:
             write="replace",
             allow_empty=True,
         )
-        units = divide(name, mart, self._files, self._shared.engine.workers)
+        units = divide(name, mart, self._files, self._shared.engine.workers, self._schemas)
         made: list[Milled] = self._shared.engine.map(partial(make_mart, store=self._lake.store, target=target), units)
         for milled in made:
             self._tell(batch_event(name, milled))
@@ -133,9 +137,10 @@ class _MartRun:
         self._files[f"{MARTS}.{name}"] = [self._lake.store / file.path for file in self._draft.dataset(name).files]
 
 
-def _committed(marts: Marts, data: Path) -> tuple[dict[str, int], dict[str, list[Path]]]:
-    """The head of every source that a mart reads, and the live files of its datasets."""
+def _committed(marts: Marts, data: Path) -> tuple[dict[str, int], dict[str, list[Path]], dict[str, pa.Schema]]:
+    """The head of every source that a mart reads, the live files of its datasets, the columns of mixed ones."""
     heads: dict[str, int] = {}
+    schemas: dict[str, pa.Schema] = {}
     files: dict[str, list[Path]] = {}
     for source in {dataset.split(".", 1)[0] for mart in marts.marts.values() for dataset in mart.inputs.values()}:
         if source == MARTS:
@@ -146,4 +151,6 @@ def _committed(marts: Marts, data: Path) -> tuple[dict[str, int], dict[str, list
             heads[source] = head.n
             snapshot: Mapping[str, list[Path]] = lake.snapshot(head.n)
             files.update({f"{source}.{name}": paths for name, paths in snapshot.items()})
-    return heads, files
+            mixed = {name: one.schema for name, one in head.datasets.items() if one.is_mixed}
+            schemas.update({f"{source}.{name}": schema for name, schema in mixed.items() if schema is not None})
+    return heads, files, schemas

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.config.problems import nearest
 from pipelines.errors import ConfigError
+from pipelines.load.casting import sql_type
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
 
@@ -111,13 +112,16 @@ def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.
     return connection.sql(query)
 
 
-def select(files: Sequence[Path | str], columns: Sequence[str]) -> str:
-    """The SQL that reads *files*, or gives no rows of *columns* where there is none."""
-    if files:
-        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+def select(files: Sequence[Path | str], dataset: Dataset) -> str:
+    """The SQL that reads *files* of *dataset*, older ones with its columns; no rows where there is no file."""
+    columns = ", ".join(f"NULL::{sql_type(one.type)} AS {quoted(one.name)}" for one in dataset.schema or ())
+    nothing = f"SELECT {columns or 'NULL AS nothing'} WHERE false"
+    if not files:
+        return nothing
+    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    if not dataset.is_mixed:
         return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted
-    nulls = ", ".join(f"NULL AS {quoted(name)}" for name in columns) or "NULL AS nothing"
-    return f"SELECT {nulls} WHERE false"
+    return f"{nothing} UNION ALL BY NAME FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
 
 def quoted(name: str) -> str:
@@ -126,8 +130,7 @@ def quoted(name: str) -> str:
 
 
 def _select(dataset: Dataset, store: Path) -> str:
-    names = dataset.schema.names if dataset.schema else ()
-    return select([store / file.path for file in dataset.files], names)
+    return select([store / file.path for file in dataset.files], dataset)
 
 
 def _commit(lake: Lake, at: At) -> Commit | None:

@@ -24,6 +24,7 @@ from pipelines.extract.spool import Spool, kept_folder
 from pipelines.extract.watermark import Watermark
 from pipelines.fetching import fetch_and_mill
 from pipelines.inspection import inspect, to_inspect
+from pipelines.load.casting import of_older
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Change, Place, plan, resolve, work
 from pipelines.load.target import Target
@@ -182,6 +183,7 @@ class SourceRun:
             change = self._merge(name, parts, self._recipes[name].target, full=full)
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
+            warnings += of_older(report.name, change.kept)
             if rejected and (deletes := self._recipes[name].target.deletes) and deletes.missing:
                 warnings += (f"{report.name}: as records were set aside, none that is missing is taken for gone",)
             watermark = self._reached(name, extraction, ledger)
@@ -194,13 +196,12 @@ class SourceRun:
             self.draft.set_files(rejects_of(name), rejects, REJECTS)
         if watermark and extraction.verdict != "incomplete":
             self.draft.set_state(name, {**(self.draft.state(name) or {}), "watermark": watermark.to_json()})
-        counts = change.counts
         return replace(
             report,
             warnings=warnings,
-            new=counts.get("new", 0),
-            updated=counts.get("updated", 0),
-            unchanged=counts.get("unchanged", 0),
+            new=change.counts.get("new", 0),
+            updated=change.counts.get("updated", 0),
+            unchanged=change.counts.get("unchanged", 0),
             files_written=len(change.added),
         )
 
@@ -229,10 +230,8 @@ class SourceRun:
         if not checks:
             return ()
         paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
-        where = f"{self._source.name}.{name}"
-        return self._shared.engine.call(
-            inspect, [self._lake.store / path for path in paths], checks, where, self._shared.now
-        )
+        files = [self._lake.store / path for path in paths]
+        return self._shared.engine.call(inspect, files, checks, f"{self._source.name}.{name}", self._shared.now)
 
     def _reached(self, name: str, extraction: Extraction, ledger: Ledger) -> Watermark | None:
         """The watermark at the greatest cursor that was read; it never goes back, and reading again does not move it.

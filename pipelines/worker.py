@@ -220,7 +220,14 @@ def _seen(recipe: Recipe) -> pa.Table | None:
     if not recipe.edge or not recipe.cursor:
         return None
     key = recipe.target.key
-    return at_or_after(recipe.edge, recipe.cursor.name, recipe.edge_floor, kind=recipe.cursor.kind, names=key)
+    return at_or_after(
+        recipe.edge,
+        recipe.cursor.name,
+        recipe.edge_floor,
+        kind=recipe.cursor.kind,
+        names=key,
+        schema=_known(recipe),
+    )
 
 
 def _in_order(table: pa.Table, recipe: Recipe, pages: list[PageRef], ends: list[PageEnds]) -> pa.Table:

@@ -52,7 +52,7 @@ RESOURCE: dict[str, tuple[str, ...]] = {
         "max_pages: 10000\nweight: 2\ndescription: one order\nkey: [id]\nwrite: upsert\nversion: updated_at\n"
         "partition_by: month(created_at)\nsort_by: created_at",
         "path: /search\nbody: {query: {status: open}}\nidempotent: true\nrecords: hits\nformat: json\n"
-        "allow_empty: true",
+        "allow_empty: true\nolder_files: cast",
         "path: /repos/{repos.full_name}/issues\nfor_each: {resource: repos}\ncarry: {repo: full_name}\n"
         "errors: [{status: 404, do: skip}]",
         "columns: {total: 'decimal(12,2)'}\nflatten: 1\nrename: {Id: id}\non_new_column: ignore\n"

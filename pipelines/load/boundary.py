@@ -18,14 +18,23 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import CursorError, StateTooLarge
 from pipelines.load.disk import store_errors
+from pipelines.load.schema import recast, unify
 
 MAX_ROWS = 2_000_000
 
 
-def at_or_after(
-    files: Sequence[Path], cursor: str, floor: str, *, kind: str = "instant", names: Sequence[str] = ()
+def at_or_after(  # noqa: PLR0913 - which rows, and how they are told
+    files: Sequence[Path],
+    cursor: str,
+    floor: str,
+    *,
+    kind: str = "instant",
+    names: Sequence[str] = (),
+    schema: pa.Schema | None = None,
 ) -> pa.Table | None:
     """The rows of *files* whose *cursor* is *floor* or later, all columns or *names*; None where there are none.
+
+    An older file may lack the cursor where *schema*, the columns of the dataset, has it: no row of it counts.
 
     Raises:
         StateTooLarge: More than `MAX_ROWS`; they would not fit in memory.
@@ -38,6 +47,8 @@ def at_or_after(
             columns = pq.read_schema(path).names
             wanted = [name for name in columns if name in (*names, cursor)] if names else columns
             table = pq.read_table(path, columns=wanted, partitioning=None)
+        if cursor not in table.column_names and schema is not None and cursor in schema.names:
+            continue
         if cursor not in table.column_names:
             raise CursorError(
                 f"the stored rows have no column {cursor!r}, so rows read again cannot be told from new ones",
@@ -51,7 +62,8 @@ def at_or_after(
                 f"{rows:,} stored rows have the cursor value {floor} or a later one",
                 "say `write: upsert` with a key, use a finer cursor, or read a shorter span",
             )
-    return pa.concat_tables(tables, promote_options="permissive") if rows else None
+    schema = unify(table.schema for table in tables)
+    return pa.concat_tables([recast(table, schema) for table in tables]) if rows else None
 
 
 def unseen(table: pa.Table, seen: pa.Table, key: Sequence[str]) -> pa.Table:

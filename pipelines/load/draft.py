@@ -45,20 +45,24 @@ class Draft:
         added = [LiveFile.of(part, self._commit.n, i) for i, part in enumerate(_ordered(change.added))]
         files = (*change.kept, *added)
         known = self.dataset(name)
-        columns = known.columns if change.schema is None else tuple(encode_schema(change.schema))
+        is_same = not added and first == len(known.files)
+        columns = known.columns
+        if change.schema is not None and not (is_same and known.files):
+            columns = tuple(encode_schema(change.schema))
         self._parts += change.added
         self._dropped += change.dropped
         self._datasets[name] = replace(
             known,
             # without new files the kept ones keep their order: nothing has changed
-            files=files if added or first != len(known.files) else known.files,
+            files=known.files if is_same else files,
             columns=columns,
             key=target.key,
             write=target.write,
             partition_by=target.partition_by,
             version=target.version,
             sort_by=target.sort_by,
-            counts=dict(change.counts) if added or first != len(known.files) else known.counts,
+            older_files=target.older_files,
+            counts=known.counts if is_same else dict(change.counts),
         )
 
     def set_state(self, name: str, state: Json) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.load.disk import store_errors
+from pipelines.load.schema import recast
 
 _SAMPLE_ROWS, _MOST_FOOTERS, _LONGEST = 3, 500, 40
 
@@ -22,8 +24,8 @@ class Facts:
     sample: tuple[tuple[str, ...], ...] = ()
 
 
-def facts(files: Sequence[Path]) -> Facts:
-    """The facts of one dataset's files; only footers and a few rows are read.
+def facts(files: Sequence[Path], schema: pa.Schema | None = None) -> Facts:
+    """The facts of one dataset's files, whose columns are *schema*; only footers and a few rows are read.
 
     Raises:
         StoreError: A file cannot be read.
@@ -36,7 +38,7 @@ def facts(files: Sequence[Path]) -> Facts:
             for column in map(group.column, range(group.num_columns)):
                 _widen(spans, column.path_in_schema, column.statistics)
     known = {name: (_text(span[0]), _text(span[1])) for name, span in spans.items() if span}
-    return Facts(known, _sample(files))
+    return Facts(known, _sample(files, schema))
 
 
 def _widen(spans: dict[str, tuple[Any, Any] | None], name: str, statistics: Any) -> None:
@@ -44,14 +46,19 @@ def _widen(spans: dict[str, tuple[Any, Any] | None], name: str, statistics: Any)
         return  # nulls only
     new = (statistics.min, statistics.max) if statistics is not None and statistics.has_min_max else None
     known = spans.get(name, new)
-    spans[name] = None if known is None or new is None else (min(known[0], new[0]), max(known[1], new[1]))
+    try:
+        spans[name] = None if known is None or new is None else (min(known[0], new[0]), max(known[1], new[1]))
+    except TypeError:  # an older file has another type
+        spans[name] = None
 
 
-def _sample(files: Sequence[Path]) -> tuple[tuple[str, ...], ...]:
+def _sample(files: Sequence[Path], schema: pa.Schema | None) -> tuple[tuple[str, ...], ...]:
     for path in files[:1]:
         with store_errors("reading the store"), pq.ParquetFile(path) as parquet:
             for batch in parquet.iter_batches(batch_size=_SAMPLE_ROWS):
-                return tuple(tuple(map(_text, row.values())) for row in batch.to_pylist())
+                rows = pa.Table.from_batches([batch])
+                shown = recast(rows, schema) if schema is not None else rows
+                return tuple(tuple(map(_text, row.values())) for row in shown.to_pylist())
     return ()
 
 

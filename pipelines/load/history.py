@@ -20,11 +20,12 @@ import pyarrow.compute as pc
 
 from pipelines.batch import Part
 from pipelines.errors import KeyMissing, SchemaError
+from pipelines.load.casting import outgrown
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition
 from pipelines.load.decide import WHAT, Decide, Decided
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.rewrite import StagedRows
-from pipelines.load.schema import recast, record_schema, same_columns
+from pipelines.load.schema import recast, record_schema
 from pipelines.load.stored import groups
 from pipelines.load.target import IS_CURRENT, VALID_FROM, VALID_TO
 from pipelines.load.timeline import FILE, FROM, PART, ROW, TO
@@ -39,7 +40,6 @@ def history(place: Place, dataset: Dataset, staged: Sequence[Part], records: pa.
     Raises:
         SchemaError: Records have a column that a history makes itself, or versions are of no use.
     """
-    known = dataset.schema
     kind = _kind(place, records)
     fields = [(VALID_FROM, kind), (VALID_TO, kind), (IS_CURRENT, pa.bool_())]
     schema = pa.schema([*records, *(pa.field(name, type_) for name, type_ in fields)])
@@ -48,9 +48,9 @@ def history(place: Place, dataset: Dataset, staged: Sequence[Part], records: pa.
             f"{place.dataset}: versions are {kind}, so it cannot be said when a missing row ended",
             "use a `version` that is a time, or none, with `deletes: {missing: true}`",
         )
-    older = known is not None and not same_columns(known, schema)
-    unit = Decide(place, dataset.files, tuple(staged), schema)
-    return Step((unit,), lambda results: _rewrites(place, dataset, staged, schema, results[0], older=older))
+    now, stale = outgrown(place, dataset, schema)
+    unit = Decide(place, now.files, tuple(staged), schema)
+    return Step((unit,), lambda results: _rewrites(place, now, staged, schema, results[0], stale=stale))
 
 
 def _kind(place: Place, records: pa.Schema) -> pa.DataType:
@@ -130,11 +130,17 @@ def _ended(table: pa.Table, rows: Any, until: pa.Array) -> pa.Table:
 
 
 def _rewrites(  # noqa: PLR0913 - what the rewriting follows from
-    place: Place, dataset: Dataset, staged: Sequence[Part], schema: pa.Schema, decided: Decided, *, older: bool
+    place: Place,
+    dataset: Dataset,
+    staged: Sequence[Part],
+    schema: pa.Schema,
+    decided: Decided,
+    *,
+    stale: frozenset[str],
 ) -> Step:
     """A unit for each file that changes; new versions go to one of them, or to a small or new file."""
     live = dict(enumerate(dataset.files))
-    touched = set(live) if older else set(decided.touched)
+    touched = {*decided.touched, *(number for number, file in live.items() if file.path in stale)}
     parts = by_partition([part for part, rows in zip(staged, decided.added, strict=True) if rows])
     numbers = {part.path: number for number, part in enumerate(staged)}
     joined: dict[int, tuple[int, ...]] = {}

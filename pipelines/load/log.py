@@ -23,7 +23,7 @@ from pipelines.batch import Json, Part
 from pipelines.errors import Conflict, StoreError
 from pipelines.load.disk import DISK, Disk, store_errors, write_file
 from pipelines.load.schema import decode_schema
-from pipelines.load.target import VALIDITY, Target, Write
+from pipelines.load.target import VALIDITY, OlderFiles, Target, Write
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +34,10 @@ _NAME = re.compile(r"^(\d{12})\.json$")
 
 @dataclass(frozen=True, slots=True)
 class LiveFile:
-    """A committed Parquet file: `path` in the store, `partition`/`name` in the view."""
+    """A committed Parquet file: `path` in the store, `partition`/`name` in the view.
+
+    One that is `older` has columns from before those of its dataset; readers cast it.
+    """
 
     path: str
     partition: str
@@ -44,6 +47,7 @@ class LiveFile:
     digest: str
     stats: dict[str, tuple[Json, Json]]
     commit: int
+    older: bool = False
 
     @classmethod
     def of(cls, part: Part, commit: int, number: int) -> LiveFile:
@@ -70,6 +74,12 @@ class Dataset:
     counts: Mapping[str, int] = field(default_factory=dict)
     version: str | None = None
     sort_by: tuple[str, ...] = ()
+    older_files: OlderFiles = "rewrite"
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether files may have other columns than `schema`, so that readers must cast them."""
+        return self.older_files == "cast" or any(file.older for file in self.files)
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -91,6 +101,7 @@ class Dataset:
             version=self.version,
             partition_by=self.partition_by,
             sort_by=self.sort_by,
+            older_files=self.older_files,
         )
 
     @property

@@ -2,7 +2,8 @@
 
 All modes leave the files of a dataset with one schema, so that a plain glob
 reads them as one: files of another schema are written again in the same commit.
-A change that changes nothing keeps the very same files.
+With `older_files: cast` those stay that every reader can cast. A change that
+changes nothing keeps the very same files.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from pipelines.batch import Part
 from pipelines.errors import ExpectationFailed, SchemaError
+from pipelines.load.casting import outgrown
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.schema import OnMismatch, recast, record_schema, same_columns, unify
@@ -48,18 +50,20 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
         from pipelines.load.history import history
 
         _refuse_validity(place, schemas.values())
-        return history(place, dataset, staged, unify([*map(record_schema, known), *schemas.values()], on_mismatch))
+        records = unify([*map(record_schema, known), *schemas.values()], on_mismatch)
+        return history(place, dataset, staged, records)
     schema = unify([*known, *schemas.values()], on_mismatch)
+    dataset, stale = outgrown(place, dataset, schema)
     odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
     if place.target.write == "upsert":
         # Polars takes 0.1 s to import, and only merging needs it
         from pipelines.load.upsert import upsert
 
-        return upsert(place, dataset, staged, schema, odd)
+        return upsert(place, dataset, staged, schema, odd=odd, stale=stale)
     rows = {"new": sum(part.rows for part in staged)}
-    if not known or same_columns(known[0], schema):
-        return _adopt(place, dataset.files, staged, odd, schema=schema, counts=rows)
-    return _adopt(place, (), [*dataset.files, *staged], [*dataset.files, *odd], schema=schema, counts=rows)
+    again = [file for file in dataset.files if file.path in stale]
+    kept = [file for file in dataset.files if file.path not in stale]
+    return _adopt(place, kept, [*again, *staged], [*again, *odd], schema=schema, counts=rows)
 
 
 def _refuse_validity(place: Place, schemas: Iterable[pa.Schema]) -> None:

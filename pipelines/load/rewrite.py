@@ -47,7 +47,7 @@ class Matched:
 class Match:
     """Bring the winners that are in *live* already to their rows there.
 
-    `recast` says that the files have an older schema and are written again anyway.
+    `stale` are the paths of those that have an older schema and are written again anyway.
     """
 
     place: Place
@@ -55,7 +55,7 @@ class Match:
     staged: tuple[Part, ...]
     winners: Winners
     schema: pa.Schema
-    recast: bool
+    stale: frozenset[str]
 
     def work(self) -> Matched:
         """The new files; memory: the winners' keys, a file's keys, one row group and its new rows."""
@@ -96,7 +96,7 @@ class _FileMerge:
         lost = np.setdiff1d(live, found[_LIVE].to_numpy())
         self.removed += len(lost)
         hits = self._fresh(found)
-        if not len(hits) and not len(lost) and not self.unit.recast:
+        if not len(hits) and not len(lost) and self.file.path not in self.unit.stale:
             return None
         with (
             store_errors("reading the store"),
@@ -108,7 +108,7 @@ class _FileMerge:
 
     def _stream(self, parquet: pq.ParquetFile, hits: pl.DataFrame, lost: Rows, writer: PartWriter) -> bool:
         """Write the successor, from the first row group that differs on; False if none does."""
-        changed, first = self.unit.recast, 0
+        changed, first = self.file.path in self.unit.stale, 0
         positions = hits[_LIVE].to_numpy()
         for group in range(parquet.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows

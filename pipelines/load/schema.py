@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import orjson
@@ -111,12 +112,15 @@ def _unified(known: pa.Field, field: pa.Field, on_mismatch: OnMismatch) -> pa.Fi
 
 
 def _plain(field: pa.Field) -> pa.Field:
-    """The field as all readers know it: no dictionary, no view or large text, nulls allowed."""
+    """The field as files have it and all readers know it: no dictionary, no view or large text, nulls allowed."""
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         kind = pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         kind = pa.binary()
+    if pa.types.is_timestamp(kind) and kind.unit == "s":
+        # Parquet counts in milliseconds or finer
+        kind = pa.timestamp("ms", kind.tz)
     return pa.field(field.name, kind, metadata=field.metadata)
 
 
@@ -202,7 +206,10 @@ def _column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
 
 
 def _nested(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    # rare: a nested column changed its shape, so values are rebuilt one by one
+    if not pa.types.is_string(kind):
+        with suppress(pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            return column.cast(kind, safe=True)
+    # rare: what Arrow cannot cast is rebuilt value by value
     values = column.to_pylist()
     if pa.types.is_string(kind):
         values = [None if value is None else orjson.dumps(value, default=str).decode() for value in values]

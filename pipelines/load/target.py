@@ -14,6 +14,7 @@ from pipelines.load.partitions import parse
 from pipelines.values import Value
 
 Write = Literal["append", "replace", "upsert", "history"]
+OlderFiles = Literal["rewrite", "cast"]
 VALID_FROM, VALID_TO, IS_CURRENT = VALIDITY = ("valid_from", "valid_to", "is_current")
 """The columns that `write: history` adds: a row held from the first until before the second."""
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
@@ -31,6 +32,11 @@ class Target(Value):
     deletes: Deletes | None = Field(None, description="with upsert and history: how the API says that a row is gone")
     partition_by: Names = Field((), description="field, year(field), month(field), day(field) or bucket(16, field)")
     sort_by: Names = Field((), description="order of the rows within a file")
+    older_files: OlderFiles = Field(
+        "rewrite",
+        description="when columns change: rewrite older files, so that a plain glob reads all as one; "
+        "or cast them as they are read by `threadmill`, `pipelines.read` and catalog.duckdb",
+    )
     allow_empty: bool = Field(False, description="with replace: an empty answer may empty the dataset")
 
     @field_validator("partition_by")

@@ -21,7 +21,6 @@ from pipelines.batch import Part
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.rewrite import Match, Matched, Settle, unpack
-from pipelines.load.schema import same_columns
 from pipelines.load.winners import GONE, PART, Rank, Winners, key_columns
 
 if TYPE_CHECKING:
@@ -40,15 +39,24 @@ class Scope:
     staged: tuple[Part, ...]
 
 
-def upsert(place: Place, dataset: Dataset, staged: Sequence[Part], schema: pa.Schema, odd: Sequence[Part]) -> Step:
-    """The first step of merging *staged* into *dataset*; *odd* parts have another schema than *schema*."""
+def upsert(  # noqa: PLR0913 - the facts that a merge follows from
+    place: Place,
+    dataset: Dataset,
+    staged: Sequence[Part],
+    schema: pa.Schema,
+    *,
+    odd: Sequence[Part],
+    stale: frozenset[str],
+) -> Step:
+    """The first step of merging *staged* into *dataset*.
+
+    *odd* parts have another schema than *schema*; live files that are *stale* are written again anyway.
+    """
     key_columns(place, schema)
     if not staged:
         # a full read that is empty, and may be
         return Step((), lambda _: Change(schema=schema, counts={"removed": dataset.rows}))
-    known = dataset.schema
-    old = bool(dataset.files) and known is not None and not same_columns(known, schema)
-    merge = _Upsert(place, dataset, schema, old, frozenset(part.path for part in odd))
+    merge = _Upsert(place, dataset, schema, stale, frozenset(part.path for part in odd))
     scopes = list(merge.scopes(staged))
     ranks = tuple(Rank(place, scope.staged, schema, hashed=bool(scope.live)) for scope in scopes)
     return Step(ranks, lambda winners: merge.match(scopes, winners))
@@ -59,7 +67,7 @@ class _Upsert:
     place: Place
     dataset: Dataset
     schema: pa.Schema
-    recast: bool
+    stale: frozenset[str]
     odd: frozenset[str]
 
     def scopes(self, staged: Sequence[Part]) -> Iterator[Scope]:
@@ -76,7 +84,8 @@ class _Upsert:
         owners: list[int] = []
         for number, (scope, best) in enumerate(zip(scopes, winners, strict=True)):
             for files in _portions(scope.live):
-                units.append(Match(self.place, files, scope.staged, best, self.schema, self.recast))
+                again = self.stale & {file.path for file in files}
+                units.append(Match(self.place, files, scope.staged, best, self.schema, again))
                 owners.append(number)
 
         def fold(results: Sequence[Matched]) -> Step:
@@ -92,7 +101,7 @@ class _Upsert:
         for settling in settlings:
             settling.sort_out()
         matched = {file.path for settling in settlings for file in settling.scope.live}
-        old = [file for file in self.dataset.files if self.recast and file.path not in matched]
+        old = [file for file in self.dataset.files if file.path in self.stale - matched]
         gone = {path for settling in settlings for path in settling.gone} | {file.path for file in old}
         units = [unit for settling in settlings for unit in settling.units] + recasts(self.place, old, self.schema)
 
@@ -114,11 +123,14 @@ class _Upsert:
         return Step(tuple(units), fold)
 
     def _touchable(self, files: Sequence[LiveFile], staged: Sequence[Part]) -> tuple[LiveFile, ...]:
-        keys = self.place.target.key
         # min and max of a part with other types do not compare with those of live files
-        if self.place.drops_missing or self.recast or any(part.path in self.odd for part in staged):
+        if self.place.drops_missing or any(part.path in self.odd for part in staged):
             return tuple(files)
-        return tuple(file for file in files if any(overlap(file, part, keys) for part in staged))
+        return tuple(file for file in files if any(self._overlap(file, part) for part in staged))
+
+    def _overlap(self, file: LiveFile, part: Part) -> bool:
+        # times of another unit are texts of another width, which do not compare
+        return overlap(file, part, self.place.target.key, texts=not file.older and file.path not in self.stale)
 
 
 class _Settling:
@@ -197,11 +209,13 @@ class _Settling:
         return smallest.path
 
 
-def overlap(one: LiveFile | Part, other: LiveFile | Part, keys: Sequence[str]) -> bool:
-    """Whether the two may hold the same key; where min and max are not known, they may."""
+def overlap(one: LiveFile | Part, other: LiveFile | Part, keys: Sequence[str], *, texts: bool = True) -> bool:
+    """Whether the two may hold the same key; where min and max are not known, or texts that do not count, they may."""
     for key in keys:
         left, right = one.stats.get(key), other.stats.get(key)
         if left is None or right is None or type(left[0]) is not type(right[0]):
+            continue
+        if isinstance(left[0], str) and not texts:
             continue
         if left[1] < right[0] or right[1] < left[0]:
             return False

@@ -17,10 +17,11 @@ import pyarrow as pa
 import xxhash
 
 from pipelines.errors import PipelineError
+from pipelines.load.casting import reads_as
 from pipelines.load.changes import Unit, here
 from pipelines.load.log import Commit, Dataset, LiveFile, Log
 from pipelines.load.partitions import split
-from pipelines.load.schema import same_columns
+from pipelines.load.schema import recast, same_columns
 from pipelines.load.stored import bounds, groups
 from pipelines.load.view import View
 from pipelines.load.winners import row_hashes
@@ -85,7 +86,7 @@ class CheckFile:
         extremes: dict[str, Any] = dict.fromkeys(self.file.stats)
         for table in groups(path):
             rows += len(table)
-            if self.dataset.schema is not None and not same_columns(table.schema, self.dataset.schema):
+            if self.dataset.schema is not None and not self._readable(path, table.schema, self.dataset.schema):
                 yield "has other columns than its dataset has; `threadmill compact` rewrites it"
                 return
             folders = {folder for folder, _ in split(table, target.partition_by)}
@@ -97,6 +98,9 @@ class CheckFile:
         for name, found in extremes.items():
             if found is not None and tuple(found) != tuple(self.file.stats[name]):
                 yield f"has values of {name!r} from {found[0]} to {found[1]}, which its commit does not say"
+
+    def _readable(self, path: Path, found: pa.Schema, schema: pa.Schema) -> bool:
+        return same_columns(found, schema) or (self.file.older and reads_as(path, schema))
 
 
 def _wider(known: Any, new: Any) -> Any:
@@ -141,8 +145,11 @@ class CheckKeys:
         return ["{" + ", ".join(f"{name}: {value}" for name, value in row.items()) + "}" for row in rows]
 
     def _tables(self) -> Iterator[pa.Table]:
+        schema = self.dataset.schema
         for file in self.dataset.files:
-            yield from groups(self.store / file.path, self.key)
+            for table in groups(self.store / file.path, self.key):
+                kinds = [schema.field(name) for name in table.column_names] if schema is not None else table.schema
+                yield recast(table, pa.schema(kinds))
 
 
 def verify(

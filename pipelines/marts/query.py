@@ -37,11 +37,11 @@ def run_query(file: Path, views: Mapping[str, dataset.Dataset]) -> pa.Table:
     return table
 
 
-def files_of(paths: Sequence[str]) -> dataset.Dataset:
-    """Parquet files as one dataset with the columns of all; nothing is read from folder names."""
+def files_of(paths: Sequence[str], schema: pa.Schema | None = None) -> dataset.Dataset:
+    """Parquet files as one dataset with the columns of *schema*, or of all; nothing is read from folder names."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow import dataset
 
-    schema = pa.unify_schemas([pq.read_schema(path) for path in paths])
+    schema = schema or pa.unify_schemas([pq.read_schema(path) for path in paths])
     return dataset.dataset(list(paths), schema=schema, format="parquet")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,12 +44,21 @@ class MartUnit:
     inputs: tuple[tuple[str, tuple[FileRows, ...]], ...]
     columns: tuple[str, ...] = ()
     """Columns that the configuration describes; each must come out."""
+    schemas: Mapping[str, pa.Schema] = field(default_factory=dict)
+    """For inputs whose files may have older columns: those that all of them are read with."""
 
 
-def plan(name: str, mart: Mart, files: Mapping[str, Sequence[Path]], units: int) -> list[MartUnit]:
+def plan(
+    name: str,
+    mart: Mart,
+    files: Mapping[str, Sequence[Path]],
+    units: int,
+    schemas: Mapping[str, pa.Schema] | None = None,
+) -> list[MartUnit]:
     """Divide the making of *mart* into at most *units*.
 
-    *files* has, for each dataset (`source.dataset`), its live files in order.
+    *files* has, for each dataset (`source.dataset`), its live files in order,
+    *schemas* the columns of those that may have older files.
 
     Raises:
         TransformError: An input has no files, so nothing can be made of it.
@@ -62,8 +71,9 @@ def plan(name: str, mart: Mart, files: Mapping[str, Sequence[Path]], units: int)
             raise TransformError(f"mart {name}: its input {dataset} has no rows yet", hint)
         given[argument] = tuple(_whole(path) for path in files[dataset])
     pieces = divide(given[mart.split_by], units) if mart.split_by else [()]
+    casts = {argument: schema for argument, dataset in mart.inputs.items() if (schema := (schemas or {}).get(dataset))}
     return [
-        MartUnit(name, mart.maker, sequence, _inputs(given, mart.split_by, piece), tuple(mart.columns))
+        MartUnit(name, mart.maker, sequence, _inputs(given, mart.split_by, piece), tuple(mart.columns), casts)
         for sequence, piece in enumerate(pieces)
     ]
 
@@ -99,10 +109,11 @@ def make(unit: MartUnit) -> pa.Table:
     return table
 
 
-def read_input(files: Sequence[FileRows]) -> pa.Table:
-    """The rows of *files* one after the other, reading no row group that is not needed."""
+def read_input(files: Sequence[FileRows], schema: pa.Schema | None = None) -> pa.Table:
+    """The rows of *files* one after the other, cast to *schema*, reading no row group that is not needed."""
     try:
         tables = [_read(file) for file in files]
+        tables = [_cast(table, schema) for table in tables] if schema is not None else tables
         return pa.concat_tables(tables, promote_options="default")
     except OSError as error:
         raise StoreError(f"cannot read an input of the mart: {error}", "run the source again") from error
@@ -147,15 +158,25 @@ def _read(file: FileRows) -> pa.Table:
         return parquet.read_row_groups(groups).slice(file.start - skipped, file.rows)
 
 
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """*table* with the columns of *schema*, those that an older file does not have null."""
+    names = set(table.column_names)
+    columns = [
+        table[one.name].cast(one.type) if one.name in names else pa.nulls(len(table), one.type) for one in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def _run(unit: MartUnit) -> pa.Table:
     if unit.maker.endswith(".sql"):
         from pipelines.marts.query import files_of, run_query
 
-        views = {view: files_of([file.path for file in files]) for view, files in unit.inputs}
+        views = {view: files_of([file.path for file in files], unit.schemas.get(view)) for view, files in unit.inputs}
         return run_query(HOME / unit.maker, views)
     import pandas as pd
 
-    inputs = {name: read_input(files).to_pandas(types_mapper=pd.ArrowDtype) for name, files in unit.inputs}
+    tables = {name: read_input(files, unit.schemas.get(name)) for name, files in unit.inputs}
+    inputs = {name: table.to_pandas(types_mapper=pd.ArrowDtype) for name, table in tables.items()}
     result = resolve(unit.maker)(**inputs)
     if isinstance(result, pd.DataFrame):
         result = pa.Table.from_pandas(result, preserve_index=False).replace_schema_metadata(None)
