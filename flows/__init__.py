@@ -7,9 +7,13 @@ unless the environment says otherwise; that must happen before Prefect is import
 
 import os
 
+HEARTBEAT_S = 30
+"""How often a flow run says that it lives: the shortest that Prefect takes."""
+
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
 }.items():
     os.environ.setdefault(_name, _value)

@@ -5,9 +5,17 @@ Both hold what the report holds: names, counts and our own error texts.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from pipelines.errors import PipelineError
+from pipelines.report.critical_path import critical_path, verdict
 from pipelines.report.result import RunReport
+from pipelines.report.runs import read_run
+
+_WORTH_TELLING_S = 0.1
+_MOST_STEPS = 20
 
 
 def publish(report: RunReport, *, key: str) -> None:
@@ -45,6 +53,12 @@ def summary(report: RunReport) -> str:
     return "; ".join(told)
 
 
+def told(report: RunReport) -> str:
+    """The summary, and a line for each problem."""
+    problems = [f"{name}: {problem.kind}: {problem.message}" for name, problem in report.problems]
+    return "\n".join([summary(report), *problems])
+
+
 def summary_text(report: RunReport) -> str:
     """Problems with their hints, and where the Parquet lies, as Markdown."""
     lines = [f"## Run {report.run_id}", "", summary(report), ""]
@@ -52,10 +66,23 @@ def summary_text(report: RunReport) -> str:
         lines += [f"- **{name}**: {problem.kind}: {_plain(problem.message)}"]
         lines += [f"    - hint: {_plain(problem.hint)}"] if problem.hint else []
     lines += [f"- warning: {_plain(warning)}" for warning in report.warnings]
+    lines += ["", *_where_the_time_went(report)]
     commits = [(source.source, source.commit) for source in report.sources if source.commit is not None]
     lines += ["", "| source | commit | Parquet |", "| --- | --- | --- |"]
     lines += [f"| {source} | {commit} | `{report.data}/parquet/{source}/` |" for source, commit in commits]
+    lines += ["", f"The whole report: `{report.data}/runs/{report.run_id}.html` on the machine of the run."]
     return "\n".join([*lines, ""])
+
+
+def _where_the_time_went(report: RunReport) -> list[str]:
+    """The steps that nothing else could have shortened, from the report beside the data."""
+    try:
+        run = read_run(Path(report.data), report.run_id)
+    except PipelineError:
+        return []  # a warning of the report says why it is not there
+    steps = [step for step in critical_path(run) if step.seconds >= _WORTH_TELLING_S]
+    rows = (f"| {step.what} {step.name} | {step.seconds:.1f} | {_plain(step.why)} |" for step in steps[:_MOST_STEPS])
+    return [f"{_plain(verdict(run))}.", "", "| step | seconds | why |", "| --- | --- | --- |", *rows]
 
 
 def _plain(text: str) -> str:

@@ -1,9 +1,9 @@
 """A Prefect deployment for each source, from `schedule:` in its YAML.
 
-`python -m flows.deployments` writes `prefect.yaml` and registers what it says with the
-server in use, in a process work pool; `--check` only says whether the file is up
-to date. A second run of one source waits for no place: it is cancelled, and the
-next one due brings what it would have brought. The lake's own lock excludes it, too.
+`prefect.yaml` is made from the source files and read by Prefect's own command, so
+what is committed is what is registered. A second run of one source waits for no
+place: it is cancelled, and the next one due brings what it would have brought. The
+lake's own lock excludes it, too. Nothing here imports Prefect.
 """
 
 from __future__ import annotations
@@ -11,82 +11,139 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import yaml
 
+from flows import HEARTBEAT_S
+from flows.embedded import names_server
 from pipelines.config.project import load_project
 from pipelines.config.schedule import Schedule
-from pipelines.config.source import Source
-from pipelines.errors import PipelineError
+from pipelines.errors import ConfigError
 
 FILE = Path("prefect.yaml")
-POOL = "threadmill"
+ENTRYPOINT = "flows.sync.sync_source"
+"""A module's name: deployments work wherever the package is installed, in any project folder."""
+ANCHOR = "2024-01-01T00:00:00+00:00"
+"""What intervals count from: registering again does not move them."""
+_DEPLOY = ("-m", "prefect", "--no-prompt", "deploy", "--all")
+_LAST_WORDS = 2000
 _HEAD = """\
-# Written by `python -m flows.deployments` from config/*.yaml: one deployment for each source.
+# Written by `threadmill deploy` from config/*.yaml: one deployment for each source.
 # Change `schedule:` there and run it again. Parameters are names; secrets stay in their blocks.
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--profile", default="live", show_default=True, help="The profile that deployments run with.")
-@click.option("--pool", default=POOL, show_default=True, help="The work pool; made if there is none.")
-@click.option("--check", is_flag=True, help="Write and register nothing; fail if prefect.yaml is stale.")
-@click.option("--write-only", is_flag=True, help="Write prefect.yaml and register nothing.")
-def deploy(profile: str, pool: str, check: bool, write_only: bool) -> None:
-    """Make prefect.yaml from the source files, and register its deployments."""
-    try:
-        text = prefect_yaml(load_project(os.environ, profile=profile).sources, profile=profile, pool=pool)
-    except PipelineError as error:
-        click.echo(f"{click.style(error.kind, fg='red')}: {error}", err=True)
-        sys.exit(error.exit_code)
-    stale = not FILE.is_file() or FILE.read_text(encoding="utf-8") != text
-    if check:
-        click.echo(f"{FILE} is {'stale: run `python -m flows.deployments --write-only`' if stale else 'up to date'}")
-        sys.exit(1 if stale else 0)
-    if stale:
-        FILE.write_text(text, encoding="utf-8")
-    if not write_only:
-        sys.exit(_register(pool))
+@dataclass(frozen=True)
+class Deployment:
+    """What Prefect is told of one source; once at a time, a second run is cancelled."""
+
+    source: str
+    description: str
+    parameters: dict[str, str]
+    schedule: Schedule | None
+
+    @property
+    def tags(self) -> list[str]:
+        """What runs can be found by."""
+        return ["threadmill", self.source]
+
+    @property
+    def concurrency(self) -> dict[str, Any]:
+        """One run at a time; one that comes too early is cancelled."""
+        return {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+    @property
+    def when(self) -> str:
+        """The schedule in words."""
+        if self.schedule is None:
+            return "by hand"
+        interval = f"every {self.schedule.interval:g} s" if self.schedule.interval else ""
+        return f"{self.schedule.cron or self.schedule.rrule or interval} {self.schedule.timezone}"
+
+    @property
+    def rule(self) -> dict[str, Any] | None:
+        """The schedule in Prefect's words."""
+        if self.schedule is None:
+            return None
+        rule = {"cron": self.schedule.cron, "interval": self.schedule.interval, "rrule": self.schedule.rrule}
+        told = {kind: value for kind, value in rule.items() if value is not None}
+        anchor = {"anchor_date": ANCHOR} if self.schedule.interval else {}
+        return {**told, **anchor, "timezone": self.schedule.timezone}
 
 
-def prefect_yaml(sources: Iterable[Source], *, profile: str, pool: str = POOL) -> str:
-    """What `prefect deploy --all` reads: a deployment named after each of *sources*."""
-    deployments = [_deployment(source, profile, pool) for source in sources]
-    document = {"name": "threadmill", "deployments": deployments}
+def deployments(env: Mapping[str, str], *, profile: str, root: Path = Path()) -> list[Deployment]:
+    """One for each source of the project in *root*.
+
+    Raises:
+        ConfigError: All problems of its YAML files.
+    """
+    # blocks are read when a run needs them; here only their names count
+    sources = load_project(env, root=root, profile=profile, prefect_secret=lambda name: name).sources
+    return [
+        Deployment(
+            source=source.name,
+            description=f"Bring {source.name} up to date ({', '.join(source.resources)}), then the marts made from it.",
+            parameters={"source": source.name, "profile": profile},
+            schedule=source.schedule,
+        )
+        for source in sources
+    ]
+
+
+def prefect_yaml(deployed: Iterable[Deployment], *, pool: str) -> str:
+    """What `prefect deploy --all` reads: a deployment named after each source."""
+    document = {"name": "threadmill", "deployments": [_entry(one, pool) for one in deployed]}
     return _HEAD + yaml.safe_dump(document, sort_keys=False, width=100)
 
 
-def _deployment(source: Source, profile: str, pool: str) -> dict[str, Any]:
-    resources = ", ".join(source.resources)
+def is_current(text: str) -> bool:
+    """Whether prefect.yaml is *text*."""
+    return FILE.is_file() and FILE.read_text(encoding="utf-8") == text
+
+
+def write(text: str) -> None:
+    """Bring prefect.yaml up to date; a file that is stays as it is."""
+    if not is_current(text):
+        FILE.write_text(text, encoding="utf-8")
+
+
+def register(pool: str, *, notify: str | None) -> None:
+    """Let Prefect's own command read prefect.yaml; then the automations, with *notify* the name of a Webhook block.
+
+    Raises:
+        ConfigError: No server is chosen, it refuses, or there is no such block.
+    """
+    needs_server(os.environ)
+    from flows.automations import register_automations
+    from flows.work_pool import make_pool
+
+    make_pool(pool)
+    done = subprocess.run([sys.executable, *_DEPLOY], check=False, capture_output=True, text=True)  # noqa: S603  # our own words
+    if done.returncode != 0:
+        told = (done.stderr or done.stdout).strip()[-_LAST_WORDS:]
+        raise ConfigError(f"Prefect did not take the deployments: {told}", "see whether its server answers")
+    register_automations(notify=notify)
+
+
+def needs_server(env: Mapping[str, str]) -> None:
+    """Raise ConfigError unless *env* or a profile of Prefect names a server: an embedded one keeps no schedule."""
+    if not names_server({"PREFECT_HOME": str(Path.home() / ".prefect"), **env}):
+        hint = "start one with `prefect server start` and set PREFECT_API_URL to it"
+        raise ConfigError("schedules need a Prefect server, and none is chosen", hint)
+
+
+def _entry(one: Deployment, pool: str) -> dict[str, Any]:
     return {
-        "name": source.name,
-        "description": f"Bring {source.name} up to date ({resources}), then the marts made from it.",
-        "entrypoint": "flows/sync.py:sync_source",
-        "parameters": {"source": source.name, "profile": profile},
-        "schedules": [_schedule(source.schedule)] if source.schedule else [],
-        "tags": ["threadmill", source.name],
-        "concurrency_limit": {"limit": 1, "collision_strategy": "CANCEL_NEW"},
-        "work_pool": {"name": pool},
+        "name": one.source,
+        "description": one.description,
+        "entrypoint": ENTRYPOINT,
+        "parameters": one.parameters,
+        "schedules": [one.rule] if one.rule else [],
+        "tags": one.tags,
+        "concurrency_limit": one.concurrency,
+        "work_pool": {"name": pool, "job_variables": {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}}},
     }
-
-
-def _schedule(schedule: Schedule) -> dict[str, Any]:
-    rule = {"cron": schedule.cron, "interval": schedule.interval, "rrule": schedule.rrule}
-    return {**{name: value for name, value in rule.items() if value is not None}, "timezone": schedule.timezone}
-
-
-def _register(pool: str) -> int:
-    """Let Prefect's own command read the file; its exit code."""
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    known = subprocess.run([*prefect, "work-pool", "inspect", pool], check=False, capture_output=True)  # noqa: S603  # our own words
-    if known.returncode != 0:
-        subprocess.run([*prefect, "work-pool", "create", "--type", "process", pool], check=True)  # noqa: S603  # our own words
-    return subprocess.run([*prefect, "deploy", "--all"], check=False).returncode  # noqa: S603  # our own words
-
-
-if __name__ == "__main__":
-    deploy(prog_name="python -m flows.deployments")

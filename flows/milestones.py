@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _STOPPED = Problem("Interrupted", "the run was stopped", "run again: it resumes 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of one resource (`extract usgs.events`), of a source (`commit usgs`), or a mart."""
+    """One stage of one resource (`extract usgs.events`), or a mart (`mart city_day`, `commit marts.city_day`)."""
 
     kind: StageKind
     name: str
@@ -71,7 +71,8 @@ class Milestones:
             elif event.resource:
                 self._resource(source, event)
             if event.kind == "committed":
-                self._end(Stage("commit", source), Milestone({"commit": event.size}))
+                for stage in self._committing(source):
+                    self._end(stage, Milestone({"commit": event.size}))
 
     def close(self, report: RunReport | None) -> None:
         """End what is still open as *report* says; without one, as stopped."""
@@ -83,11 +84,33 @@ class Milestones:
                 for resource in source.resources:
                     self._conclude(resource)
                 if source.problem:
-                    self._end(Stage("commit", source.source), Milestone(problem=source.problem))
+                    for stage in self._committing(source.source) or [Stage("commit", source.source)]:
+                        self._end(stage, Milestone(problem=source.problem))
             for end in self._ends.values():
                 if not end.done():
                     end.set_result(Milestone(problem=_STOPPED))
         self._started.put(None)
+
+    @property
+    def ended(self) -> int:
+        """How many stages have ended."""
+        with self._lock:
+            return sum(end.done() for end in self._ends.values())
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """What all stages have counted so far, by the names of their counts."""
+        found: dict[str, int] = defaultdict(int)
+        with self._lock:
+            for counts in self._counts.values():
+                for name, value in counts.items():
+                    found[name] += value
+        return found
+
+    def _committing(self, source: str) -> list[Stage]:
+        """The datasets of *source* that are ready and wait for its commit."""
+        waiting = (stage for stage, end in self._ends.items() if not end.done())
+        return [stage for stage in waiting if stage.kind == "commit" and stage.name.startswith(f"{source}.")]
 
     def _next(self) -> Stage | None:
         while True:
@@ -111,10 +134,9 @@ class Milestones:
                 self._counts[mill]["rows_read"] += event.size
             case "finished" if event.note in get_args(Verdict):
                 self._end(extract, Milestone({**self._counts[extract], "verdict": event.note}))
-            case "settled":
-                self._start(Stage("commit", source))
-                if event.note != "failed":
-                    self._end(mill, Milestone({**self._counts[mill], "rows_written": event.size}))
+            case "settled" if event.note != "failed":
+                self._end(mill, Milestone({**self._counts[mill], "rows_written": event.size}))
+                self._start(Stage("commit", name))
 
     def _mart(self, event: Event) -> None:
         stage = Stage("mart", event.resource)
@@ -125,6 +147,7 @@ class Milestones:
             self._end(stage, Milestone(skipped="what it is made from has no rows yet"))
         elif event.kind == "settled" and event.note != "failed":
             self._end(stage, Milestone({"rows_written": event.size}))
+            self._start(Stage("commit", f"{MARTS}.{event.resource}"))
 
     def _conclude(self, resource: ResourceReport) -> None:
         """A failed resource: the stage that is open failed; its reason is known only now."""

@@ -13,10 +13,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from prefect import Task, get_run_logger, task
+from prefect.assets import add_asset_metadata
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State  # noqa: TC002  # Prefect resolves a task's annotations
 from prefect.states import Completed, Failed
+from prefect.tasks import MaterializingTask
 
+from flows.assets import Assets
 from flows.milestones import Counts, Milestone, Milestones, Stage, StageKind
 
 if TYPE_CHECKING:
@@ -26,11 +29,17 @@ _MILESTONES: ContextVar[Milestones] = ContextVar("milestones")
 
 
 @contextmanager
-def following(milestones: Milestones) -> Iterator[Callable[[Stage], PrefectFuture[Any]]]:
-    """Inside a flow: yields what starts the task of a stage."""
+def following(milestones: Milestones, assets: Assets) -> Iterator[Callable[[Stage], PrefectFuture[Any]]]:
+    """Inside a flow: yields what starts the task of a stage; a commit materializes its dataset's asset."""
     token = _MILESTONES.set(milestones)  # a task's thread gets a copy of the context, so nothing crosses as a parameter
+
+    def start(stage: Stage) -> PrefectFuture[Any]:
+        is_dataset = stage.kind == "commit" and "." in stage.name  # a source that cannot begin fails as a whole
+        started = _materializing(stage.name, assets) if is_dataset else _TASKS[stage.kind]
+        return started.submit(stage.name)
+
     try:
-        yield lambda stage: _TASKS[stage.kind].submit(stage.name)
+        yield start
     finally:
         _MILESTONES.reset(token)
 
@@ -49,6 +58,27 @@ _TASKS: dict[StageKind, Task[[str], State[Counts]]] = {
     "commit": _stage_task("commit"),
     "mart": _stage_task("mart"),
 }
+
+
+def _materializing(dataset: str, assets: Assets) -> MaterializingTask[[str], State[Counts]]:
+    asset = assets.made(dataset)
+
+    def wait(name: str) -> State[Counts]:
+        milestone = _MILESTONES.get().wait(Stage("commit", name))
+        if milestone.problem is None:
+            add_asset_metadata(asset, assets.metadata(name))
+        return _state(milestone)
+
+    return MaterializingTask(
+        wait,
+        assets=[asset],
+        materialized_by="threadmill",
+        asset_deps=list(assets.made_from(dataset)),
+        name="commit",
+        task_run_name="commit {name}",
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
 
 
 def _state(milestone: Milestone) -> State[Any]:

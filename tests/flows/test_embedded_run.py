@@ -64,5 +64,6 @@ def test_the_end_of_every_task_is_recorded_before_the_embedded_api_ends(embedded
         "mill shop.orders": "Completed",
         "extract shop.refunds": "Completed",
         "mill shop.refunds": "Completed",
-        "commit shop": "Completed",
+        "commit shop.orders": "Completed",
+        "commit shop.refunds": "Completed",
     }

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from flows.milestones import Milestone, Milestones, Stage
-from pipelines.errors import AuthError, Busy
+from pipelines.errors import AuthError, Busy, StoreError
 from pipelines.extract.events import Event, EventKind
 from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
 
@@ -26,7 +26,7 @@ def test_a_stage_starts_with_its_first_event_and_ends_with_its_counts() -> None:
     milestones.close(_report(SourceReport("shop", 7, True, (ORDERS,))))
 
     stages = list(milestones.stages())
-    assert stages == [Stage("extract", "shop.orders"), Stage("mill", "shop.orders"), Stage("commit", "shop")]
+    assert stages == [Stage("extract", "shop.orders"), Stage("mill", "shop.orders"), Stage("commit", "shop.orders")]
     assert [milestones.wait(stage).counts for stage in stages] == [
         {"requests": 2, "pages": 2, "bytes": 100, "verdict": "complete"},
         {"batches": 1, "rows_read": 20, "rows_written": 15},
@@ -85,6 +85,29 @@ def test_a_source_that_cannot_begin_fails_its_commit() -> None:
     assert milestones.wait(stages[0]).problem == busy
 
 
+def test_a_commit_that_fails_fails_for_every_dataset_that_waited_for_it() -> None:
+    milestones, full = Milestones(), Problem.of(StoreError("disk full", "make room"))
+    for event in (_event("spooled", size=70), _event("finished", note="complete"), _event("settled", note="complete")):
+        milestones.listen("shop", event)
+
+    milestones.close(_report(SourceReport("shop", None, False, (ORDERS,), full)))
+
+    ends = {f"{stage.kind} {stage.name}": milestones.wait(stage).problem for stage in milestones.stages()}
+    assert ends == {"extract shop.orders": None, "mill shop.orders": None, "commit shop.orders": full}
+
+
+def test_progress_is_counted_over_all_stages() -> None:
+    milestones = Milestones()
+    for event in (_event("answered"), _event("spooled", size=70), _event("batch", size=20)):
+        milestones.listen("shop", event)
+    milestones.listen("shop", _event("finished", note="complete"))
+
+    totals = {**milestones.totals}
+
+    assert milestones.ended == 1
+    assert totals == {"requests": 1, "pages": 1, "bytes": 70, "batches": 1, "rows_read": 20}
+
+
 def test_nobody_waits_for_ever_when_a_run_is_stopped() -> None:
     milestones = Milestones()
     milestones.listen("shop", _event("answered"))
@@ -102,11 +125,12 @@ def test_a_mart_is_one_stage() -> None:
 
     for kind, note in (("planned", ""), ("settled", "complete")):
         milestones.listen("marts", Event(kind, "city_day", 0.0, size=12, note=note))  # type: ignore[arg-type]  # literals
+    milestones.listen("marts", Event("committed", "", 0.0, size=3))
     milestones.close(None)
 
     stages = list(milestones.stages())
-    assert stages == [Stage("mart", "city_day")]
-    assert milestones.wait(stages[0]) == Milestone({"rows_written": 12})
+    assert stages == [Stage("mart", "city_day"), Stage("commit", "marts.city_day")]
+    assert [milestones.wait(stage) for stage in stages] == [Milestone({"rows_written": 12}), Milestone({"commit": 3})]
 
 
 def _event(kind: EventKind, *, size: int = 0, note: str = "") -> Event:

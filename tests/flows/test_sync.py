@@ -35,7 +35,7 @@ def test_a_failed_resource_is_named_and_the_others_are_committed(shop: ShopProje
     assert pq.read_table("data/parquet/shop/orders").num_rows == 40
     assert tasks["extract shop.refunds"].state_name == "Failed"
     assert "hint: " in _message(tasks["extract shop.refunds"])
-    assert {tasks[name].state_name for name in ("extract shop.orders", "mill shop.orders", "commit shop")} == {
+    assert {tasks[name].state_name for name in ("extract shop.orders", "mill shop.orders", "commit shop.orders")} == {
         "Completed"
     }
 

@@ -1,0 +1,198 @@
+"""What a flow run does: one run of the engine, a task for each stage, artifacts, and a state that says it all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect.context import FlowRunContext
+from prefect.futures import wait
+from prefect.states import Completed, Failed
+
+from flows.artifacts import publish, summary, told
+from flows.assets import Assets
+from flows.engine import Work, engine
+from flows.milestones import Milestones
+from flows.progress import showing_progress
+from flows.reporting import Reporting
+from flows.secret_blocks import prefect_secret
+from flows.stages import following
+from flows.terminal import TERMINAL, Terminal
+from pipelines.commands.lakes import locked
+from pipelines.config.project import Project, load_project
+from pipelines.errors import ConfigError, PipelineError
+from pipelines.load.lake import Lake
+from pipelines.marts.model import Marts
+from pipelines.report.result import RunReport
+from pipelines.report.spans import Span
+from pipelines.source_run import run_source
+from pipelines.watermarks import chosen, move
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+OnProblem = Literal["fail", "warn"]
+
+
+class RunFailed(Exception):
+    """The run has problems, and the flow has retries left: the next one resumes from the page spool."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one flow run is to do; of no *sources*, all."""
+
+    sources: tuple[str, ...] | None
+    profile: str | None = None
+    marts: bool = True
+    start: str | None = None
+    end: str | None = None
+    full_refresh: bool = False
+    timeout_s: float | None = None
+
+    @property
+    def work(self) -> Work:
+        """What is done with each source: bring it up to date, or read the span again.
+
+        Raises:
+            ConfigError: Half a span, or a span and a full refresh.
+        """
+        if self.start is None and self.end is None:
+            return run_source
+        if self.start is None or self.end is None:
+            raise ConfigError("a span needs both of its ends", "give `from` and `to`, or neither")
+        if self.full_refresh:
+            raise ConfigError("a span and a full refresh exclude each other", "give one of them")
+        return partial(run_source, span=Span(self.start, self.end))
+
+
+def bring(assignment: Assignment, *, on_problem: OnProblem, key: str) -> State[Any]:
+    """Do what *assignment* says inside a flow run; artifacts are named after *key*."""
+    terminal = TERMINAL.get()
+    overdue = threading.Event()
+    reporting = Reporting()
+    try:
+        project = _project(assignment)
+        report = _run(project, assignment, overdue, terminal=terminal, reporting=reporting, key=key)
+    except PipelineError as error:
+        if terminal:
+            terminal.error = error
+        return _failed(f"{error.kind}: {error}")
+    reporting.attempt("the result", lambda: publish(report, key=artifact_key(key)))
+    if terminal:
+        terminal.report = report
+    if overdue.is_set():
+        after = f"stopped after {(assignment.timeout_s or 0) / 60:g} minutes; the next run resumes"
+        return Failed(name="TimedOut", message=f"{after}\n{told(report)}")
+    return _state(report, on_problem)
+
+
+def _run(  # noqa: PLR0913  # whom the run tells what
+    project: Project,
+    assignment: Assignment,
+    overdue: threading.Event,
+    *,
+    terminal: Terminal | None,
+    reporting: Reporting,
+    key: str,
+) -> RunReport:
+    """One run of the engine, followed by a task for each stage."""
+    work, stop = assignment.work, threading.Event()
+    if assignment.full_refresh and _attempt() == 1:
+        _forget_watermarks(project)
+    milestones = Milestones()
+    watching = terminal.watching(project) if terminal else nullcontext(_ignore)
+    with (
+        _deadline(assignment.timeout_s, overdue, stop),
+        watching as listen,
+        following(milestones, Assets(project)) as follow,
+        engine(project, milestones, listen, work=work, stop=stop) as result,
+        showing_progress(project, milestones, reporting, key=artifact_key(f"{key}-progress")),
+    ):
+        tasks = [follow(stage) for stage in milestones.stages()]
+        if terminal:
+            terminal.tasks = len(tasks)
+        report = result.result()
+        wait(tasks)
+    return report
+
+
+def _project(assignment: Assignment) -> Project:
+    project = load_project(
+        os.environ, only=assignment.sources, profile=assignment.profile, prefect_secret=prefect_secret
+    )
+    for logger in (logging.getLogger(), *(logging.getLogger(name) for name in ("prefect", "prefect.flow_runs"))):
+        project.sources.secrets.guard(logger)
+    return project if assignment.marts else replace(project, marts=Marts(marts={}))
+
+
+def _forget_watermarks(project: Project) -> None:
+    """Let every incremental resource begin at its start; a retry of the run does not forget what it has read since."""
+    for source in project.sources:
+        lake = Lake(project.settings.data, source.name)
+        with locked(lake, "refresh"):
+            move(lake, chosen(source, ""), "", "", run="refresh", config_hash=source.config_hash)
+
+
+@contextmanager
+def _deadline(timeout_s: float | None, overdue: threading.Event, stop: threading.Event) -> Iterator[None]:
+    """Set *overdue* and *stop* once *timeout_s* have passed, if the block lasts so long."""
+
+    def end() -> None:
+        overdue.set()
+        stop.set()
+
+    timer = threading.Timer(timeout_s, end) if timeout_s else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer:
+            timer.cancel()
+
+
+def _ignore(source: str, event: object) -> None:
+    """Nobody watches."""
+
+
+def _state(report: RunReport, on_problem: OnProblem) -> State[Any]:
+    if report.exit_code == 0:
+        return Completed(message=summary(report))
+    if on_problem == "warn":
+        return Completed(name="Incomplete", message=told(report))
+    return _failed(told(report), name=_name(report))
+
+
+def _name(report: RunReport) -> str | None:
+    """What kind of failure this is, for automations: of several kinds it is plainly Failed."""
+    kinds = {problem.kind for _, problem in report.problems}
+    if not kinds:
+        return "Incomplete"
+    return "ExpectationFailed" if kinds == {"ExpectationFailed"} else None
+
+
+def _failed(message: str, *, name: str | None = None) -> State[Any]:
+    """Failed; by an exception while retries are left, because Prefect retries no returned state in place."""
+    context = FlowRunContext.get()
+    if context and context.flow and context.flow_run and _attempt() <= (context.flow.retries or 0):
+        raise RunFailed(message)
+    return Failed(name=name, message=message) if name else Failed(message=message)
+
+
+def _attempt() -> int:
+    """Which attempt of the flow run this is, from 1."""
+    context = FlowRunContext.get()
+    return context.flow_run.run_count if context and context.flow_run else 1
+
+
+def artifact_key(text: str) -> str:
+    """Prefect's keys are lower-case letters, digits and dashes."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())

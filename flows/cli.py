@@ -1,0 +1,85 @@
+"""The command line with Prefect's commands in it: `threadmill deploy | serve` beside those of the library.
+
+The library's own commands come from `pipelines.cli`; it knows nothing of these.
+Prefect is imported by the command that needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from pipelines.cli import app
+from pipelines.commands.lakes import shown_errors
+from pipelines.errors import EXIT_FAILED, EXIT_OK
+
+_DEPLOY_EXAMPLE = """\b
+Example:
+  threadmill deploy --check
+  threadmill deploy --profile live --notify ops"""
+_profile = click.option(
+    "--profile", default="live", show_default=True, help="Which [profiles] table of settings.toml their runs use."
+)
+
+
+@click.command(epilog=_DEPLOY_EXAMPLE)
+@_profile
+@click.option("--pool", default="threadmill", show_default=True, help="The work pool; made if there is none.")
+@click.option("--notify", metavar="BLOCK", help="Tell this Webhook block of runs that need a person.")
+@click.option("--check", is_flag=True, help="Only say whether prefect.yaml is up to date; exit code 1 if not.")
+@click.option("--write-only", is_flag=True, help="Write prefect.yaml and register nothing.")
+def deploy(profile: str, pool: str, notify: str | None, check: bool, write_only: bool) -> None:
+    """Make a Prefect deployment for each source.
+
+    Writes prefect.yaml from `schedule:` in the source files and registers what
+    it says with the Prefect server in use: one deployment for each source, in
+    a process work pool, and the automations that notice lost runs.
+    """
+    from flows.deployments import deployments, is_current, prefect_yaml, register, write
+
+    with shown_errors():
+        deployed = deployments(os.environ, profile=profile)
+        text = prefect_yaml(deployed, pool=pool)
+        if check:
+            click.echo(f"prefect.yaml is {'up to date' if is_current(text) else 'stale: run `threadmill deploy`'}")
+            sys.exit(EXIT_OK if is_current(text) else EXIT_FAILED)
+        write(text)
+        if not write_only:
+            register(pool, notify=notify)
+            for one in deployed:
+                click.echo(f"{f'sync-source/{one.source}':<32} {one.when}")
+            click.echo(f"{len(deployed)} deployments; start a worker: prefect worker start --pool {pool}")
+
+
+@click.command(epilog="\b\nExample:\n  threadmill serve --profile live --limit 2")
+@_profile
+@click.option("--limit", default=5, show_default=True, type=click.IntRange(1), help="How many runs at once.")
+def serve(profile: str, limit: int) -> None:
+    """Run the schedules of all sources from this one process.
+
+    It needs a Prefect server, but no work pool and no worker. Ctrl-C or SIGTERM
+    ends it, the runs it has started, and pauses the schedules.
+    """
+    from flows.deployments import deployments, needs_server
+
+    with shown_errors():
+        needs_server(os.environ)
+        from flows.serving import serve_until_stopped
+
+        serve_until_stopped(deployments(os.environ, profile=profile), limit=limit)
+
+
+COMMANDS = (deploy, serve)
+for command in COMMANDS:
+    app.add_command(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="threadmill")
+
+
+if __name__ == "__main__":
+    main()

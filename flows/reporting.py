@@ -1,0 +1,34 @@
+"""Telling Prefect without depending on it: the data is committed whether or not its server answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from httpx import HTTPError
+from prefect.exceptions import PrefectException
+
+log = logging.getLogger(__name__)
+
+Told = TypeVar("Told")
+
+
+@dataclass
+class Reporting:
+    """Keeps what Prefect could not be told; each try takes a minute, so after the first failure there is no other."""
+
+    missed: list[str] = field(default_factory=list)
+
+    def attempt(self, what: str, tell: Callable[[], Told]) -> Told | None:
+        """What *tell* returns; None where Prefect's API does not answer, and *what* is said to be missing."""
+        if not self.missed:
+            try:
+                return tell()
+            except (HTTPError, PrefectException, OSError) as error:
+                log.error(  # the traceback is Prefect's client
+                    "Prefect could not be told %s (%s); the data is committed all the same", what, type(error).__name__
+                )
+        self.missed.append(what)
+        return None

@@ -1,0 +1,76 @@
+"""`threadmill deploy` and `threadmill serve` as commands: help, examples, what they refuse."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from flows.cli import COMMANDS
+from tests.shop import Ended, start
+
+THREADMILL = (sys.executable, "-m", "flows.cli")
+SOURCE = "base_url: https://a.example\nschedule: {cron: '15 * * * *'}\nresources: {r: {path: /x}}\n"
+
+
+def call(folder: Path, *arguments: str, **env: str) -> Ended:
+    return Ended.of(start(folder, *arguments, program=THREADMILL, **{"PREFECT_HOME": str(folder / "home"), **env}))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with one source and nothing of Prefect."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/a.yaml").write_text(SOURCE)
+    (tmp_path / "config/settings.toml").write_text("[profiles.live]\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))
+def test_help_fits_80_columns_and_its_examples_are_ones_that_the_command_takes(
+    command: click.Command, tmp_path: Path
+) -> None:
+    told = call(tmp_path, str(command.name), "--help")
+
+    examples = [line.split() for line in told.out.partition("Example:")[2].strip().splitlines()]
+    assert (told.code, told.err) == (0, "")
+    assert max(map(len, told.out.splitlines())) <= 80
+    assert examples
+    for example in examples:
+        assert example[:2] == ["threadmill", command.name]
+        command.make_context(command.name, shlex.split(" ".join(example[2:])))
+
+
+def test_the_commands_stand_beside_those_of_the_library_and_load_no_prefect(tmp_path: Path) -> None:
+    code = "import sys\nfrom flows.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    told = Ended.of(start(tmp_path, "-c", code, program=[sys.executable]))
+
+    *lines, modules = told.out.splitlines()
+
+    assert {"run", "check", "deploy", "serve"} <= {line.split()[0] for line in lines if line.startswith("  ")}
+    assert not {"prefect", "pandas", "pyarrow"} & {name.partition(".")[0] for name in modules.split()}
+
+
+def test_prefect_yaml_is_written_and_then_up_to_date_until_a_schedule_changes(project: Path) -> None:
+    missing = call(project, "deploy", "--check")
+    wrote = call(project, "deploy", "--write-only")
+    current = call(project, "deploy", "--check")
+    (project / "config/a.yaml").write_text(SOURCE.replace("15 *", "45 *"))
+    stale = call(project, "deploy", "--check")
+
+    assert (missing.code, wrote.code, current.code, stale.code) == (1, 0, 0, 1)
+    assert "prefect.yaml is up to date" in current.out
+    assert "stale: run `threadmill deploy`" in stale.out
+    assert "cron: 15 * * * *" in (project / "prefect.yaml").read_text()
+
+
+@pytest.mark.parametrize("command", ["deploy", "serve"])
+def test_schedules_are_refused_where_no_server_is_chosen(command: str, project: Path) -> None:
+    refused = call(project, command)
+
+    assert refused.code == 2
+    assert "schedules need a Prefect server, and none is chosen" in refused.err
+    assert "PREFECT_API_URL" in refused.err
