@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
 export PREFECT_LOGGING_LEVEL ?= WARNING
 
-.PHONY: help run test check format lock schema reference test-crash test-servers bench report clean
+.PHONY: help run test check format lock schema reference docs test-crash test-servers bench report clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,14 +72,26 @@ format: $(DEV_READY) ## Format the code and mend what the linter can
 schema: $(READY) ## Write config/source.schema.json anew from the models
 	@$(BIN)/python -m pipelines schema > config/source.schema.json
 
-reference: $(READY) ## Write docs/reference.md anew from the models
+reference: $(READY) ## Write docs/reference.md, commands.md and python.md anew from the code
 	@$(BIN)/python -m pipelines.config.reference > docs/reference.md
+	@$(BIN)/python -m docs.pages
+
+DOCS := .docs-venv
+$(DOCS)/.ready: docs/requirements.lock
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r docs/requirements.lock
+	@touch $@
+
+docs: $(DOCS)/.ready ## Build the documentation site into site/; a warning or a dead link is an error
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --clean
+	@echo "site/index.html"
 
 LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --upgrade
-lock: $(READY) ## Resolve the dependencies anew into the two locks (needs uv)
+lock: $(READY) ## Resolve the dependencies anew into the three locks (needs uv)
 	@$(LOCK) --extra dev --no-emit-package threadmill pyproject.toml -o requirements-dev.lock
+	@$(LOCK) docs/requirements.in -o docs/requirements.lock
 	@$(LOCK) -c <(sed -E -n 's/^([A-Za-z0-9._-]+==[^ ]+).*/\1/p' requirements-dev.lock) --extra build pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment, the output and every cache
-	@rm -rf $(VENV) .servers data .prefect .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
+	@rm -rf $(VENV) $(DOCS) site .servers data .prefect .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
