@@ -89,8 +89,8 @@ MISTAKES = {
         hint="`columns`",
     ),
     "timeless": Mistake(
-        "CursorError",
-        ("the cursor value '1517966773840' is no ISO date or time",),
+        "ConfigError",
+        ("timeless.rows: the cursor 'at' is a number, and nothing says what it counts",),
         say([{**row, "at": 1517966773840} for row in ROWS]),
         f"{UPSERT}\n    incremental: {{cursor: at, since_param: since, start: 2018-01-01, format: epoch_ms}}",
         hint="timestamp",
@@ -339,6 +339,44 @@ def test_a_mistaken_configuration_is_told_with_file_and_line_and_nothing_runs(
     assert "hint:" in ended.err
     assert ended.out == ""
     assert not (tmp_path / "data").exists()
+
+
+TAGGED = """\
+base_url: https://api.example.org
+resources: {rows: {path: /rows}}
+headers: !!python/object/apply:os.system ["touch executed"]
+"""
+REPEATED = """\
+base_url: https://api.example.org
+resources:
+  rows:
+    path: /rows
+    path: /others
+"""
+
+
+def test_a08_whatever_is_wrong_with_the_files_is_told_by_file_line_and_key_and_nothing_is_executed(
+    tmp_path: Path, api: FakeApi
+) -> None:
+    """Four files, four mistakes, one error; the sound source beside them is not read either."""
+    write(tmp_path, "sound.yaml", f"base_url: {api.url}\nresources: {{rows: {{path: /rows}}}}\n")
+    write(tmp_path, "tagged.yaml", TAGGED)
+    write(tmp_path, "repeated.yaml", REPEATED)
+    write(tmp_path, "mistaken.yaml", MISTAKEN_YAML)
+
+    ended = Ended.of(start(tmp_path, "run"))
+
+    assert ended.code == 2, ended
+    told = [line.strip().removeprefix("ConfigError: ") for line in ended.err.splitlines() if ".yaml:" in line]
+    for wanted in (
+        "config/tagged.yaml:3: headers: the tag !!python/object/apply:os.system is refused",
+        "config/repeated.yaml:5: resources.rows.path: the key appears twice, first in line 4",
+        "config/mistaken.yaml:2: auth.bearer: ${NOT_SET_ANYWHERE} is not set",
+        "config/mistaken.yaml:7: resources.rows.pagenate: unknown key (did you mean paginate?)",
+    ):
+        assert any(line.startswith(wanted) for line in told), (wanted, ended)
+    assert {path.name for path in tmp_path.iterdir()} == {"config"}
+    assert api.asked == []
 
 
 def test_a_data_folder_that_cannot_be_written_to_is_told_with_its_path(project: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,7 @@ def test_c05_parents_owe_each_other_no_order(api: FakeApi, ledger: LedgerApi) ->
         .replace("key: id", "key: [shop, id]")
     )
     for name, times in (("a", UP[4:]), ("b", UP[:4])):
-        rows = [row(number, at) for number, at in enumerate(times)]
-        api.route(f"/rows/{name}", lambda asked, rows=rows: _page(asked, rows))
+        api.route(f"/rows/{name}", _pages([row(number, at) for number, at in enumerate(times)]))
 
     assert ledger.read().new == 8
 
@@ -135,6 +135,9 @@ def test_c05_a_run_killed_in_the_middle_of_unordered_rows_loses_none(ledger: Led
     assert ledger.stored("id") == list(range(8))
 
 
-def _page(asked: Asked, rows: list[dict[str, Any]]) -> Answer:
-    first = (int(asked.params.get("page", 1)) - 1) * 2
-    return say({"data": rows[first : first + 2], "total": len(rows)})
+def _pages(rows: list[dict[str, Any]]) -> Callable[[Asked], Answer]:
+    def page(asked: Asked) -> Answer:
+        first = (int(asked.params.get("page", 1)) - 1) * 2
+        return say({"data": rows[first : first + 2], "total": len(rows)})
+
+    return page

@@ -51,12 +51,15 @@ def note_modules(frame):
     return frame
 '''
 _RECORDER = '''\
-"""Writes down where every Python process of the run connects to."""
+"""Writes down where every Python process of the run connects to, and where it listens."""
 import os, sys
 
 def note(event, args):
     if event == "socket.connect" and isinstance(args[1], tuple):
         with open(os.path.join(os.environ["NOTED"], "connections"), "a") as file:
+            file.write(f"{args[1][0]}\\n")
+    elif event == "socket.bind" and isinstance(args[1], tuple):
+        with open(os.path.join(os.environ["NOTED"], "listening"), "a") as file:
             file.write(f"{args[1][0]}\\n")
     elif event == "socket.getaddrinfo" and args[0]:
         with open(os.path.join(os.environ["NOTED"], "names"), "a") as file:
