@@ -35,7 +35,9 @@ class PageRef:
     order: tuple[int, ...] = ()
     carry: tuple[tuple[str, Json], ...] = ()
     parent: str = ""
-    """Names the parent whose watermark the page belongs to; empty without `per`."""
+    """Names the parent whose watermark the page belongs to; empty without parents."""
+    without: tuple[int, ...] = ()
+    """Positions of records that an earlier page has already: they are to be left out."""
 
     def read(self) -> bytes:
         """The body as it was fetched (after masking).

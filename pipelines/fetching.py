@@ -61,16 +61,19 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
             watermarks=watermarks,
             clock=spool.plan.clock_of,
             masks={name: mask for name in endpoints if (mask := _mask(source.resources[name]))},
-            singles=[name for name in endpoints if _stores_twice(source.resources[name])],
+            keys={name: _key(source.resources[name]) for name in endpoints},
             listen=tell,
             stop=stop,
         )
         return extractor.run(), milling.ledgers
 
 
-def _stores_twice(resource: Resource) -> bool:
-    """Whether a record that comes twice would be two rows with one key."""
-    return bool(resource.key) and resource.write in ("append", "replace")
+def _key(resource: Resource) -> list[str]:
+    """Paths in a record to the fields of its key, as far as they are in it; a transform may give it any."""
+    if resource.transform:
+        return []
+    columns = {name: resource.columns[name].source for name in resource.key if name in resource.columns}
+    return [columns.get(name) or name for name in resource.key if name not in resource.carry]
 
 
 def _mask(resource: Resource) -> Callable[[bytes], bytes] | None:

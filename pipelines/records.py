@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -19,12 +20,16 @@ from jmespath.exceptions import JMESPathError
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
-from pipelines.envelope import around, list_in
+from pipelines.envelope import around, inner, list_in, outer
 from pipelines.errors import DecodeError, RecordsMissing
 from pipelines.values import Value
 
 Format = Literal["json", "ndjson", "csv"]
 _PLAIN_PATH = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$")
+_LEFT_FIRST = frozenset(
+    "subexpression index_expression projection filter_projection value_projection flatten pipe".split()  # noqa: SIM905
+)
+_STEP = re.compile(r"[A-Za-z_]\w*|\d+", re.ASCII)
 _LIST_HINT = "point `records` at the list, or say `records: {rows: PATH, single: true}` for one object"
 
 
@@ -41,6 +46,26 @@ def selector(path: str) -> Any:
 def find(document: Json, path: str) -> Json:
     """The value at JMESPath *path*, or None."""
     return document if path == "@" else selector(path).search(document)
+
+
+@lru_cache(maxsize=1024)
+def root_names(path: str) -> frozenset[str] | None:
+    """The top-level names that *path* looks at; None where it may look at all."""
+    return _names(selector(path).parsed)
+
+
+def _names(node: dict[str, Any]) -> frozenset[str] | None:
+    kind, children = node["type"], node["children"]
+    if kind == "field":
+        return frozenset({node["value"]})
+    if kind in ("literal", "expref"):
+        return frozenset()
+    if kind in _LEFT_FIRST:
+        children = children[:1]
+    elif kind not in ("comparator", "or_expression", "and_expression", "not_expression", "function_expression"):
+        return None
+    below = [_names(child) for child in children]
+    return None if None in below else frozenset().union(*(names for names in below if names))
 
 
 class Records(Value):
@@ -114,6 +139,18 @@ class Records(Value):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         return raw if raw.lstrip()[:1] == b"[" else None
+
+    def leave_out(self, body: bytes, places: Collection[int]) -> bytes:
+        """*body* as JSON with its records alone, but for those at *places*; `rows` must be a plain path to a list."""
+        steps = _STEP.findall(self.rows)
+        level: Any = outer(body.removeprefix(b"\xef\xbb\xbf"))
+        for step in steps:
+            level = inner(level[int(step)] if isinstance(level, list) else level[step])
+        found = b"[" + b",".join(bytes(row) for place, row in enumerate(level) if place not in places) + b"]"
+        for step in reversed(steps):
+            is_name = not step.isdigit()
+            found = b'{"%b":%b}' % (step.encode(), found) if is_name else b"[" + b"null," * int(step) + found + b"]"
+        return found
 
     def _zipped(self, block: Json) -> list[dict[str, Json]]:
         if not isinstance(block, dict) or not all(isinstance(column, list) for column in block.values()):

@@ -270,10 +270,10 @@ class SourceRun:
 
 def foreseen(error: Exception, where: str, hide: Callable[[str], str] = str) -> PipelineError:
     """The *error* being handled as a kind that reports know; of a defect in *where* the log keeps the traceback."""
-    if isinstance(error, PipelineError):
-        return error
-    log.error("defect in=%s\n%s", where, hide("".join(traceback.format_exception(error))))
-    return Defect.of(error, where)
+    cause = error.__cause__ if isinstance(error, Defect) else error
+    if cause is not None and not isinstance(cause, PipelineError):
+        log.error("defect in=%s\n%s", where, hide("".join(traceback.format_exception(cause))))
+    return error if isinstance(error, PipelineError) else Defect.of(error, where)
 
 
 def sweep(lake: Lake, shared: Shared) -> None:

@@ -209,7 +209,12 @@ def _bodies(pages: list[PageRef], recipe: Recipe) -> list[tuple[bytes, dict[str,
         origin = {_PARENT: page.parent} if page.parent else {}
         return {**dict(page.carry), **origin, **({_PAGE: number} if numbered else {})}
 
-    return [(page.read(), carried(number, page)) for number, page in enumerate(pages)]
+    return [(_body(page, recipe.shape), carried(number, page)) for number, page in enumerate(pages)]
+
+
+def _body(page: PageRef, shape: Shape) -> bytes:
+    """The page, without what an earlier one has already."""
+    return shape.records.leave_out(page.read(), page.without) if page.without else page.read()
 
 
 def _known(recipe: Recipe) -> pa.Schema | None:

@@ -116,9 +116,11 @@ def _cursor(resource: Resource) -> Found:
 
 
 def _paging(resource: Resource) -> Found:
-    """Rows that paging repeats must be made one; a window can only be halved where its end is asked for."""
-    if resource.paginator.overlapping and resource.write not in ("upsert", "history"):
-        yield ("paginate",), "`overlap` repeats records, which only `write: upsert` with a key makes one again"
+    """Records that paging repeats must be told apart; a window can only be halved where its end is asked for."""
+    records = resource.records
+    is_list = resource.format == "json" and not (records.columns or records.entries or records.single)
+    if resource.paginator.overlapping and not is_list:
+        yield ("paginate",), "`overlap` compares records, which must be a list of JSON objects for that"
     incremental = resource.incremental
     placed = names([resource.path, resource.params, resource.body])
     has_end = incremental is not None and bool(incremental.until_param or "window.end" in placed)

@@ -88,35 +88,55 @@ RESOURCE: dict[str, tuple[str, ...]] = {
         "records: data.orders.nodes\npaginate:\n  cursor:\n    from: data.orders.pageInfo.endCursor\n"
         "    field: variables.after\n    more: data.orders.pageInfo.hasNextPage",
     ),
-    "NoPages": ("paginate: none",),
+    "NoPages": (
+        "paginate: none",
+        "paginate: {none: {total: count}}",
+        "paginate: {none: {total_header: X-Total-Count}}",
+    ),
     "PageNumber": (
         "paginate: {page_number: {param: page, first: 1, size: 100, size_param: per_page, total: meta.total}}",
         "body: {}\nidempotent: true\npaginate: {page_number: {field: page.number, size: 50, size_field: page.size, "
         "until: short}}",
+        "paginate: {page_number: {total_header: X-Total-Count}}",
     ),
     "TotalPages": (
         "paginate: {total_pages: meta.pages}",
         "paginate: {total_pages: {from: meta.pages, param: page, first: 0, size: 100, size_param: per_page, "
         "total: meta.total, until: empty}}",
         "body: {}\nidempotent: true\npaginate: {total_pages: {field: page, size: 100, size_field: size}}",
+        "paginate: {total_pages: {from_header: X-WP-TotalPages, total_header: X-WP-Total}}",
     ),
     "Offset": (
         "paginate: {offset: {param: skip, first: 0, size: 100, size_param: limit, total: total}}",
         "key: id\nwrite: upsert\npaginate: {offset: {overlap: 1, until: empty}}",
         "body: {}\nidempotent: true\npaginate: {offset: {field: offset, size: 100, size_field: limit}}",
+        "paginate: {offset: {total_header: Content-Range}}",
     ),
-    "LinkHeader": ("paginate: link_header", "paginate: {link_header: {rel: next}}"),
-    "NextUrl": ("paginate: {next_url: links.next}", "paginate: {next_url: {from: links.next}}"),
+    "LinkHeader": (
+        "paginate: link_header",
+        "paginate: {link_header: {rel: next, total_header: X-Total}}",
+        "paginate: {link_header: {total: meta.total}}",
+    ),
+    "NextUrl": (
+        "paginate: {next_url: links.next}",
+        "paginate: {next_url: {from: links.next, total: meta.total}}",
+        "paginate: {next_url: {from: links.next, total_header: X-Total-Count}}",
+    ),
     "Cursor": (
         "paginate: {cursor: {from: meta.next_cursor, param: cursor, more: meta.has_more}}",
-        "paginate: {cursor: {from_header: X-Next, header: X-Cursor}}",
+        "paginate: {cursor: {from_header: X-Next, header: X-Cursor, total_header: X-Total-Count}}",
+        "paginate: {cursor: {from: meta.next_cursor, param: cursor, total: meta.total}}",
         "body: {}\nidempotent: true\npaginate: {cursor: {from: next, field: page.after}}",
     ),
     "LastId": (
         "paginate: {last_id: {field: id, param: since_id, size: 100, size_param: limit, until: short}}",
-        "paginate: {last_id: {param: after, more: has_more}}",
+        "paginate: {last_id: {param: after, more: has_more, total: total}}",
+        "paginate: {last_id: {param: after, total_header: X-Total-Count}}",
     ),
-    "HasMore": ("paginate: {has_more: {from: meta.more, param: page, first: 1}}",),
+    "HasMore": (
+        "paginate: {has_more: {from: meta.more, param: page, first: 1, total: meta.total}}",
+        "paginate: {has_more: {from: more, total_header: X-Total-Count}}",
+    ),
     "ForEach": (
         "path: /repos/{repos.full_name}/issues\nfor_each: {resource: repos}",
         "path: /holidays/{year}/{country}\nfor_each: {values: {country: [US, FR], year: [2024, 2025]}}",

@@ -7,6 +7,7 @@ watermark and the run's frozen clock, so a resumed run asks the same again.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,10 +18,14 @@ from pipelines.batch import Json, PageRef
 from pipelines.errors import Drift, PaginationLoop
 from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.joints import LOOK_BACK
 from pipelines.extract.page import Page, Request, text
 from pipelines.extract.placeholders import Scope, fill, fill_path, look_up, names
+from pipelines.extract.spool import Stored
 from pipelines.extract.watermark import Watermark, Window
 
+DRIFT_HINT = "run again; page by `last_id` or a cursor if the API can, or say `overlap: 0` if its records have no order"
+_MOST_STEPS_BACK = 100
 _LOOP_HINT = "the API keeps naming the same page; check `paginate`, and that the API knows its parameters"
 
 
@@ -112,30 +117,35 @@ class Chain:
     totals: set[int] = field(default_factory=set)
     """Every total that the API told while the chain was read."""
     last_page: int | None = None
-    end_of: dict[int, str] = field(default_factory=dict)
-    start_of: dict[int, str] = field(default_factory=dict)
-    """Digests of the last and the first record of each page, where pages follow by number and no total is told."""
+    anchor: str = ""
+    """Digest of the last record so far, where pages follow by number and no total is told."""
+    latest: deque[tuple[Request, Stored]] = field(default_factory=lambda: deque(maxlen=LOOK_BACK))
+    """The newest of those pages."""
+    page_size: int = 0
+    steps_back: int = 0
     notes: list[str] = field(default_factory=list)
     is_addressed: bool = False
+    handing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while pages of the chain are handed on."""
     held: dict[int, PageRef | None] = field(default_factory=dict)
     released: int = 0
 
-    def ask(self, request: Request, fingerprint: str, max_pages: int | None) -> None:
-        """Note that *request* is about to be asked.
+    def ask(self, request: Request, key: str, max_pages: int | None) -> None:
+        """Note that *request* is about to be asked, by the *key* that no other request of the chain has.
 
         Raises:
             PaginationLoop: It was asked before in this chain, or the chain is too long.
         """
         with self.lock:
-            if fingerprint in self.asked:
+            if key in self.asked:
                 raise PaginationLoop(f"{request.safe_url}: page {len(self.asked) + 1} is one asked before", _LOOP_HINT)
             if max_pages is not None and len(self.asked) >= max_pages:
                 hint = "raise `max_pages`, or check that paging ends"
                 raise PaginationLoop(f"{request.safe_url}: more than {max_pages} pages", hint)
-            self.asked.add(fingerprint)
+            self.asked.add(key)
 
-    def take_in(self, page: Page, *, counts: bool) -> None:
-        """Note what *page* says of the chain.
+    def take_in(self, page: Page, *, counts: bool, repeated: int = 0) -> None:
+        """Note what *page* says of the chain; so many of its records are *repeated* from earlier pages.
 
         Raises:
             PaginationLoop: Its records are those of another page of this chain.
@@ -149,29 +159,25 @@ class Chain:
             if not empty:
                 self.seen.add(page.records_digest)
             if counts and not empty:
-                self.records += page.count
+                self.records += page.count - repeated
 
-    def note_edges(self, number: int, page: Page, overlap: int, *, may_repeat: bool) -> None:
-        """Compare where page *number* begins with where the one before it ended.
+    def go_on(self, page: Page, stored: Stored, repeated: tuple[int, ...]) -> None:
+        """The newest page of a walk by number is *page*, as it was kept; the next is to follow it."""
+        self.latest.append((page.request, stored))
+        if not page.is_empty and len(repeated) < page.count:
+            self.anchor, self.page_size = page.edges[1], page.count
+
+    def go_back(self, request: Request) -> None:
+        """What *request* gave does not follow: pages before it are asked for again, and may be as they were.
 
         Raises:
-            Drift: It should repeat the last record of the page before, and does not; or the other way round.
+            Drift: That was tried too often.
         """
-        first, last = page.edges
         with self.lock:
-            self.start_of[number], self.end_of[number] = first, last
-            before = self.end_of.get(number - 1, "")
-        if not (first and before):
-            return
-        if overlap and first != before:
-            what = f"{page.request.safe_url}: page {number + 1} does not begin where the one before it ended"
-            raise Drift(what, "rows went away while they were read: run again, or page by `last_id` or a cursor")
-        if not overlap and first == before:
-            what = f"page {number + 1} begins with the record that page {number} ended with: a row has moved"
-            if not may_repeat:
-                hint = "run again; `write: upsert` makes one of the two, `last_id` or a cursor pages without them"
-                raise Drift(f"{page.request.safe_url}: {what} while it was read", hint)
-            self.notes.append(what)
+            self.seen.clear()
+            self.steps_back += 1
+            if self.steps_back > _MOST_STEPS_BACK:
+                raise Drift(f"{request.safe_url}: rows move all the time while they are read", DRIFT_HINT)
 
     def in_order(self, number: int, ref: PageRef | None) -> list[PageRef]:
         """The pages that may go on now that page *number* is there: none, or a run without gap.

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
+from pipelines.batch import Json
 from pipelines.extract.fan_out import ForEachField
 from pipelines.extract.numbered import Paginator
 from pipelines.extract.paginators import AnyPaginator, NoPages
@@ -35,15 +36,23 @@ class GraphQL(Value):
 
 
 class Count(Value):
-    """A second address that tells how many records the same question has."""
+    """A second address that tells how many records the same question has, in a field or as a bare number."""
 
     path: str = Field(description="asked with the same parameters, those of paging aside")
-    value: str = Field("count", description="JMESPath to the number")
+    value: str = Field("count", description="JMESPath to the number, where the answer is more than the number")
 
     @model_validator(mode="after")
     def _value_compiles(self) -> Count:
         selector(self.value)
         return self
+
+
+class NoRecords(Records):
+    """For an answer of which no record is wanted, whatever it is."""
+
+    def select(self, document: Json) -> list[dict[str, Json]]:
+        """None."""
+        return []
 
 
 class Endpoint(Value):

@@ -13,6 +13,8 @@ from pipelines.extract.chains import Chain
 from pipelines.extract.events import EventKind
 
 Verdict = Literal["complete", "unproved", "incomplete"]
+_BY_SIGN = "paging ended by the API's own sign; there is no total to compare with"
+_UNGUARDED = "there is no total to compare with, and nothing tells whether a row moved between pages"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Tally:
     records: int = 0
     last_pages: int = 0
     server_time: datetime | None = None
+    unguarded: int = 0
+    """Chains of several pages that rows may have moved between, without a sign of it."""
     doubts: list[str] = field(default_factory=list)
     """What was noticed that keeps a chain from being proved, in words."""
     missing: list[str] = field(default_factory=list)
@@ -89,8 +93,11 @@ class Tally:
         elif kind == "waited":
             self.count("waited_s", seconds)
 
-    def close_chain(self, chain: Chain, *, declared: bool) -> None:
-        """Take in a chain whose pages are all there; *declared*: the configuration says that there is one page."""
+    def close_chain(self, chain: Chain, *, declared: bool, guarded: bool) -> None:
+        """Take in a chain whose pages are all there.
+
+        *declared*: the configuration says that there is one page; *guarded*: a row that moves between pages is noticed.
+        """
         where = chain.question.request.safe_url
         with self.lock:
             self.chains += 1
@@ -103,6 +110,8 @@ class Tally:
                 self._compare(chain, chain.pages, max(chain.last_page, 1), "pages")
             elif declared:
                 self.declared += 1
+            else:
+                self.unguarded += chain.pages > 2 and not guarded
 
     def _changed(self, least: int, most: int, first: int, where: str) -> None:
         if least < first:
@@ -136,7 +145,7 @@ class Tally:
             return "complete", self._proof()
         if self.expected or self.last_pages:
             return "unproved", f"the API tells a total for {self.proved:,} of {self.chains:,} chains of pages"
-        return "unproved", "paging ended by the API's own sign; there is no total to compare with"
+        return "unproved", _UNGUARDED if self.unguarded else _BY_SIGN
 
     def _proof(self) -> str:
         parts = []

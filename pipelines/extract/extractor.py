@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from pipelines.batch import PageRef
-from pipelines.errors import DecodeError, Interrupted, PipelineError
+from pipelines.errors import Defect, Interrupted, PipelineError
+from pipelines.extract.answers import Answers, Mask
 from pipelines.extract.chains import Asker, Chain, Question
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
@@ -30,12 +31,9 @@ from pipelines.extract.placeholders import Scope
 from pipelines.extract.spool import Spool, Stored
 from pipelines.extract.steps import ResourceRun, Step
 from pipelines.extract.watermark import Watermark
-from pipelines.records import Records
 
-Mask = Callable[[bytes], bytes]
 _STOPPED = ("the run was asked to stop", "run again to resume")
 _LOOK_EVERY_S = 0.1
-_SKIPPED = ":skipped"  # no header can have this name
 _NOTABLE_S = 0.001
 
 
@@ -54,20 +52,22 @@ class Extractor:
         watermarks: Mapping[str, Watermark | None],
         clock: Callable[[str], datetime],
         masks: Mapping[str, Mask] | None = None,
-        singles: Collection[str] = (),
+        keys: Mapping[str, Sequence[str]] | None = None,
         listen: Callable[[Event], None] = lambda event: None,
         stop: threading.Event | None = None,
     ) -> None:
+        """*keys* are the paths in a record to what tells it from others, for resources that have a key."""
         self._connection, self._name, self._client = connection, name, client
-        self._spool, self._backlog, self._masks, self._listen = spool, backlog, masks or {}, listen
+        self._backlog, self._listen = backlog, listen
         self._stop = stop or threading.Event()
         self._over = threading.Event()
+        self._answers = Answers(client, spool, masks=masks or {}, listen=listen, over=self._over)
         self._lanes: Lanes[Step] = Lanes()
         self._changed = threading.Condition()
         self._crash: BaseException | None = None
         self._resources = {
             name: ResourceRun(
-                name, one, Asker(connection, one, watermarks.get(name), clock(name)), may_repeat=name not in singles
+                name, one, Asker(connection, one, watermarks.get(name), clock(name)), key=(keys or {}).get(name, ())
             )
             for name, one in endpoints.items()
         }
@@ -141,6 +141,10 @@ class Extractor:
                 self._take(resource, turn.step)
             except PipelineError as error:
                 self._fail(resource, error)
+            except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
+                defect = Defect.of(error, f"{self._name}.{resource.name}")
+                defect.__cause__ = error
+                self._fail(resource, defect)
             except BaseException as error:  # noqa: BLE001  # raised again by run: a thread must not die unheard
                 with self._changed:
                     self._crash = error
@@ -148,22 +152,31 @@ class Extractor:
 
     def _take(self, resource: ResourceRun, step: Step) -> None:
         """Fetch one page, keep it, hand it on, and queue what follows from it."""
-        chain, fingerprint = step.chain, step.request.fingerprint
-        chain.ask(step.request, fingerprint, resource.endpoint.max_pages)
-        page, stored = self._page(resource, step.request, fingerprint)
+        chain = step.chain
+        chain.ask(step.request, step.key, resource.endpoint.max_pages)
+        page, stored = self._answers.get(resource, step.request, step.key)
         if resource.is_finished:
             return
+        kept = page if stored else self._answers.masked(resource, page)
         if step.number == 0 and (halves := resource.halves(chain, page)):
-            _ = stored or self._keep(resource, fingerprint, page)  # for a run that resumes
+            _ = stored or self._answers.keep(resource, step.key, kept)  # for a run that resumes
             self._split(resource, halves)
             return
-        chain.take_in(page, counts=resource.counts_records)
+        joint = step.joint(resource, kept, lambda: [self._answers.read(resource, *one) for one in chain.latest])
+        if joint.is_lost:
+            _ = stored or self._answers.keep(resource, step.key, kept)  # the same
+            back = step.stepped_back(resource)
+            self._lanes.add(resource.name, replace(back, request=self._checked(back.request)))
+            return
+        chain.take_in(page, counts=resource.counts_records, repeated=len(joint.repeated))
         following = [replace(after, request=self._checked(after.request)) for after in step.following(resource, page)]
         resource.tally.see_date(page.header("date"))
-        stored = stored or self._keep(resource, fingerprint, page)
-        self._hand_on(resource, step, page, stored)
+        stored = stored or self._answers.keep(resource, step.key, kept)
+        if resource.endpoint.paginator.is_numbered and not chain.is_addressed:
+            chain.go_on(kept, stored, joint.repeated)
+        self._hand_on(resource, step, page, stored, joint.repeated)
         for child in resource.children:
-            self._add_children(child, page, (*chain.question.order, step.number))
+            self._add_children(child, page, (*chain.question.order, step.number), joint.repeated)
         with chain.lock:
             chain.outstanding += len(following) - 1
             is_last = chain.outstanding == 0
@@ -171,47 +184,20 @@ class Extractor:
         if is_last:
             self._close(resource, chain)
 
-    def _page(self, resource: ResourceRun, request: Request, fingerprint: str) -> tuple[Page, Stored | None]:
-        """The answer to *request*: from the spool, or else from the API."""
-        endpoint, stored = resource.endpoint, self._spool.find(resource.name, fingerprint)
-        if stored is not None:
-            skipped = stored.headers.get(_SKIPPED, "")
-            told = (endpoint.records, endpoint.format, bool(skipped), skipped == "split")
-            page = Page(request, stored.status, stored.headers, stored.ref.read(), *told)
-            resource.tally.count("from_spool")
-            self._tell("from_spool", resource.name, size=len(page.body))
-            return page, stored
-
-        def listen(kind: EventKind, seconds: float, size: int, note: str) -> None:
-            resource.tally.hear(kind, seconds, size)
-            self._tell(kind, resource.name, seconds, size, note)
-
-        page = self._client.fetch(request, endpoint, stop=self._over, listen=listen)
-        resource.tally.count("skipped", page.skipped)
-        return page, None
-
-    def _keep(self, resource: ResourceRun, fingerprint: str, page: Page) -> Stored:
-        """Spool the page, masked; with it the headers that are asked for when the run resumes."""
-        mask = self._masks.get(resource.name)
-        body = b"" if page.skipped else mask(page.body) if mask and not page.is_empty_body else page.body
-        wanted = {*resource.endpoint.paginator.kept_headers, "date"}
-        headers = {name: value for name, value in page.headers.items() if name in wanted}
-        headers |= {_SKIPPED: "split" if page.splits else "1"} if page.skipped else {}
-        stored = self._spool.add(resource.name, fingerprint, body, status=page.status, headers=headers)
-        self._tell("spooled", resource.name, size=len(body))
-        return stored
-
-    def _hand_on(self, resource: ResourceRun, step: Step, page: Page, stored: Stored | None) -> None:
+    def _hand_on(
+        self, resource: ResourceRun, step: Step, page: Page, stored: Stored, repeated: tuple[int, ...]
+    ) -> None:
         """Give the page to the workers, in the order of its chain; an empty one only takes its turn."""
         resource.tally.count("pages")
         ref: PageRef | None = None
-        if stored is not None and not page.is_empty:
+        if not page.is_empty and not (repeated and len(repeated) == page.count):
             question = step.chain.question
-            ref = replace(stored.ref, carry=question.carry, parent=question.parent)
+            ref = replace(stored.ref, carry=question.carry, parent=question.parent, without=repeated)
             resource.tally.count("raw_bytes", ref.raw_bytes)
         began = time.monotonic()
-        for ready in step.chain.in_order(step.number, ref):
-            self._backlog.put(resource.name, ready)
+        with step.chain.handing:  # else a later page could overtake this one on its way
+            for ready in step.chain.in_order(step.number, ref):
+                self._backlog.put(resource.name, ready)
         if (blocked_s := time.monotonic() - began) > _NOTABLE_S:
             self._tell("blocked", resource.name, blocked_s)
 
@@ -219,12 +205,14 @@ class Extractor:
         """*request* in its configured origin; a link elsewhere is refused before any packet leaves."""
         return replace(request, url=self._client.origins.configured(request.url))
 
-    def _add_children(self, child: ResourceRun, page: Page, order: tuple[int, ...]) -> None:
+    def _add_children(self, child: ResourceRun, page: Page, order: tuple[int, ...], repeated: tuple[int, ...]) -> None:
         each = child.endpoint.for_each
         if child.is_finished or each is None:
             return
         try:
             for number, record in enumerate(page.rows()):
+                if number in repeated:
+                    continue
                 for place, scope in enumerate(each.scopes([record])):
                     self._add_chains(child, scope, (*order, number, place))
         except PipelineError as error:
@@ -252,23 +240,12 @@ class Extractor:
     def _close(self, resource: ResourceRun, chain: Chain) -> None:
         """All pages of *chain* are there: compare them with what the API tells, and count it off."""
         if resource.endpoint.count is not None:
-            chain.total = self._counted(resource, chain)
-        resource.tally.close_chain(chain, declared=isinstance(resource.endpoint.paginate, NoPages))
+            chain.total = self._answers.counted(resource, self._connection, chain)
+        declared, numbered = isinstance(resource.endpoint.paginate, NoPages), resource.endpoint.paginator.is_numbered
+        resource.tally.close_chain(chain, declared=declared, guarded=not numbered or resource.overlaps)
         with self._changed:
             resource.open_chains -= 1
         self._finish_if_done(resource)
-
-    def _counted(self, resource: ResourceRun, chain: Chain) -> int:
-        """What the API's own count says about the question of *chain*."""
-        count = resource.endpoint.count
-        path = count.path if count else ""
-        question = replace(chain.question.request, url=self._connection.url(path))
-        endpoint = Endpoint(path=path, records=Records(single=True), errors=resource.endpoint.errors)
-        page, _ = self._page(replace(resource, endpoint=endpoint), question, question.fingerprint)
-        number = page.find(count.value) if count else None
-        if not isinstance(number, int):
-            raise DecodeError(f"no number at {path} to compare with", "check `count: {path: ..., value: ...}`")
-        return number
 
     def _finish_if_done(self, resource: ResourceRun) -> None:
         with self._changed:

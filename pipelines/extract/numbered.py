@@ -10,20 +10,27 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from pipelines.batch import Json
 from pipelines.errors import DecodeError
 from pipelines.extract.page import Page, Request
 from pipelines.values import Value
 
 Until = Literal["empty", "short"]
+_OTHER_CAPS = (12, 15, 24, 36)
 
 
 class Paginator(Value):
     """What all kinds can be asked; each answers from the page alone."""
 
+    total_at: str | None = Field(None, alias="total", description="JMESPath to the number of all records")
+    total_header: str | None = Field(
+        None, description="response header with it, such as X-Total-Count or, after its slash, Content-Range"
+    )
+
     @property
-    def total_path(self) -> str | None:
-        """Where the number of all records is, if the API tells it."""
-        return None
+    def tells_total(self) -> bool:
+        """Whether the API tells the number of all records."""
+        return bool(self.total_at or self.total_header)
 
     @property
     def is_numbered(self) -> bool:
@@ -31,14 +38,14 @@ class Paginator(Value):
         return False
 
     @property
-    def overlapping(self) -> int:
-        """How many records of a page the next one repeats."""
+    def overlapping(self) -> int | None:
+        """How many records of a page the next one repeats; None where it is left to the caller."""
         return 0
 
     @property
     def kept_headers(self) -> frozenset[str]:
         """Response headers, in lower case, that paging reads."""
-        return frozenset()
+        return frozenset({self.total_header.lower()} if self.total_header else ())
 
     def first(self, request: Request) -> Request:
         """The request for page one."""
@@ -52,9 +59,16 @@ class Paginator(Value):
         """All requests after page one, where the API has told how many there are."""
         return None
 
-    def total(self, page: Page) -> int | None:
-        """How many records the API says there are."""
+    def back(self, request: Request, records: int) -> Request | None:
+        """*request*, beginning so many records earlier; None where that cannot be asked for."""
         return None
+
+    def total(self, page: Page) -> int | None:
+        """How many records the API says there are, in the body or else in a header."""
+        told = whole_number(page.find(self.total_at)) if self.total_at else None
+        if told is None and self.total_header:
+            told = whole_number((page.header(self.total_header) or "").rpartition("/")[2].strip())
+        return told
 
     def last_page(self, page: Page) -> int | None:
         """How many pages the API says there are."""
@@ -68,17 +82,11 @@ class Counted(Paginator):
     size_param: str | None = Field(None, description="query parameter for `size`")
     size_field: str | None = Field(None, description="dotted field of the JSON body for `size`")
     field: str | None = Field(None, description="dotted field of the JSON body that takes the number, not `param`")
-    total_at: str | None = Field(None, alias="total", description="JMESPath to the number of all records")
 
     @property
     def is_numbered(self) -> bool:
         """It is."""
         return True
-
-    @property
-    def total_path(self) -> str | None:
-        """What `total` says."""
-        return self.total_at
 
     def _sized(self, request: Request) -> Request:
         if self.size_param:
@@ -90,11 +98,10 @@ class Counted(Paginator):
 
     def _asked(self, page: Page, param: str, default: int) -> int:
         """The number that *page* was asked for by."""
-        return int((page.request.field(self.field) if self.field else page.request.param(param)) or default)
+        return self._asked_by(page.request, param, default)
 
-    def total(self, page: Page) -> int | None:
-        """The number at `total`."""
-        return _number(page, self.total_at)
+    def _asked_by(self, request: Request, param: str, default: int) -> int:
+        return int((request.field(self.field) if self.field else request.param(param)) or default)
 
     @model_validator(mode="after")
     def _size_is_known(self) -> Counted:
@@ -140,36 +147,51 @@ class PageNumber(Counted):
         total = self.total(page)
         if total is not None and number == self.start_at:
             return page.count >= total
-        return _is_short(page.count, self.size, self.until)
+        return is_short(page.count, self.size, self.until)
 
 
 class TotalPages(PageNumber):
-    """Pages are numbered, and the body tells how many there are."""
+    """Pages are numbered, and the body or a header tells how many there are."""
 
     source: str = Field("total_pages", alias="from", description="JMESPath to the number of pages")
+    from_header: str | None = Field(None, description="response header with it instead, such as X-WP-TotalPages")
+
+    @property
+    def kept_headers(self) -> frozenset[str]:
+        """Those with numbers."""
+        return super().kept_headers | ({self.from_header.lower()} if self.from_header else set())
 
     def next_request(self, page: Page) -> Request | None:
-        """Count to the number of pages that the body tells.
+        """Count to the number of pages that the API tells.
 
         Raises:
-            DecodeError: The body does not tell it.
+            DecodeError: It does not tell it.
         """
         last = self.last_page(page)
         if last is None:
-            raise DecodeError(f"no number of pages at {self.source!r}", "point `total_pages: {from: ...}` at it")
+            where = f"in the header {self.from_header}" if self.from_header else f"at {self.source!r}"
+            raise DecodeError(f"no number of pages {where}", "point `total_pages: {from: ...}` at it")
         number = self._asked(page, self.param, self.start_at)
         return self._at(page.request, self.param, number + 1) if number - self.start_at + 1 < last else None
 
     def last_page(self, page: Page) -> int | None:
         """The number at `from`; an answer without content has no page."""
-        return 0 if page.is_empty_body else _number(page, self.source)
+        if self.from_header:
+            return whole_number(page.header(self.from_header))
+        return 0 if page.is_empty_body else whole_number(page.find(self.source))
 
 
 class Offset(Counted):
     """The next page starts after the records seen so far."""
 
     param: str = Field("offset", description="query parameter for the offset")
-    overlap: int = Field(0, ge=0, le=1, description="1: repeat a page's last record, to notice rows that went away")
+    overlap: int | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="1: ask for a page's last record again with the next page, so that rows that came or went"
+        " meanwhile are noticed and none is lost; by default 1 where the resource has a `key` and no total is told",
+    )
     start_at: int = Field(0, alias="first", ge=0, description="offset of the first record")
     until: Until = Field("empty", description="`short`: a page with fewer than `size` records is the last")
 
@@ -181,17 +203,21 @@ class Offset(Counted):
         """Move on by the records received, which a server may have capped."""
         offset = self._asked(page, self.param, self.start_at)
         total = self.total(page)
-        repeated = self.overlapping if offset > self.start_at else 0
-        if page.count <= repeated or (total is not None and offset - self.start_at + page.count >= total):
+        if not page.count or (total is not None and offset - self.start_at + page.count >= total):
             return None
-        if total is None and _is_short(page.count, self.size, self.until):
+        if total is None and is_short(page.count, self.size, self.until):
             return None
-        return self._at(page.request, self.param, offset + page.count - self.overlapping)
+        return self._at(page.request, self.param, offset + page.count)
 
     @property
-    def overlapping(self) -> int:
+    def overlapping(self) -> int | None:
         """`overlap`, where no total tells what went away."""
-        return 0 if self.total_at else self.overlap
+        return 0 if self.tells_total else self.overlap
+
+    def back(self, request: Request, records: int) -> Request | None:
+        """The same with a lower offset; None before the first record."""
+        offset = self._asked_by(request, self.param, self.start_at)
+        return self._at(request, self.param, max(offset - records, self.start_at)) if offset > self.start_at else None
 
     def rest(self, page: Page) -> list[Request] | None:
         """All further offsets, by the total and the size of page one."""
@@ -209,6 +235,11 @@ class HasMore(Paginator):
     param: str = Field("page", description="query parameter for the page number")
     start_at: int = Field(1, alias="first", ge=0, description="number of the first page")
 
+    @property
+    def is_numbered(self) -> bool:
+        """It is."""
+        return True
+
     def first(self, request: Request) -> Request:
         """Ask for the first page by its number."""
         return request.with_params({self.param: self.start_at})
@@ -224,17 +255,19 @@ def _asked(page: Page, param: str, default: int) -> int:
     return int(page.request.param(param) or default)
 
 
-def _is_short(count: int, size: int | None, until: Until) -> bool:
+def is_short(count: int, size: int | None, until: Until) -> bool:
     """Whether a page of *count* records is the last, for there is room in it.
 
     A round number less than *size* may be a cap of the server's, so the next page is asked for.
     """
-    is_cap = count > 0 and (count % 50 == 0 or count in (10, 20, 25))
+    is_cap = count > 0 and (count % 10 == 0 or count % 16 == 0 or count % 25 == 0 or count in _OTHER_CAPS)
     return until == "short" and size is not None and count < size and not is_cap
 
 
-def _number(page: Page, path: str | None) -> int | None:
-    value = page.find(path) if path else None
-    if isinstance(value, str) and value.isdigit():
-        value = int(value)
+def whole_number(value: Json) -> int | None:
+    """*value* as a number of records or pages, a text too; None where it is none."""
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

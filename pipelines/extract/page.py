@@ -7,9 +7,9 @@ fields that paging needs and skips the rest of the body.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
@@ -19,14 +19,11 @@ import orjson
 from pipelines.batch import Json, digest
 from pipelines.envelope import Level, around, inner, is_empty_list, list_in, mentions, outer
 from pipelines.errors import DecodeError
-from pipelines.records import Format, Records, find, parse, selector
+from pipelines.records import Format, Records, find, parse, root_names
 
 _STEPS = re.compile(r"^(?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*$", re.ASCII)
 _STEP = re.compile(r"[A-Za-z_]\w*|\d+", re.ASCII)
 _LINK = re.compile(r"<([^>]*)>([^<]*)")
-_LEFT_FIRST = frozenset(
-    "subexpression index_expression projection filter_projection value_projection flatten pipe".split()  # noqa: SIM905
-)
 _REL = re.compile(r";\s*rel\s*=\s*\"?([^\";]+)\"?", re.IGNORECASE)
 
 
@@ -129,7 +126,7 @@ class Page:
         """The value at JMESPath *path*, or None; only the needed fields of the body are parsed."""
         if self.format != "json" or self.is_empty_body:
             return None
-        names = _root_names(path)
+        names = root_names(path)
         if names is not None and self._tells(names):
             return find(self._around, path)
         if _STEPS.match(path):
@@ -185,6 +182,19 @@ class Page:
         """Digests of the first and the last record; empty where they cannot be told."""
         rows = None if self.is_empty_body else self._raw_rows
         return (digest(memoryview(rows[0])), digest(memoryview(rows[-1]))) if rows else ("", "")
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """Digests of all records, in order; none where they cannot be told."""
+        rows = None if self.is_empty_body else self._raw_rows
+        return tuple(digest(memoryview(row)) for row in rows or ())
+
+    def identities(self, key: Sequence[str]) -> list[str]:
+        """What tells each record from others: its values at the dotted paths *key*; its digest where one is null."""
+        if not key:
+            return list(self.digests)
+        found = ([_field(record, path) for path in key] for record in self.rows())
+        return [repr(one) if None not in one else whole for one, whole in zip(found, self.digests, strict=True)]
 
     @property
     def last_record(self) -> dict[str, Json] | None:
@@ -272,28 +282,14 @@ class Page:
         return raw
 
 
+def _field(record: Json, path: str) -> Json:
+    for name in path.split("."):
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
+
+
 def text(value: Json) -> str:
     """A parameter's value as it stands in a query."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else str(value)
-
-
-@lru_cache(maxsize=1024)
-def _root_names(path: str) -> frozenset[str] | None:
-    """The top-level names that *path* looks at; None where it may look at all."""
-    return _names(selector(path).parsed)
-
-
-def _names(node: dict[str, Any]) -> frozenset[str] | None:
-    kind, children = node["type"], node["children"]
-    if kind == "field":
-        return frozenset({node["value"]})
-    if kind in ("literal", "expref"):
-        return frozenset()
-    if kind in _LEFT_FIRST:
-        children = children[:1]
-    elif kind not in ("comparator", "or_expression", "and_expression", "not_expression", "function_expression"):
-        return None
-    below = [_names(child) for child in children]
-    return None if None in below else frozenset().union(*(names for names in below if names))

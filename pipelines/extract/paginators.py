@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from pipelines.batch import Json
 from pipelines.errors import DecodeError
-from pipelines.extract.numbered import HasMore, Offset, PageNumber, Paginator, TotalPages, Until
+from pipelines.extract.numbered import HasMore, Offset, PageNumber, Paginator, TotalPages, Until, is_short
 from pipelines.extract.page import Page, Request
 from pipelines.records import find
 from pipelines.values import OneOf
@@ -38,7 +38,7 @@ class LinkHeader(Paginator):
     @property
     def kept_headers(self) -> frozenset[str]:
         """The one with the links."""
-        return frozenset({"link"})
+        return super().kept_headers | {"link"}
 
     def next_request(self, page: Page) -> Request | None:
         """Follow the link; without one the page is the last."""
@@ -80,7 +80,7 @@ class Cursor(Paginator):
     @property
     def kept_headers(self) -> frozenset[str]:
         """The one with the token, if it is in a header."""
-        return frozenset({self.from_header.lower()} if self.from_header else ())
+        return super().kept_headers | ({self.from_header.lower()} if self.from_header else set())
 
     def next_request(self, page: Page) -> Request | None:
         """Send back the token; no token, no next page."""
@@ -117,7 +117,7 @@ class LastId(Paginator):
         last = page.last_record
         if last is None or (self.more and not page.find(self.more)):
             return None
-        if self.until == "short" and self.size is not None and page.count < self.size:
+        if is_short(page.count, self.size, self.until):
             return None
         value: Json = find(last, self.record_field)
         if value is None:

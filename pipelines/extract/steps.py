@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.errors import DecodeError, PipelineError
-from pipelines.extract.chains import Asker, Chain, Question
+from pipelines.batch import digest
+from pipelines.errors import DecodeError, Drift, PipelineError
+from pipelines.extract.chains import DRIFT_HINT, Asker, Chain, Question
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.extraction import Tally
+from pipelines.extract.joints import LOOK_BACK, Joint, joint
 from pipelines.extract.page import Page, Request
 
 
 @dataclass
 class ResourceRun:
-    """A resource while it is being fetched; `may_repeat`: a record that comes twice is stored once."""
+    """A resource while it is being fetched; `key` are the paths in a record to what tells it from others."""
 
     name: str
     endpoint: Endpoint
     asker: Asker
+    key: Sequence[str] = ()
     tally: Tally = field(default_factory=Tally)
-    may_repeat: bool = True
     children: list[ResourceRun] = field(default_factory=list)
     open_chains: int = 0
     has_all_parents: bool = False
@@ -29,7 +32,13 @@ class ResourceRun:
     @property
     def counts_records(self) -> bool:
         """Whether there is, or may be, a total to compare with."""
-        return self.endpoint.count is not None or self.endpoint.paginator.total_path is not None
+        return self.endpoint.count is not None or self.endpoint.paginator.tells_total
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a page is to begin with the last record of the page before it: as said, or where a key tells it."""
+        wanted = self.endpoint.paginator.overlapping
+        return bool(self.key) if wanted is None else wanted > 0
 
     def halves(self, chain: Chain, page: Page) -> list[Question]:
         """Two questions instead of that of *chain*, where the API does not give all of its window.
@@ -53,11 +62,63 @@ class ResourceRun:
 
 @dataclass(frozen=True)
 class Step:
-    """One request to make: page *number* of its chain."""
+    """One request to make: page *number* of its chain.
+
+    `overlaps`: it begins with the last record of the page before; `back`: how often it was moved back to find that;
+    `turn`: how often that happened in the chain so far, after which the same may be asked again.
+    """
 
     chain: Chain
     request: Request
     number: int
+    overlaps: bool = False
+    back: int = 0
+    turn: int = 0
+
+    @property
+    def key(self) -> str:
+        """By which the spool knows the answer."""
+        asked = self.request.fingerprint
+        return digest(f"{asked} {self.turn}".encode()) if self.turn else asked
+
+    def joint(self, resource: ResourceRun, page: Page, earlier: Callable[[], Sequence[Page]]) -> Joint:
+        """How *page* follows the *earlier* pages, where rows may have moved between them.
+
+        Raises:
+            Drift: So many rows went away that the place is not found again.
+        """
+        paginator, chain = resource.endpoint.paginator, self.chain
+        is_told = chain.is_addressed or chain.total is not None or chain.last_page
+        if (
+            not paginator.is_numbered
+            or not chain.anchor
+            or is_told
+            or page.skipped
+            or paginator.total(page) is not None
+        ):
+            return Joint()
+        found = joint(page, chain.anchor, overlaps=self.overlaps, earlier=earlier, key=resource.key)
+        if found.is_lost and self.back >= LOOK_BACK:
+            raise Drift(f"{self.request.safe_url}: rows went away while they were read", DRIFT_HINT)
+        if found.moved and not chain.notes:
+            what = (
+                "each page was joined to the one before it" if self.overlaps else "those that came twice are left out"
+            )
+            chain.notes.append(f"rows came or went while page {self.number + 1} was awaited: {what}")
+        return found
+
+    def stepped_back(self, resource: ResourceRun) -> Step:
+        """The same page, asked for half a page earlier (then a page, then two), to find where those before it ended.
+
+        Raises:
+            Drift: There is nothing before it.
+        """
+        self.chain.go_back(self.request)
+        records = -(-self.chain.page_size * 2**self.back // 2)
+        request = resource.endpoint.paginator.back(self.request, records)
+        if request is None:
+            raise Drift(f"{self.request.safe_url}: all rows went away while they were read", DRIFT_HINT)
+        return Step(self.chain, request, self.number, overlaps=True, back=self.back + 1, turn=self.turn + 1)
 
     def following(self, resource: ResourceRun, page: Page) -> list[Step]:
         """The steps after *page*: all others where the API told how many, else the next, if any."""
@@ -71,13 +132,20 @@ class Step:
             return []
         # the rest of a walk can only be compared with what was there when it began
         chain.total = total if chain.total is None else chain.total
-        if paginator.is_numbered and not (total is not None or chain.last_page):
-            chain.note_edges(self.number, page, paginator.overlapping, may_repeat=resource.may_repeat)
         if self.number == 0:
             chain.last_page = paginator.last_page(page)
             rest = paginator.rest(page)
             if rest is not None:
                 chain.is_addressed = True
                 return [Step(chain, request, number) for number, request in enumerate(rest, 1)]
-        following = paginator.next_request(page)
-        return [] if following is None else [Step(chain, following, self.number + 1)]
+        # a page that holds the anchor alone is the last
+        following = None if self.overlaps and page.count == 1 else paginator.next_request(page)
+        return [] if following is None else [self._next(resource, page, following)]
+
+    def _next(self, resource: ResourceRun, page: Page, following: Request) -> Step:
+        """The step after *page*; where pages overlap, it asks for its last record again."""
+        if resource.overlaps and page.count > 1 and page.edges[1]:
+            earlier = resource.endpoint.paginator.back(following, 1)
+            overlaps = earlier is not None
+            return Step(self.chain, earlier or following, self.number + 1, overlaps=overlaps, turn=self.turn)
+        return Step(self.chain, following, self.number + 1, turn=self.turn)

@@ -42,9 +42,8 @@ class Outcome:
         found = []
         for page in sorted(self.pages[resource], key=lambda page: page.order):
             document = orjson.loads(page.read())
-            found += [
-                {**row, **dict(page.carry)} for row in (document["data"] if isinstance(document, dict) else document)
-            ]
+            rows = document["data"] if isinstance(document, dict) else document
+            found += [{**row, **dict(page.carry)} for place, row in enumerate(rows) if place not in page.without]
         return found
 
     def error(self, resource: str) -> PipelineError:
@@ -63,7 +62,7 @@ class Shop:
     settings: dict[str, Any] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     origin_map: dict[str, str] = field(default_factory=dict)
-    singles: tuple[str, ...] = ()
+    keys: dict[str, list[str]] = field(default_factory=dict)
     masks: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
 
     def connection(self) -> Connection:
@@ -88,7 +87,7 @@ class Shop:
                 extractor = Extractor(
                     connection, endpoints, name="shop", client=client, spool=spool, backlog=backlog,
                     watermarks=watermarks or {}, clock=spool.plan.clock_of, masks=self.masks, listen=events.append,
-                    stop=self.stop, singles=self.singles,
+                    stop=self.stop, keys=self.keys,
                 )  # fmt: skip
                 extractions = extractor.run()
         finally:

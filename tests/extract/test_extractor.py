@@ -147,6 +147,28 @@ def test_a_resource_that_fails_fails_alone(shop: Shop) -> None:
     assert len(outcome.rows("orders")) == 20
 
 
+def test_a_defect_with_one_resource_fails_it_alone(shop: Shop) -> None:
+    """A mask that nobody foresaw to fail: the other resource is whole."""
+    shop.api.pages("/orders", records=20, page_size=10)
+    shop.api.answer("/broken", say({"data": [{"id": 1}]}))
+
+    def broken(body: bytes) -> bytes:
+        raise ZeroDivisionError("in the mask")
+
+    shop.masks = {"broken": broken}
+
+    outcome = shop.extract(
+        {
+            "broken": {"path": "/broken", "records": "data"},
+            "orders": {"path": "/orders", "records": "data", "paginate": "next_url"},
+        }
+    )
+
+    assert outcome.error("broken").kind == "Defect"
+    assert "shop.broken: ZeroDivisionError: in the mask" in outcome.error("broken").message
+    assert len(outcome.rows("orders")) == 20
+
+
 def test_a_combination_of_values_is_asked_for_each_and_carried(shop: Shop) -> None:
     shop.api.route("/holidays/2017/US", lambda asked: say([{"d": 1}]))
     for path in ("/holidays/2017/FR", "/holidays/2018/US", "/holidays/2018/FR"):
@@ -306,22 +328,6 @@ def test_each_parent_is_asked_from_its_own_watermark(shop: Shop) -> None:
 
     assert [row["since"] for row in outcome.rows("issues")] == ["2020-01-01T00:00:00Z", "2024-01-05T00:00:00Z"]
     assert sorted(page.parent for page in outcome.pages["issues"]) == ["a", "b"]
-
-
-@pytest.mark.parametrize(("count", "verdict"), [(20, "complete"), (25, "incomplete"), (15, "unproved")])
-def test_a_count_endpoint_proves_completeness(shop: Shop, count: int, verdict: str) -> None:
-    shop.api.pages("/orders", records=20, page_size=10, style="offset")
-    shop.api.answer("/orders/count", say({"count": count}))
-
-    extraction = shop.one(
-        paginate={"offset": {"size": 10, "size_param": "limit", "until": "short"}},
-        params={"kind": "x"},
-        count={"path": "/orders/count"},
-    ).extractions["orders"]
-
-    assert extraction.verdict == verdict, extraction.evidence
-    (asked,) = [asked for asked in shop.api.asked if asked.path == "/orders/count"]
-    assert asked.params == {"kind": "x"}
 
 
 def test_a_skipped_child_is_counted_and_nothing_of_it_arrives(shop: Shop) -> None:

@@ -1,0 +1,104 @@
+"""What the API says of how much there is: totals in bodies and headers, counts at an address of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.extract.conftest import Shop
+from tests.fake_api import Answer, Asked, say
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(20, "complete"), (25, "incomplete"), (15, "unproved")])
+def test_a_count_endpoint_proves_completeness(shop: Shop, count: int, verdict: str) -> None:
+    shop.api.pages("/orders", records=20, page_size=10, style="offset")
+    shop.api.answer("/orders/count", say({"count": count}))
+
+    extraction = shop.one(
+        paginate={"offset": {"size": 10, "size_param": "limit", "until": "short"}},
+        params={"kind": "x"},
+        count={"path": "/orders/count"},
+    ).extractions["orders"]
+
+    assert extraction.verdict == verdict, extraction.evidence
+    (asked,) = [asked for asked in shop.api.asked if asked.path == "/orders/count"]
+    assert asked.params == {"kind": "x"}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        pytest.param(b"20", {}, id="bare"),
+        pytest.param(b" 20\n", {}, id="bare-line"),
+        pytest.param(b'"20"', {}, id="text"),
+        pytest.param(b'{"count": "20"}', {}, id="text-in-a-field"),
+        pytest.param(b'[{"count_id": "20"}]', {"value": "[0].count_id"}, id="in-a-list"),
+    ],
+)
+def test_a_count_may_be_a_bare_number_or_a_text(shop: Shop, body: bytes, value: dict[str, str]) -> None:
+    shop.api.pages("/orders", records=20, page_size=10, style="offset")
+    shop.api.answer("/count", Answer(200, body, {"Content-Type": "text/plain"}))
+
+    extraction = shop.one(paginate="offset", count={"path": "/count", **value}).extractions["orders"]
+
+    assert (extraction.verdict, extraction.error) == ("complete", None), extraction.evidence
+
+
+def test_a_count_that_tells_no_number_is_an_error(shop: Shop) -> None:
+    shop.api.pages("/orders", records=20, page_size=10, style="offset")
+    shop.api.answer("/count", say({"total": 20}))
+
+    assert "no number at /count" in shop.one(paginate="offset", count={"path": "/count"}).error("orders").message
+
+
+@pytest.mark.parametrize(
+    ("paginate", "headers", "requests_after_page_one"),
+    [
+        pytest.param(
+            {"offset": {"total_header": "X-Total-Count"}}, {"X-Total-Count": "35"}, "side by side", id="offset"
+        ),
+        pytest.param(
+            {"page_number": {"total_header": "Content-Range"}}, {"Content-Range": "items 0-9/35"}, "side by side",
+            id="content-range",
+        ),
+        pytest.param(
+            {"total_pages": {"from_header": "X-WP-TotalPages", "total_header": "X-WP-Total"}},
+            {"X-WP-TotalPages": "4", "X-WP-Total": "35"}, "side by side", id="wordpress",
+        ),
+        pytest.param({"link_header": {"total_header": "x-total"}}, {"X-Total": "35"}, "in turn", id="link-header"),
+    ],
+)  # fmt: skip
+def test_a_total_in_a_header_proves_completeness_and_names_all_pages(
+    shop: Shop, paginate: dict[str, Any], headers: dict[str, str], requests_after_page_one: str
+) -> None:
+    shop.settings = {"limits": {"in_flight": 4}}
+    (kind,) = paginate
+    style = "page_number" if kind == "total_pages" else kind
+    shop.api.pages("/orders", records=35, page_size=10, style=style)
+    whole = shop.api.routed("/orders")
+
+    def page(asked: Asked) -> Answer:
+        answer = whole(asked)
+        return Answer(200, answer.body, {**answer.headers, **headers}, delay_s=0.05)
+
+    shop.api.route("/orders", page)
+
+    outcome = shop.one(paginate=paginate)
+
+    assert [row["id"] for row in outcome.rows("orders")] == list(range(35))
+    assert outcome.extractions["orders"].verdict == "complete", outcome.extractions["orders"].evidence
+    assert (shop.api.calls["/orders"], shop.api.most_running) == (4, 3 if requests_after_page_one[0] == "s" else 1)
+
+
+def test_a_run_that_resumes_still_knows_the_total_of_a_header(shop: Shop) -> None:
+    shop.api.pages("/orders", records=35, page_size=10, style="link_header")
+    whole = shop.api.routed("/orders")
+    shop.api.route("/orders", lambda asked: replace(whole(asked), headers={**whole(asked).headers, "X-Total": "36"}))
+    shop.one(paginate={"link_header": {"total_header": "X-Total"}})
+
+    again = shop.one(paginate={"link_header": {"total_header": "X-Total"}}).extractions["orders"]
+
+    assert (again.requests, again.verdict) == (0, "incomplete")
+    assert "35 of 36 records" in again.evidence
