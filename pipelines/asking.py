@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from pipelines.config.loading import Resource, Source
 from pipelines.config.problems import nearest
 from pipelines.config.settings import Settings
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, PipelineError
 from pipelines.extract.chains import Asker, Chain, Question
 from pipelines.extract.client import Client
 from pipelines.extract.page import Page
 from pipelines.extract.placeholders import Scope
 from pipelines.extract.steps import ResourceRun, Step
 from pipelines.extract.watermark import Watermark
+from pipelines.report.result import Problem
 from pipelines.run import answering
 
 
@@ -70,8 +72,34 @@ class Asking:
 @contextmanager
 def asking(source: Source, settings: Settings, now: datetime) -> Iterator[Asking]:
     """Ask *source* within the block; the bundled APIs answer where the profile says so."""
-    with answering(settings) as origin_map, closing(Client(source.connection(), origin_map=origin_map)) as client:
+    secrets = source.secrets
+    with (
+        answering(settings) as origin_map,
+        closing(Client(source.connection(), origin_map=origin_map, conceal=secrets.add, refer=secrets.refer)) as client,
+    ):
         yield Asking(source, client, now)
+
+
+def answers_of(source: Source, settings: Settings, now: datetime) -> list[dict[str, Any]]:
+    """What page 1 of each resource of *source* is like, as plain values: what it `told`, or its `problem`."""
+    found: list[dict[str, Any]] = []
+    with asking(source, settings, now) as asked:
+        for name in source.resources:
+            told, problem = "", None
+            try:
+                told = _told(asked.first(name))
+            except PipelineError as error:
+                problem = asdict(Problem.of(error).hiding(source.secrets.hide))
+            found.append({"resource": f"{source.name}.{name}", "told": told, "problem": problem})
+    return found
+
+
+def _told(answer: FirstPages | None) -> str:
+    if answer is None:
+        return "nothing to ask for yet"
+    count = answer.pages[0].count
+    more = {None: "", 0: ", the only page"}.get(answer.more, f", {answer.more} more pages")
+    return f"{count:,} {'record' if count == 1 else 'records'} on page 1{more}"
 
 
 def resource_of(source: Source, name: str) -> Resource:

@@ -6,7 +6,6 @@ answers at once.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 
 import click
 
-from pipelines.commands import history, lake, look, state
-from pipelines.commands.lakes import shown_errors
+from pipelines.commands import checking, history, lake, look, state
+from pipelines.commands.lakes import print_json, settings_of, shown_errors
+from pipelines.commands.names import SOURCE
+from pipelines.commands.options import Commands, log_options, on_data, on_project
 from pipelines.commands.running import console_on, project_of, work_through
 from pipelines.version import CODE_VERSION
 
@@ -24,28 +25,21 @@ Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete
 (something the API has was not read), 4 busy, 130 interrupted."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}, epilog=_CODES)
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}, epilog=_CODES
+)
 @click.version_option(CODE_VERSION, prog_name="threadmill")
-@click.option("-v", "--verbose", count=True, help="Say more: -v for each resource, -vv for each request.")
-def app(verbose: int) -> None:
+def app() -> None:
     """Several HTTP APIs in, clean partitioned Parquet out."""
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
-_config = click.option("--config", type=click.Path(path_type=Path), help="Folder of the YAML files (default: config).")
-_data = click.option("--data", type=click.Path(path_type=Path), help="Folder of the output (default: data).")
-_profile = click.option("--profile", help="Which [profiles] table of settings.toml applies.")
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of a table.")
+app.params += log_options()
 
 
 @app.command(epilog="\b\nExample:\n  threadmill run usgs frankfurter")
-@click.argument("sources", nargs=-1)
-@_config
-@_data
-@_profile
+@click.argument("sources", nargs=-1, type=SOURCE)
 @click.option("--workers", metavar="N|auto", help="Worker processes (default: one for each CPU).")
-@_as_json
+@on_data
 def run(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Bring SOURCES (all by default) up to date, then the marts.
 
@@ -57,66 +51,34 @@ def run(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
     sys.exit(code)
 
 
-@app.command(epilog="\b\nExample:\n  threadmill check")
-@click.argument("sources", nargs=-1)
-@_config
-@_profile
-@_as_json
-def check(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Read the configuration and list all that is wrong with it. Asks no API."""
-    import orjson
-
-    with shown_errors():
-        project = project_of(sources, given)
-    found = {
-        "sources": {source.name: list(source.resources) for source in project.sources},
-        "marts": list(project.marts.marts),
-        "warnings": list(project.warnings),
-    }
-    if as_json:
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-        return
-    for source in project.sources:
-        click.echo(f"{source.name:<14} {source.base_url}")
-        for name, resource in source.resources.items():
-            click.echo(f"  {name:<12} {resource.write:<8} {resource.path}")
-    for warning in project.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(f"{len(project.sources)} sources and {len(project.marts.marts)} marts: no problem found")
-
-
 @app.command(epilog="\b\nExample:\n  threadmill status --json")
-@_config
-@_data
-@_profile
-@_as_json
+@on_data
 def status(as_json: bool, **given: Any) -> None:
     """Show what is committed: datasets, rows, files, watermarks, last commit."""
-    import orjson
-
     from pipelines.status import show_status, status_of
 
     with shown_errors():
         project = project_of((), given)
         found = status_of(project)
     if as_json:
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        print_json(found)
     else:
         show_status(found, console_on(sys.stdout))
 
 
 @app.command(epilog="\b\nExample:\n  THREADMILL_WORKERS=4 threadmill settings")
-@_config
-@_data
-@_profile
-def settings(**given: Any) -> None:
+@on_data
+def settings(as_json: bool, **given: Any) -> None:
     """Print every setting, its value and where that came from."""
     from rich.table import Table
 
-    from pipelines.config.settings import describe, environment, read_settings
+    from pipelines.config.settings import describe
 
     with shown_errors():
-        described = describe(read_settings(environment(Path(), os.environ), **given))
+        described = describe(settings_of(given))
+    if as_json:
+        print_json(described)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("setting", "value", "from"):
         table.add_column(title)
@@ -149,9 +111,8 @@ Example:
     "--max-requests", default=20, show_default=True, type=click.IntRange(1, 100), help="Ask at most so often."
 )
 @click.option("--openapi", is_flag=True, help="URL (or a file) is an OpenAPI document.")
-@_config
-@_profile
-def init(url: str, output: str | None, max_requests: int, **how: Any) -> None:
+@on_project
+def init(url: str, output: str | None, max_requests: int, as_json: bool, **how: Any) -> None:
     """Write a source file for the API at URL by experiment.
 
     Finds records, pages, filters, key and types. Each line says why it is
@@ -163,16 +124,37 @@ def init(url: str, output: str | None, max_requests: int, **how: Any) -> None:
 
     with shown_errors():
         written = draft_source(url, os.environ, most=max_requests, **how)
-        if output == "-":
-            click.echo(written.text, nl=False)
-        else:
-            place = {"config": how["config"], "profile": how["profile"]}
-            path = save(written, os.environ, output=Path(output) if output else None, **place)
-            click.echo(f"written to {path}; look at it, then try: threadmill check {written.name}", err=True)
+        place = {"config": how["config"], "profile": how["profile"]}
+        target = Path(output) if output else None
+        path = None if output == "-" else save(written, os.environ, output=target, **place)
+    if as_json:
+        asked = [{"status": one.status, "what": one.what, "why": one.why} for one in written.asked]
+        told = {"name": written.name, "path": path and str(path), "text": written.text}
+        print_json({**told, "asked": asked, "questions": written.questions, "to_set": written.to_set})
+        return
+    if path is None:
+        click.echo(written.text, nl=False)
+    else:
+        click.echo(f"written to {path}; look at it, then try: threadmill check {written.name}", err=True)
     click.echo(summary(written, max_requests), err=True)
 
 
-for command in (*lake.COMMANDS, *history.COMMANDS, *look.COMMANDS, *state.COMMANDS):
+@app.command(epilog='\b\nExample:\n  eval "$(threadmill completion bash)"')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete commands, options and names of sources.
+
+    For every new shell: put the line of the example into ~/.bashrc or ~/.zshrc;
+    for fish, `threadmill completion fish | source` into its config.fish.
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    if found is not None:
+        click.echo(found(app, {}, "threadmill", "_THREADMILL_COMPLETE").source())
+
+
+for command in (*checking.COMMANDS, *lake.COMMANDS, *history.COMMANDS, *look.COMMANDS, *state.COMMANDS):
     app.add_command(command)
 
 

@@ -19,6 +19,8 @@ class PipelineError(Exception):
     """Something went wrong that a user can act on: what, where, and the way out."""
 
     exit_code = EXIT_FAILED
+    curl = ""
+    """The line that repeats the request that failed, secrets hidden; empty where none did."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -39,7 +41,8 @@ class PipelineError(Exception):
         return str(self.args[1])
 
     def __str__(self) -> str:
-        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+        told = f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+        return f"{told}\n  repeat: {self.curl}" if self.curl else told
 
 
 class ConfigError(PipelineError):

@@ -11,6 +11,7 @@ Threads wait for the network, processes compute, one commit makes it true:
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -32,7 +33,9 @@ from pipelines.marts.model import MARTS, Marts
 from pipelines.pool import PRELOAD, Pool
 from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
 from pipelines.report.timeline import Timeline
+from pipelines.run_log import RunLog, Watcher
 from pipelines.source_run import Listener, Shared, foreseen, run_source
+from pipelines.telemetry import telemetry
 
 _LOOK_EVERY_S = 0.1
 _LAST_MOMENT_S = 2.0
@@ -58,12 +61,17 @@ def run(
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     settings, stop = project.settings, stop or threading.Event()
     timeline = Timeline(started)
+    watchers: list[Watcher] = [RunLog(run_id), *telemetry(run_id, os.environ)]
 
     def tell(source: str, event: Event) -> None:
         timeline.listen(source, event)
+        for watcher in watchers:
+            watcher.listen(source, event)
         listen(source, event)
 
     _prepare(settings)
+    for watcher in watchers:
+        watcher.began([source.name for source in project.sources], worker_count(settings))
     with Pool(worker_count(settings), preload=PRELOAD) as pool, answering(settings) as origin_map, _ending(pool, stop):
         shared = Shared(run_id, now, settings, pool, tell, stop, origin_map=origin_map)
         with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
@@ -80,7 +88,10 @@ def run(
         machine={"workers": pool.workers, "cpus": processors(), "threads": threads_of(project)},
         timeline=timeline.to_json(),
     )
-    return _saved(report, settings)
+    report = _saved(report, settings)
+    for watcher in watchers:
+        watcher.ended(report)
+    return report
 
 
 def _worked(work: Callable[[Source, Shared], SourceReport], source: Source, shared: Shared) -> SourceReport:

@@ -139,6 +139,7 @@ class SourceRun:
             budgets=shared.budgets,
             keepsake=shared.settings.data / "auth" / f"{self._source.name}.json",
             conceal=self._source.secrets.add,
+            refer=self._source.secrets.refer,
         )
         with closing(client):
             return fetch_and_mill(

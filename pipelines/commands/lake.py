@@ -21,6 +21,7 @@ from pipelines.commands.lakes import (
     shown_errors,
     working,
 )
+from pipelines.commands.names import SOURCE
 from pipelines.commands.options import on_data
 from pipelines.errors import EXIT_FAILED
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="\b\nExample:\n  threadmill log usgs")
-@click.argument("source")
+@click.argument("source", type=SOURCE)
 @on_data
 def log(source: str, as_json: bool, **given: Any) -> None:
     """List the commits of SOURCE that are kept, the newest first."""
@@ -60,7 +61,7 @@ def log(source: str, as_json: bool, **given: Any) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  threadmill diff usgs 41 42")
-@click.argument("source")
+@click.argument("source", type=SOURCE)
 @click.argument("one", type=click.IntRange(1))
 @click.argument("other", type=click.IntRange(1))
 @on_data
@@ -86,7 +87,7 @@ def diff(source: str, one: int, other: int, as_json: bool, **given: Any) -> None
 
 
 @click.command(epilog="\b\nExample:\n  threadmill rollback usgs 41")
-@click.argument("source")
+@click.argument("source", type=SOURCE)
 @click.argument("number", metavar="COMMIT", type=click.IntRange(1))
 @on_data
 def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
@@ -110,7 +111,7 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  threadmill verify usgs marts")
-@click.argument("sources", nargs=-1)
+@click.argument("sources", nargs=-1, type=SOURCE)
 @click.option("--commit", "number", type=click.IntRange(1), help="Which commit (default: the newest).")
 @on_data
 def verify(sources: tuple[str, ...], number: int | None, as_json: bool, **given: Any) -> None:
@@ -137,7 +138,7 @@ def verify(sources: tuple[str, ...], number: int | None, as_json: bool, **given:
 
 
 @click.command(epilog="\b\nExample:\n  threadmill repair usgs")
-@click.argument("sources", nargs=-1)
+@click.argument("sources", nargs=-1, type=SOURCE)
 @on_data
 def repair(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Put right what was removed or replaced in the folders of SOURCES (all by default).
@@ -163,7 +164,7 @@ def repair(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  threadmill compact usgs")
-@click.argument("sources", nargs=-1)
+@click.argument("sources", nargs=-1, type=SOURCE)
 @click.option("--file-size", metavar="SIZE", default="32MB", show_default=True, help="How large files should be.")
 @on_data
 def compact(sources: tuple[str, ...], file_size: str, as_json: bool, **given: Any) -> None:
@@ -185,7 +186,7 @@ def compact(sources: tuple[str, ...], file_size: str, as_json: bool, **given: An
 
 
 @click.command(epilog="\b\nExample:\n  threadmill vacuum usgs --keep 3 --grace 1d")
-@click.argument("sources", nargs=-1)
+@click.argument("sources", nargs=-1, type=SOURCE)
 @click.option("--keep", type=click.IntRange(1), help="How many commits stay (default: the setting kept_commits).")
 @click.option("--grace", metavar="TIME", help="Younger commits stay as well (default: the setting grace).")
 @on_data

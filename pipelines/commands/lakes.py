@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.commands.options import is_json_wanted, log_as
 from pipelines.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
     from pipelines.config.settings import Settings
     from pipelines.load.lake import Lake, Work
+
+log = logging.getLogger(__name__)
 
 _POOL_BYTES = 256 * 10**6
 """Below this much data starting worker processes would take longer than the work."""
@@ -26,7 +30,9 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
     """The settings, with what the command line gave."""
     from pipelines.config.settings import environment, read_settings
 
-    return read_settings(environment(Path(), os.environ), **given)
+    settings = read_settings(environment(Path(), os.environ), **given)
+    log_as(settings)
+    return settings
 
 
 def lakes_of(settings: Settings, names: tuple[str, ...]) -> list[Lake]:
@@ -101,9 +107,13 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def shown_errors() -> Iterator[None]:
-    """Show an error as its message and hint, and leave with its code."""
+    """Show an error as its message and hint, or as a line of the log where that is JSON; leave with its code."""
     try:
         yield
     except PipelineError as error:
-        click.echo(f"{click.style(error.kind, fg='red')}: {error}", err=True)
+        if is_json_wanted():
+            fields = {"kind": error.kind, "message": error.message, "hint": error.hint, "repeat": error.curl}
+            log.error("command failed", extra={"fields": {**fields, "exit_code": error.exit_code}})
+        else:
+            click.echo(f"{click.style(error.kind, fg='red')}: {error}", err=True)
         sys.exit(error.exit_code)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -12,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands.lakes import print_json, settings_of, shown_errors
+from pipelines.commands.names import RESOURCE, SOURCE
 from pipelines.commands.options import on_data
+from pipelines.commands.running import project_of
 from pipelines.errors import EXIT_FAILED, ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
     now = datetime.now(UTC)
     found: dict[str, dict[str, Any]] = {}
     with shown_errors():
-        project = _project(sources, given)
+        project = project_of(sources, given)
         for source in project.sources:
             planned = plan_of(source, project.settings, now)
             planned = _probed(source, project, planned, now) if probe else planned
@@ -60,7 +60,7 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
 
 
 @click.command(epilog="\b\nExample:\n  threadmill preview usgs.events")
-@click.argument("name", metavar="SOURCE.RESOURCE")
+@click.argument("name", metavar="SOURCE.RESOURCE", type=RESOURCE)
 @click.option("--rows", type=click.IntRange(1), default=10, show_default=True, help="Show at most so many rows.")
 @on_data
 def preview(name: str, rows: int, as_json: bool, **given: Any) -> None:
@@ -74,7 +74,7 @@ def preview(name: str, rows: int, as_json: bool, **given: Any) -> None:
     now = datetime.now(UTC)
     with shown_errors():
         source_name, _, resource = name.partition(".")
-        project = _project((source_name,), given)
+        project = project_of((source_name,), given)
         (source,) = project.sources
         with asking(source, project.settings, now) as asked:
             found = look(source, resource, asked, settings=project.settings, now=now)
@@ -94,7 +94,7 @@ def preview(name: str, rows: int, as_json: bool, **given: Any) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  threadmill show usgs.events")
-@click.argument("name", metavar="DATASET")
+@click.argument("name", metavar="DATASET", type=RESOURCE)
 @click.option("--rows", type=click.IntRange(0), default=5, show_default=True, help="Show so many rows.")
 @on_data
 def show(name: str, rows: int, as_json: bool, **given: Any) -> None:
@@ -186,14 +186,6 @@ def transform(name: str, as_json: bool, **given: Any) -> None:
         print_json({"path": str(path), "transform": f"{name}:{name}"})
     else:
         click.echo(f"written to {path}; in the source file: transform: {name}:{name}")
-
-
-def _project(only: tuple[str, ...], given: dict[str, Any]) -> Project:
-    from pipelines.config.project import load_project
-
-    project = load_project(os.environ, only=only or None, **given)
-    project.sources.secrets.guard(logging.getLogger())
-    return project
 
 
 def _probed(source: Any, project: Project, planned: list[Any], now: datetime) -> list[Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.commands.options import log_as
 from pipelines.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def project_of(only: tuple[str, ...], given: dict[str, Any]) -> Project:
     from pipelines.config.project import load_project
 
     project = load_project(os.environ, only=only or None, **given)
+    log_as(project.settings)
     project.sources.secrets.guard(logging.getLogger())
     return project
 

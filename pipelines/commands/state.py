@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands.lakes import locked, print_json, run_id, shown_errors
+from pipelines.commands.names import EITHER, RESOURCE, SOURCE
 from pipelines.commands.options import on_data
 from pipelines.commands.running import project_of, work_through
 
@@ -22,7 +23,7 @@ def state() -> None:
 
 
 @state.command(epilog="\b\nExample:\n  threadmill state show usgs")
-@click.argument("name", metavar="SOURCE[.RESOURCE]")
+@click.argument("name", metavar="SOURCE[.RESOURCE]", type=EITHER)
 @on_data
 def show(name: str, as_json: bool, **given: Any) -> None:
     """Print the watermarks of SOURCE: where its next run begins."""
@@ -44,7 +45,7 @@ def show(name: str, as_json: bool, **given: Any) -> None:
 
 
 @state.command(name="set", epilog="\b\nExample:\n  threadmill state set usgs.events 2026-01-31")
-@click.argument("name", metavar="SOURCE.RESOURCE")
+@click.argument("name", metavar="SOURCE.RESOURCE", type=RESOURCE)
 @click.argument("value")
 @click.option("--parent", default="", help="The watermark of this parent only (`incremental: {per: ...}`).")
 @on_data
@@ -58,7 +59,7 @@ def set_(name: str, value: str, parent: str, as_json: bool, **given: Any) -> Non
 
 
 @state.command(epilog="\b\nExample:\n  threadmill state reset usgs.events")
-@click.argument("name", metavar="SOURCE[.RESOURCE]")
+@click.argument("name", metavar="SOURCE[.RESOURCE]", type=EITHER)
 @on_data
 def reset(name: str, as_json: bool, **given: Any) -> None:
     """Let the next run read everything from `incremental: {start: ...}` on.
@@ -69,7 +70,7 @@ def reset(name: str, as_json: bool, **given: Any) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  threadmill backfill usgs --from 2026-01-01 --to 2026-01-31 --dry-run")
-@click.argument("source")
+@click.argument("source", type=SOURCE)
 @click.option("--from", "start", required=True, metavar="WHEN", help="Where the span begins: a day, an instant.")
 @click.option("--to", "end", required=True, metavar="WHEN", help="Where it ends.")
 @click.option("--dry-run", is_flag=True, help="Only print the windows that would be asked for.")
@@ -94,7 +95,7 @@ def backfill(source: str, start: str, end: str, dry_run: bool, as_json: bool, **
 
 
 @click.command(epilog="\b\nExample:\n  threadmill replay usgs")
-@click.argument("name", metavar="SOURCE[.RESOURCE]")
+@click.argument("name", metavar="SOURCE[.RESOURCE]", type=EITHER)
 @on_data
 def replay(name: str, as_json: bool, **given: Any) -> None:
     """Make the rows of SOURCE anew from kept pages, without network.

@@ -152,6 +152,7 @@ def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem
     resolved = resolve(document, reading.lookup)
     problems = list(resolved.problems)
     short = reading.secrets.add(*resolved.secrets)
+    reading.secrets.name(resolved.variables)
     warnings = list(resolved.warnings)
     if short:
         warnings.append(document.problem((), f"{len(short)} secrets are too short to be hidden in logs"))

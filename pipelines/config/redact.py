@@ -31,6 +31,7 @@ class Redactor:
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
         self._forms: set[str] = set()
+        self._variables: dict[str, str] = {}
         self._count = 0
         self._pattern: re.Pattern[str] | None = None
         self.add(*values)
@@ -55,6 +56,20 @@ class Redactor:
                 longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
                 self._pattern = re.compile("|".join(map(re.escape, longest_first)))
         return short
+
+    def name(self, variables: Mapping[str, str]) -> None:
+        """Note which of the *variables* of the environment each secret came from, for `refer`."""
+        with self._lock:
+            for variable, value in variables.items():
+                self._variables |= dict.fromkeys(_forms(value), f"${variable}")
+
+    def refer(self, text: str) -> list[tuple[str, str]]:
+        """*text* in pieces: what may be seen, and `$NAME` or `***` for the secret after it; "" after the last."""
+        pieces, end, pattern = [], 0, self._pattern
+        for match in pattern.finditer(text) if pattern else ():
+            pieces.append((text[end : match.start()], self._variables.get(match[0], MASK)))
+            end = match.end()
+        return [*pieces, (text[end:], "")]
 
     def hide(self, text: str) -> str:
         """*text* with every secret replaced."""
@@ -85,6 +100,8 @@ class RedactingFilter(logging.Filter):
         """Rewrite *record* in place; it is always kept."""
         record.msg = escape(self.redactor.hide(_message(record)))
         record.args = None
+        if fields := getattr(record, "fields", None):
+            record.fields = redacted(fields, self.redactor)
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         record.exc_info = None

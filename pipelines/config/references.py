@@ -44,6 +44,8 @@ class Resolved:
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     public: Json
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """The secrets that came from the environment, by the names of their variables."""
 
 
 def resolve(document: Document, lookup: Lookup) -> Resolved:
@@ -56,6 +58,7 @@ def resolve(document: Document, lookup: Lookup) -> Resolved:
         problems=tuple(dict.fromkeys(reader.problems)),
         warnings=tuple(dict.fromkeys(reader.warnings)),
         public=reader.public(document.data, ()),
+        variables=reader.variables,
     )
 
 
@@ -66,6 +69,7 @@ class _Reader:
         self.document = document
         self.lookup = lookup
         self.secrets: set[str] = set()
+        self.variables: dict[str, str] = {}
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
 
@@ -113,6 +117,7 @@ class _Reader:
             self.problems.append(self.document.problem(keys, what))
         elif value and self._is_secret(name, keys):
             self.secrets.add(value)
+            self.variables[name] = value
         return (default or "") if value is None else value
 
     def _value(self, name: str) -> str | None:

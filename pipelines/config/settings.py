@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     data: Path = Field(Path("data"), description="folder for lake, spool and the Parquet view")
     transforms: Path | None = Field(None, description="folder of transform modules instead of pipelines/transforms")
     profile: str = Field("live", description="which table of [profiles] applies")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="how log lines look; auto is text in a terminal, JSON elsewhere"
+    )
     workers: Workers = Field("auto", description="worker processes; auto is one for each CPU")
     batch_size: Bytes = Field("16MB", validate_default=True, description="JSON that one worker gets at a time")
     memory: Bytes = Field(

@@ -31,6 +31,7 @@ from pipelines.errors import (
 from pipelines.extract import body
 from pipelines.extract.auth import Granted, Renewable
 from pipelines.extract.connection import Connection
+from pipelines.extract.curl import MASK, Refer, curl_line
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.events import EventKind
 from pipelines.extract.failures import translated
@@ -68,7 +69,7 @@ class _Answer:
 class Client:
     """All requests of one connection; safe to share between threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a client is made of, each by name
         self,
         connection: Connection,
         *,
@@ -76,8 +77,12 @@ class Client:
         budgets: Budgets | None = None,
         keepsake: Path | None = None,
         conceal: Callable[[str], object] = lambda secret: None,
+        refer: Refer | None = None,
     ) -> None:
-        """*keepsake* is the file for refresh tokens that change; *conceal* is told of every token that comes in."""
+        """*keepsake* is the file for refresh tokens that change; *conceal* is told of every token that comes in.
+
+        Errors carry the line that repeats their request where *refer* can hide its secrets.
+        """
         self.connection = connection
         allowed = {host.origin: host.with_credentials for host in connection.allow_hosts}
         self.origins = Origins(connection.origin, allowed, origin_map)
@@ -85,7 +90,7 @@ class Client:
         self._watch = Watch()
         auth = connection.auth
         self._renewable = auth if isinstance(auth, Renewable) else None
-        self._conceal = conceal
+        self._conceal, self._refer = conceal, refer
         self._keepsake = Keepsake(keepsake, self._renewable.first_refresh if self._renewable else "")
         self._tokens = Tokens(partial(self._new_token, self._renewable)) if self._renewable else None
         self._verify = str(connection.ca_bundle) if connection.ca_bundle else True
@@ -138,7 +143,11 @@ class Client:
                 self._budget.pause(wait_s)
             listen("throttled" if failure.throttled else "retried", wait_s, 0, failure.error.kind)
 
-        return patiently(attempt, self.connection.retry, stop=stop, notice=notice, spent_s=spent_s)
+        try:
+            return patiently(attempt, self.connection.retry, stop=stop, notice=notice, spent_s=spent_s)
+        except PipelineError as error:
+            error.curl = "" if isinstance(error, Interrupted) else self._curl(request, endpoint)
+            raise
 
     def abort(self) -> None:
         """End every exchange under way; their threads get `Interrupted`."""
@@ -148,6 +157,17 @@ class Client:
         """Close every connection."""
         self._session.close()
         self._watch.close()
+
+    def _curl(self, request: Request, endpoint: Endpoint) -> str:
+        """The line that repeats *request*."""
+        if self._refer is None:
+            return ""
+        url, auth = self.origins.configured(request.full_url), self.connection.auth
+        sent = self._prepared(request.method, url, request, endpoint.format, MASK)
+        secret = [*auth.headers(), *auth.params()] if auth else []
+        secret += self._renewable.carrying(MASK) if self._renewable else []
+        full_url = _with_missing(url, self._params) if self.origins.sees_credentials(url) else url
+        return curl_line(request.method, full_url, sent.headers, request.body, secret=secret, refer=self._refer)
 
     def _exchange(self, request: Request, endpoint: Endpoint, listen: Listen) -> Page:
         """One attempt, from sending to the verdict on the answer."""

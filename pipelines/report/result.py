@@ -1,7 +1,7 @@
 """What a run did: one frozen value, as JSON for machines and a table for people.
 
-A report holds names, counts and our own error texts; never a URL's query, a
-header or a value from the data.
+A report holds names, counts and our own error texts; never a secret or a value
+from the data. What a request asked stands in the line that repeats it, nowhere else.
 """
 
 from __future__ import annotations
@@ -30,11 +30,17 @@ class Problem:
     message: str
     hint: str
     exit_code: int
+    curl: str = ""
+    """Repeats the request that failed."""
 
     @classmethod
     def of(cls, error: PipelineError) -> Problem:
         """The lasting part of *error*."""
-        return cls(error.kind, error.message, error.hint, error.exit_code)
+        return cls(error.kind, error.message, error.hint, error.exit_code, error.curl)
+
+    def hiding(self, hide: Callable[[str], str]) -> Problem:
+        """The same with *hide* over every text."""
+        return replace(self, message=hide(self.message), hint=hide(self.hint), curl=hide(self.curl))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class SourceReport:
         """The same with *hide* over every text that may quote an API's answer: an error may repeat a token."""
 
         def quiet(problem: Problem | None) -> Problem | None:
-            return problem and replace(problem, message=hide(problem.message), hint=hide(problem.hint))
+            return problem and problem.hiding(hide)
 
         resources = [replace(one, evidence=hide(one.evidence), problem=quiet(one.problem)) for one in self.resources]
         return replace(self, resources=tuple(resources), problem=quiet(self.problem))
@@ -208,6 +214,8 @@ def _show_problems(report: RunReport, console: Console) -> None:
         console.print(f"\n[red]{name}: {problem.kind}[/] {message}", highlight=False)
         if problem.hint:
             console.print(f"  hint: {_plain(problem.hint)}", style="dim", highlight=False)
+        if problem.curl:  # one line however long, so that it can be copied
+            console.print(f"  repeat: {_plain(problem.curl)}", style="dim", highlight=False, soft_wrap=True)
     for warning in (*report.warnings, *(one for resource in report.resources for one in resource.warnings)):
         console.print(f"[yellow]warning:[/] {_plain(warning)}", highlight=False)
 
