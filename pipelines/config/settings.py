@@ -60,6 +60,10 @@ class Settings(BaseSettings):
         "auto", description="how log lines look; auto is text in a terminal, JSON elsewhere"
     )
     workers: Workers = Field("auto", description="worker processes; auto is one for each CPU")
+    engine: Literal["processes", "dask", "ray"] = Field(
+        "processes", description="where batches and marts are computed: worker processes here, or a cluster"
+    )
+    engine_address: str = Field("", description="where the cluster is: tcp://host:8786 (dask), host:6379 (ray)")
     batch_size: Bytes = Field("16MB", validate_default=True, description="JSON that one worker gets at a time")
     memory: Bytes = Field(
         "256MB",
