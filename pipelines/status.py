@@ -50,7 +50,8 @@ def show_status(found: list[dict[str, Any]], console: Console) -> None:
     table.add_column("watermark", no_wrap=True)
     for one in found:
         state = one["state"] or {}
-        watermark = (state.get("watermark") or {}).get("value", "") if isinstance(state, dict) else ""
+        mark = (state.get("watermark") or {}) if isinstance(state, dict) else {}
+        watermark = mark.get("value") or (f"{len(mark['parents']):,} parents" if mark.get("parents") else "")
         numbers = (f"{one['rows']:,}", str(one["files"]), f"{one['bytes'] / 1e6:.2f}", str(one["commit"] or "-"))
         table.add_row(one["dataset"], *numbers, watermark)
     console.print(table)

@@ -261,7 +261,7 @@ def _fresh(table: pa.Table, recipe: Recipe, cursors: dict[str, str]) -> pa.Table
         floor = recipe.floors.get("")
         return table.filter(pc.greater_equal(column, as_type(floor, column.type))) if floor else table
     named = parents.combine_chunks().dictionary_encode()
-    floors = [recipe.floors.get(parent) for parent in named.dictionary.to_pylist()]
+    floors = [recipe.floors.get(parent, recipe.floors.get("")) for parent in named.dictionary.to_pylist()]
     typed_floors = pa.array([floor and as_type(floor, column.type).as_py() for floor in floors], column.type)
     return table.filter(pc.fill_null(pc.greater_equal(column, typed_floors.take(named.indices)), fill_value=True))
 

@@ -17,6 +17,7 @@ from pipelines.load.lake import Lake
 from pipelines.replay import replay_source
 from pipelines.report.result import SourceReport
 from pipelines.source_run import Shared, run_source
+from pipelines.watermarks import move
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say
 
@@ -30,7 +31,7 @@ resources:
     path: /repos/{{repos.id}}/issues
     carry: {{repo: id}}
     paginate: none
-    incremental: {{cursor: updated, since_param: since, start: 2024-01-01, per: repos}}
+    incremental: {{cursor: updated, since_param: since, start: 2024-01-01{per}}}
     key: [repo, id]
     write: {write}
     columns: {{updated: timestamp}}
@@ -48,10 +49,16 @@ class Forge:
         for name in "abc":
             api.route(f"/repos/{name}/issues", partial(self._answer, name))
 
-    def configure(self, write: str) -> None:
+    def configure(self, write: str, *, per: str = "") -> None:
         """Write the source file."""
         (self.folder / "config").mkdir(exist_ok=True)
-        (self.folder / "config" / "forge.yaml").write_text(FORGE.format(url=self.api.url, write=write))
+        (self.folder / "config" / "forge.yaml").write_text(FORGE.format(url=self.api.url, write=write, per=per))
+
+    def add(self, name: str, *issues: dict[str, Any]) -> None:
+        """A repository joins those that are there."""
+        self.issues[name] = list(issues)
+        self.api.answer("/repos", say([{"id": one} for one in self.issues]))
+        self.api.route(f"/repos/{name}/issues", partial(self._answer, name))
 
     def run(self, work: Callable[[Source, Shared], SourceReport] = run_source) -> SourceReport:
         """Let *work* be done, by default a run; nothing may go wrong."""
@@ -82,10 +89,11 @@ def forge(api: FakeApi, tmp_path: Path) -> Forge:
     return Forge(api, tmp_path)
 
 
+@pytest.mark.parametrize("per", [", per: repos", ""], ids=["said", "implied"])
 @pytest.mark.parametrize("write", ["append", "upsert"])
-def test_each_parent_goes_on_from_its_own_watermark(forge: Forge, write: str) -> None:
+def test_each_parent_goes_on_from_its_own_watermark(forge: Forge, write: str, per: str) -> None:
     """`b` gets an issue older than the newest of `a`; `c`, which was not found, is back with one that is older yet."""
-    forge.configure(write)
+    forge.configure(write, per=per)
     forge.run()
     forge.issues["b"].append(issue(2, 5))
     forge.issues["c"].append(issue(1, 1))
@@ -103,6 +111,35 @@ def test_each_parent_goes_on_from_its_own_watermark(forge: Forge, write: str) ->
     }  # fmt: skip
     assert forge.stored() == [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1)]
     assert third.changed is False
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_a_new_parent_is_read_from_the_start(forge: Forge, write: str) -> None:
+    """`d` joins with issues that are older than every watermark."""
+    forge.configure(write)
+    forge.run()
+    forge.add("d", issue(1, 1), issue(2, 8))
+
+    forge.run()
+    third = forge.run()
+
+    assert forge.stored() == [("a", 1), ("a", 2), ("b", 1), ("d", 1), ("d", 2)]
+    assert third.changed is False
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_a_watermark_set_by_hand_holds_for_every_parent(forge: Forge, write: str) -> None:
+    """All parents are asked from there; `append` takes nothing older."""
+    forge.configure(write)
+    project = load_project({}, root=forge.folder, data=forge.folder / "data")
+    source = project.sources["forge"]
+    lake = Lake(forge.folder / "data", "forge")
+    move(lake, {"issues": source.resources["issues"]}, "2024-03-03T00:00:00Z", "", run="r", config_hash="")
+
+    forge.run()
+
+    assert {one.params["since"] for one in forge.api.asked if "since" in one.params} == {"2024-03-03T00:00:00Z"}
+    assert forge.stored() == [("a", 1), ("a", 2)]
 
 
 @pytest.mark.parametrize("write", ["append", "upsert"])

@@ -80,22 +80,30 @@ class Asker:
         return self.endpoint.incremental.windows(known, self.now)
 
     def _parent(self, scope: Scope) -> str:
-        incremental = self.endpoint.incremental
-        if incremental is None or incremental.per is None:
+        """The name of a parent, whose watermark is its own: a new one is read from the start."""
+        endpoint = self.endpoint
+        if endpoint.incremental is None or endpoint.for_each is None:
             return ""
-        used = sorted(names([self.endpoint.path, self.endpoint.params, self.endpoint.body]))
-        return "/".join(text(look_up(name, scope)) for name in used if not name.startswith("window."))
+        used = names([endpoint.path, endpoint.params, endpoint.headers, endpoint.payload])
+        values = [text(look_up(name, scope)) for name in sorted(used) if not name.startswith("window.")]
+        if len(values) > 1:  # `a/b` and `c` are others than `a` and `b/c`
+            values = [value.replace("%", "%25").replace("/", "%2F") for value in values]
+        return "/".join(values)
 
     def _request(self, question: Question) -> Request:
         endpoint, incremental, window = self.endpoint, self.endpoint.incremental, question.window
         bounds = {"window": {"start": window.start, "end": window.end}} if window else {}
         scope = {**question.scope, **bounds}
+        # a JSON body tells 1704067200 from "1704067200"
+        in_body = (
+            {name: incremental.plain(bound) for name, bound in bounds.get("window", {}).items()} if incremental else {}
+        )
         params = dict(fill(endpoint.params, scope))
         if incremental and window and incremental.since_param:
             params[incremental.since_param] = window.start
         if incremental and window and incremental.until_param:
             params[incremental.until_param] = window.end
-        body = None if endpoint.payload is None else orjson.dumps(fill(endpoint.payload, scope))
+        body = None if endpoint.payload is None else orjson.dumps(fill(endpoint.payload, {**scope, "window": in_body}))
         headers = tuple((name, text(value)) for name, value in fill(endpoint.headers, scope).items())
         url = self.connection.url(fill_path(endpoint.path, scope))
         return Request(endpoint.verb, url, _pairs(params), headers, body)

@@ -26,15 +26,15 @@ _PER_SECOND = {"epoch_s": 1, "epoch_ms": 1000}
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The highest cursor value committed so far, as text; `parents` has one for each parent."""
+    """The highest cursor value committed so far, as text; with parents there is one for each in `parents`."""
 
     value: str = ""
     kind: Kind = "instant"
     parents: Mapping[str, str] = field(default_factory=dict)
 
     def for_parent(self, parent: str) -> Watermark:
-        """The watermark of one parent; that of the resource for the empty name."""
-        return Watermark(self.parents.get(parent, ""), self.kind) if parent else self
+        """The watermark of one parent, or else the resource's, which was set by hand; that for the empty name."""
+        return Watermark(self.parents.get(parent, self.value), self.kind) if parent else self
 
     def advance(self, value: str, parent: str = "") -> Watermark:
         """The watermark after rows up to *value* were committed; it never goes back.
@@ -112,7 +112,9 @@ class Incremental(Value):
         "fail",
         description="a record without cursor: fail, or include (with upsert and history) and go on from the others",
     )
-    per: str | None = Field(None, description="one watermark for each record of this parent")
+    per: str | None = Field(
+        None, description="the parent that has a watermark for each of its records; implied by `for_each`"
+    )
 
     @property
     def kind(self) -> Kind:
@@ -189,6 +191,13 @@ class Incremental(Value):
                 "+00:00", "Z"
             )
         return instant.strftime(self.format)
+
+    def plain(self, bound: str) -> Json:
+        """A *bound* as a JSON body has it: a number, where the format is one."""
+        if self.format in _PER_SECOND or (self.kind == "number" and bound):
+            value = Decimal(bound)
+            return int(value) if value == int(value) else float(value)
+        return bound
 
     def floor(self, watermark: Watermark | None) -> str | None:
         """Rows with a cursor below this were committed before; None where nothing was.

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pipelines.extract.watermark import Watermark
@@ -328,6 +329,67 @@ def test_each_parent_is_asked_from_its_own_watermark(shop: Shop) -> None:
 
     assert [row["since"] for row in outcome.rows("issues")] == ["2020-01-01T00:00:00Z", "2024-01-05T00:00:00Z"]
     assert sorted(page.parent for page in outcome.pages["issues"]) == ["a", "b"]
+
+
+def test_a_value_that_joins_a_list_is_read_from_the_start(shop: Shop) -> None:
+    shop.api.route("/orders", lambda asked: say({"data": [{"since": asked.params["since"]}]}))
+
+    outcome = shop.extract(
+        {
+            "orders": {
+                "path": "/orders", "records": "data", "params": {"shop": "{shop}"},
+                "for_each": {"values": {"shop": ["old", "new"]}},
+                "incremental": {"cursor": "u", "since_param": "since", "start": "2020-01-01"},
+            }
+        },
+        {"orders": Watermark(parents={"old": "2024-01-05T00:00:00Z"})},
+    )  # fmt: skip
+
+    assert [row["since"] for row in outcome.rows("orders")] == ["2024-01-05T00:00:00Z", "2020-01-01T00:00:00Z"]
+
+
+def test_parents_whose_values_hold_slashes_are_told_apart(shop: Shop) -> None:
+    """`a/b` of `c` and `a` of `b/c` have a watermark each."""
+    shop.api.route_all(lambda asked: say([{"since": asked.params["since"]}]))
+
+    outcome = shop.extract(
+        {
+            "files": {
+                "path": "/{repo}", "params": {"file": "{file}"},
+                "for_each": [{"repo": "a/b", "file": "c"}, {"repo": "a", "file": "b/c"}],
+                "incremental": {"cursor": "u", "since_param": "since", "start": "2020-01-01"},
+            }
+        }
+    )  # fmt: skip
+
+    assert len({page.parent for page in outcome.pages["files"]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        pytest.param("epoch_s", 1704067200, id="seconds"),
+        pytest.param("epoch_ms", 1704067200000, id="milliseconds"),
+        pytest.param("iso", "2024-01-01T00:00:00Z", id="iso"),
+        pytest.param("%Y%m%d", "20240101", id="strftime"),
+    ],
+)
+def test_a_bound_in_a_json_body_is_a_number_where_its_format_is_one(
+    shop: Shop, layout: str, expected: int | str
+) -> None:
+    shop.api.route("/search", lambda asked: say([{"query": orjson.loads(asked.body)}]))
+
+    outcome = shop.extract(
+        {
+            "found": {
+                "path": "/search", "body": {"query": {"from": "{window.start}", "text": "since {window.start}"}},
+                "incremental": {"cursor": "u", "start": "2024-01-01", "format": layout},
+            }
+        }
+    )  # fmt: skip
+
+    (row,) = outcome.rows("found")
+    assert row["query"]["query"] == {"from": expected, "text": f"since {expected}"}
 
 
 def test_a_skipped_child_is_counted_and_nothing_of_it_arrives(shop: Shop) -> None:
