@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.config.settings import Settings
 from pipelines.errors import PipelineError
 from pipelines.extract.events import Event
 from pipelines.inspection import EXPECTATIONS, inspect
 from pipelines.load.changes import Change
 from pipelines.load.lake import Draft, Lake
-from pipelines.load.merge import Place, plan, resolve, work
+from pipelines.load.merge import Place, work
 from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
@@ -32,7 +32,7 @@ def run_marts(marts: Marts, shared: Shared) -> SourceReport | None:
     """Bring all marts up to date in one commit; None where there are none."""
     if not marts.marts:
         return None
-    lake = Lake(shared.settings.data, MARTS)
+    lake = Lake(shared.settings.data, MARTS, shared.settings.remote)
     try:
         with lake.lock(shared.run_id):
             lake.recover()
@@ -48,7 +48,7 @@ class _MartRun:
     def __init__(self, marts: Marts, lake: Lake, shared: Shared) -> None:
         self._marts, self._lake, self._shared = marts, lake, shared
         self._draft: Draft = lake.begin(shared.run_id, code_version=CODE_VERSION, now=shared.now)
-        self._heads, self._files, self._schemas = _committed(marts, shared.settings.data)
+        self._heads, self._files, self._schemas = _committed(marts, shared.settings)
         self._wanted = marts.fingerprints(self._heads)
 
     def run(self) -> SourceReport:
@@ -98,6 +98,7 @@ class _MartRun:
             write="replace",
             allow_empty=True,
         )
+        self._fetch_inputs(mart)
         units = divide(name, mart, self._files, self._shared.engine.workers, self._schemas)
         made: list[Milled] = self._shared.engine.map(partial(make_mart, store=self._lake.store, target=target), units)
         for milled in made:
@@ -105,8 +106,8 @@ class _MartRun:
         began = time.monotonic()
         place = Place(self._lake.store, self._lake.tmp, name, target)
         parts = [part for milled in made for part in milled.parts]
-        change = resolve(
-            plan(place, self._draft.dataset(name), parts), lambda steps: self._shared.engine.map(work, steps)
+        change = self._lake.merge(
+            place, self._draft.dataset(name), parts, lambda steps: self._shared.engine.map(work, steps)
         )
         warnings = self._inspect(name, mart, change)
         self._draft.set_files(name, change, target)
@@ -123,6 +124,16 @@ class _MartRun:
             evidence=f"{len(units)} {'unit' if len(units) == 1 else 'units'} of rows",
         )
 
+    def _fetch_inputs(self, mart: Mart) -> None:
+        """Bring the rows of a mart's inputs to this machine, if they are kept in a bucket."""
+        settings = self._shared.settings
+        for source, _, name in (dataset.partition(".") for dataset in mart.inputs.values() if settings.remote):
+            if source == MARTS:
+                self._lake.files(self._draft.dataset(name))
+            else:
+                lake = Lake(settings.data, source, settings.remote)
+                lake.files(lake.log.read(self._heads[source]).datasets[name])
+
     def _inspect(self, name: str, mart: Mart, change: Change) -> tuple[str, ...]:
         """Check what the mart would become; what only deserves a warning is returned."""
         paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
@@ -130,6 +141,7 @@ class _MartRun:
         checks = EXPECTATIONS.validate_python(mart.expect)
         if not checks:
             return ()
+        self._lake.home.bring(change.kept)
         return self._shared.engine.call(inspect, files, checks, f"{MARTS}.{name}", self._shared.now)
 
     def _note_files(self, name: str) -> None:
@@ -137,7 +149,7 @@ class _MartRun:
         self._files[f"{MARTS}.{name}"] = [self._lake.store / file.path for file in self._draft.dataset(name).files]
 
 
-def _committed(marts: Marts, data: Path) -> tuple[dict[str, int], dict[str, list[Path]], dict[str, pa.Schema]]:
+def _committed(marts: Marts, settings: Settings) -> tuple[dict[str, int], dict[str, list[Path]], dict[str, pa.Schema]]:
     """The head of every source that a mart reads, the live files of its datasets, the columns of mixed ones."""
     heads: dict[str, int] = {}
     schemas: dict[str, pa.Schema] = {}
@@ -145,12 +157,12 @@ def _committed(marts: Marts, data: Path) -> tuple[dict[str, int], dict[str, list
     for source in {dataset.split(".", 1)[0] for mart in marts.marts.values() for dataset in mart.inputs.values()}:
         if source == MARTS:
             continue
-        lake = Lake(data, source)
+        lake = Lake(settings.data, source, settings.remote)
         head = lake.head()
         if head is not None:
             heads[source] = head.n
-            snapshot: Mapping[str, list[Path]] = lake.snapshot(head.n)
-            files.update({f"{source}.{name}": paths for name, paths in snapshot.items()})
+            paths = {name: [lake.store / file.path for file in one.files] for name, one in head.datasets.items()}
+            files.update({f"{source}.{name}": found for name, found in paths.items()})
             mixed = {name: one.schema for name, one in head.datasets.items() if one.is_mixed}
             schemas.update({f"{source}.{name}": schema for name, schema in mixed.items() if schema is not None})
     return heads, files, schemas

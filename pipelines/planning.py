@@ -54,7 +54,7 @@ class Past:
 
 def plan_of(source: Source, settings: Settings, now: datetime) -> list[Planned]:
     """What the next run would ask of each resource of *source*; no API is asked."""
-    head = Lake(settings.data, source.name).head()
+    head = Lake(settings.data, source.name, settings.remote).head()
     past = _past(settings, source)
     planned: dict[str, Planned] = {}
     for name, resource in source.resources.items():

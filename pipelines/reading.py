@@ -12,7 +12,7 @@ so a run that commits meanwhile neither disturbs it nor shows through.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from pipelines.errors import ConfigError
 from pipelines.load.casting import sql_type
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
+from pipelines.load.stores import sources_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,11 +69,8 @@ def scan(name: str, *, at: At = None, data: Path | str | None = None) -> pyarrow
         ConfigError: No such dataset.
         StoreError: No commit that is kept is so old.
     """
-    import pyarrow as pa
-    import pyarrow.dataset
-
-    source, dataset_name = _resolved(name, folder := _data(data))
-    lake = Lake(folder, source)
+    source, dataset_name = _resolved(name, lakes := _lakes(data))
+    lake = lakes[source]
     commit = _commit(lake, at)
     dataset = commit.datasets.get(dataset_name) if commit else None
     if commit is None or dataset is None:
@@ -80,11 +78,7 @@ def scan(name: str, *, at: At = None, data: Path | str | None = None) -> pyarrow
         raise ConfigError(
             f"commit {commit.n if commit else '-'} of {source} has no {dataset_name!r}", f"it has: {known}"
         )
-    schema = dataset.schema or pa.schema([])
-    if not dataset.files:
-        return pyarrow.dataset.dataset(schema.empty_table())
-    files = [str(lake.store / file.path) for file in dataset.files]
-    return pyarrow.dataset.dataset(files, schema=schema, format="parquet")
+    return _scanned(lake, dataset)
 
 
 def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.DuckDBPyRelation:
@@ -99,14 +93,14 @@ def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.
 
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    folder = _data(data)
-    commits = {source: commit for source in _sources(folder) if (commit := _commit(Lake(folder, source), at))}
+    lakes = _lakes(data)
+    commits = {source: commit for source, lake in lakes.items() if (commit := _commit(lake, at))}
     names = [name for commit in commits.values() for name in commit.datasets]
     for source, commit in commits.items():
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}")
         for name, dataset in commit.datasets.items():
             table = f"{quoted(source)}.{quoted(name)}"
-            connection.execute(f"CREATE VIEW {table} AS {_select(dataset, Lake(folder, source).store)}")
+            connection.execute(f"CREATE VIEW {table} AS {_select(connection, lakes[source], dataset)}")
             if names.count(name) == 1 and name not in commits:
                 connection.execute(f"CREATE VIEW {quoted(name)} AS FROM {table}")
     return connection.sql(query)
@@ -129,8 +123,24 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _select(dataset: Dataset, store: Path) -> str:
-    return select([store / file.path for file in dataset.files], dataset)
+def _select(connection: duckdb.DuckDBPyConnection, lake: Lake, dataset: Dataset) -> str:
+    if lake.remote is not None and dataset.files:
+        # what DuckDB reads buckets with is an extension that is downloaded; Arrow needs nothing more
+        name = dataset.files[0].path
+        connection.register(name, _scanned(lake, dataset))
+        return f"FROM {quoted(name)}"
+    return select([lake.store / file.path for file in dataset.files], dataset)
+
+
+def _scanned(lake: Lake, dataset: Dataset) -> pyarrow.dataset.Dataset:
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    schema = dataset.schema or pa.schema([])
+    if not dataset.files:
+        return pyarrow.dataset.dataset(schema.empty_table())
+    found = lake.addresses(dataset)
+    return pyarrow.dataset.dataset(list(found.paths), schema=schema, format="parquet", filesystem=found.filesystem)
 
 
 def _commit(lake: Lake, at: At) -> Commit | None:
@@ -141,22 +151,20 @@ def _commit(lake: Lake, at: At) -> Commit | None:
     return lake.log.read(at)
 
 
-def _data(data: Path | str | None) -> Path:
-    if data is not None:
-        return Path(data)
+def _lakes(data: Path | str | None) -> dict[str, Lake]:
+    """The lake of each source: below the folder *data*, in the bucket that it names, or where the settings say."""
     from pipelines.config.settings import environment, read_settings
 
-    return read_settings(environment(Path(), os.environ)).data
+    folder, remote = Path(data or ""), None
+    if data is None or str(data).startswith("s3://"):
+        settings = read_settings(environment(Path(), os.environ), lake=data)
+        folder, remote = settings.data, settings.remote
+    return {source: Lake(folder, source, remote) for source in sources_of(folder, remote)}
 
 
-def _sources(data: Path) -> list[str]:
-    folder = data / "lake"
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-
-
-def _resolved(name: str, data: Path) -> tuple[str, str]:
+def _resolved(name: str, lakes: Mapping[str, Lake]) -> tuple[str, str]:
     """Source and dataset that *name* means."""
-    heads = {source: Lake(data, source).head() for source in _sources(data)}
+    heads = {source: lake.head() for source, lake in lakes.items()}
     known = [f"{source}.{dataset}" for source, head in heads.items() for dataset in (head.datasets if head else ())]
     source, dot, dataset = name.partition(".")
     if dot and source in heads:
@@ -165,5 +173,5 @@ def _resolved(name: str, data: Path) -> tuple[str, str]:
     if len(found) == 1:
         source, _, dataset = found[0].partition(".")
         return source, dataset
-    told = f"{name!r} may be {' or '.join(found)}" if found else f"{data} has no dataset {name!r}{nearest(name, known)}"
+    told = f"{name!r} may be {' or '.join(found)}" if found else f"no dataset {name!r}{nearest(name, known)}"
     raise ConfigError(told, f"datasets: {', '.join(known) or 'none yet, run `threadmill run` first'}")

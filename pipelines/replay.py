@@ -34,7 +34,7 @@ _PER_COMMIT = 10**9  # more batches than a commit has: parts of a later one sort
 
 def replay_source(source: Source, shared: Shared, only: str | None = None) -> SourceReport:
     """Make the rows of *source*, or of *only* this resource, anew from kept pages; problems are in the report."""
-    lake = Lake(shared.settings.data, source.name)
+    lake = Lake(shared.settings.data, source.name, shared.settings.remote)
     names = [only] if only else list(source.resources)
     try:
         if only and only not in source.resources:
@@ -151,6 +151,8 @@ class _Replay:
             )
             for name, endpoint in endpoints.items()
         }
+        for name, recipe in recipes.items():
+            self._lake.bring(self._run.draft.dataset(name), recipe.edge)
         shared = self._shared
         with closing(Offline(source.connection())) as client, Spool(kept_folder(self._folder, number), plan) as spool:
             extractions, milled = fetch_and_mill(

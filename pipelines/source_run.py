@@ -26,7 +26,7 @@ from pipelines.fetching import fetch_and_mill
 from pipelines.inspection import inspect, to_inspect
 from pipelines.load.casting import of_older
 from pipelines.load.lake import Lake
-from pipelines.load.merge import Change, Place, plan, resolve, work
+from pipelines.load.merge import Change, Place, work
 from pipelines.load.target import Target
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
@@ -63,7 +63,7 @@ class Shared:
 
 def run_source(source: Source, shared: Shared, span: Span | None = None) -> SourceReport:
     """Bring *source* up to date, or read *span* again; what goes wrong is in the report, no other source is touched."""
-    lake = Lake(shared.settings.data, source.name)
+    lake = Lake(shared.settings.data, source.name, shared.settings.remote)
     try:
         with lake.lock(shared.run_id):
             foreign = lake.recover().foreign
@@ -120,7 +120,7 @@ class SourceRun:
         )
 
     def _recipe(self, name: str, resource: Resource) -> Recipe:
-        return recipe_of(
+        recipe = recipe_of(
             name,
             resource,
             source=self._source.name,
@@ -130,6 +130,8 @@ class SourceRun:
             store=self._lake.store,
             settings=self._shared.settings,
         )
+        self._lake.bring(self.draft.dataset(name), recipe.edge)
+        return recipe
 
     def _fetch_and_mill(self, spool: Spool) -> tuple[Mapping[str, Extraction], Mapping[str, Ledger]]:
         shared = self._shared
@@ -221,8 +223,7 @@ class SourceRun:
         engine, recipe = self._shared.engine, self._recipes.get(name)
         stats = (recipe.cursor.name,) if recipe and recipe.cursor else ()
         place = Place(self._lake.store, self._lake.tmp, name, target, stats, now=self._shared.now, full=full)
-        step = plan(place, self.draft.dataset(name), parts)
-        return resolve(step, lambda units: engine.map(work, units))
+        return self._lake.merge(place, self.draft.dataset(name), parts, lambda units: engine.map(work, units))
 
     def _inspect(self, name: str, change: Change) -> tuple[str, ...]:
         """Check what the dataset would become; what only deserves a warning is returned."""
@@ -230,6 +231,7 @@ class SourceRun:
         checks = to_inspect(whole, self.draft.dataset(name), change)
         if not checks:
             return ()
+        self._lake.home.bring(change.kept)
         paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
         files = [self._lake.store / path for path in paths]
         return self._shared.engine.call(inspect, files, checks, f"{self._source.name}.{name}", self._shared.now)
@@ -283,7 +285,7 @@ def sweep(lake: Lake, shared: Shared) -> None:
     try:
         lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=shared.now)
     except StoreError as error:
-        log.warning("vacuum failed source=%s: %s", lake.folder.name, error.message)
+        log.warning("vacuum failed source=%s: %s", lake.source, error.message)
 
 
 def _resumable(reports: Sequence[ResourceReport]) -> list[str]:

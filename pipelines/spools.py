@@ -60,6 +60,6 @@ def _last_read_wins(resource: Resource) -> bool:
 
 def forget_pages(settings: Settings, lake: Lake, now: datetime) -> None:
     """Remove kept pages that are too old, or whose commit is forgotten; what cannot be removed is left."""
-    folder = spool_folder(settings, lake.folder.name)
+    folder = spool_folder(settings, lake.source)
     with suppress(OSError, StoreError):
         forget(folder, lake.log.numbers(), before=now - timedelta(seconds=settings.spool_retention))

@@ -21,7 +21,7 @@ def status_of(project: Project) -> list[dict[str, Any]]:
     found = []
     names = {source.name: list(source.resources) for source in project.sources}
     for source, resources in {**names, MARTS: list(project.marts.marts)}.items():
-        head = Lake(project.settings.data, source).head()
+        head = Lake(project.settings.data, source, project.settings.remote).head()
         committed = head.datasets if head else {}
         for name in {**dict.fromkeys(resources), **committed}:
             dataset = committed.get(name)

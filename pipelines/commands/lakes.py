@@ -39,14 +39,15 @@ def lakes_of(settings: Settings, names: tuple[str, ...]) -> list[Lake]:
     """The lakes of *names*, of all sources with data where none is named."""
     from pipelines.config.problems import nearest
     from pipelines.load.lake import Lake
+    from pipelines.load.stores import sources_of
 
-    folder = settings.data / "lake"
-    known = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    known = sources_of(settings.data, settings.remote)
     for name in names:
         if name not in known:
             hint = f"with data: {', '.join(known)}" if known else "run `threadmill run` first"
-            raise ConfigError(f"{settings.data} has no data of a source {name!r}{nearest(name, known)}", hint)
-    return [Lake(settings.data, name) for name in names or known]
+            where = settings.lake or settings.data
+            raise ConfigError(f"{where} has no data of a source {name!r}{nearest(name, known)}", hint)
+    return [Lake(settings.data, name, settings.remote) for name in names or known]
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def _probed(source: Any, project: Project, planned: list[Any], now: datetime) ->
     from pipelines.load.lake import Lake
     from pipelines.planning import watermark_of, with_probe
 
-    head = Lake(project.settings.data, source.name).head()
+    head = Lake(project.settings.data, source.name, project.settings.remote).head()
     names = list(source.resources)
     with asking(source, project.settings, now) as asked:
         return [

@@ -34,7 +34,8 @@ def show(name: str, as_json: bool, **given: Any) -> None:
     with shown_errors():
         project = project_of((source_name,), given)
         source = project.sources[source_name]
-        found = watermarks(Lake(project.settings.data, source.name), chosen(source, resource))
+        lake = Lake(project.settings.data, source.name, project.settings.remote)
+        found = watermarks(lake, chosen(source, resource))
     if as_json:
         print_json(found)
         return
@@ -123,7 +124,7 @@ def _change(name: str, given: dict[str, Any], *, as_json: bool, value: str = "",
         project = project_of((source_name,), given)
         source = project.sources[source_name]
         resources = chosen(source, resource, one=bool(value))
-        lake = Lake(project.settings.data, source_name)
+        lake = Lake(project.settings.data, source_name, project.settings.remote)
         with locked(lake, "state"):
             done = move(lake, resources, value, parent, run=run_id("state"), config_hash=source.config_hash)
     number = done.head.n if done.head else None

@@ -7,6 +7,7 @@ variables that the YAML files may use, and whether the bundled APIs answer.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from pipelines.config.problems import nearest
 from pipelines.errors import ConfigError
+from pipelines.load.stores import Remote
 from pipelines.values import Bytes, Seconds
 
 PREFIX = "THREADMILL_"
@@ -35,6 +37,16 @@ def _workers(value: object) -> object:
 
 
 Workers = Annotated[Literal["auto"] | int, BeforeValidator(_workers)]
+
+
+def _bucket(value: object) -> object:
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[\w.=-]+)*/?", str(value), re.ASCII):
+        # the value is not told: somebody may have put credentials into it
+        raise PydanticCustomError("bucket", "needs s3://bucket/prefix; credentials are read from AWS_* variables")
+    return value
+
+
+Bucket = Annotated[str, BeforeValidator(_bucket)]
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,9 @@ class Settings(BaseSettings):
 
     config: Path = Field(Path("config"), description="folder of the source files and of settings.toml")
     data: Path = Field(Path("data"), description="folder for lake, spool and the Parquet view")
+    lake: Bucket | None = Field(
+        None, description="bucket that keeps what is committed, instead of the data folder: s3://bucket/prefix"
+    )
     transforms: Path | None = Field(None, description="folder of transform modules instead of pipelines/transforms")
     profile: str = Field("live", description="which table of [profiles] applies")
     log_format: Literal["auto", "text", "json"] = Field(
@@ -88,6 +103,12 @@ class Settings(BaseSettings):
     variables: dict[str, str] = Field(default_factory=dict, description="values for ${NAME} in the YAML files")
 
     _origins: dict[str, tuple[str, str]] = PrivateAttr(default_factory=dict)
+    _access: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def remote(self) -> Remote | None:
+        """The lake's bucket, with the `AWS_*` variables that lead there; None where the data folder keeps it all."""
+        return Remote(self.lake, self._access) if self.lake else None
 
     @classmethod
     def settings_customise_sources(
@@ -130,6 +151,7 @@ def read_settings(env: Mapping[str, str], *, root: Path = Path(), **given: Any) 
     except ValidationError as error:
         raise _refuse(error, layers) from None
     settings._origins.update(_origins(layers))
+    settings._access.update({name: value for name, value in env.items() if name.startswith("AWS_")})
     return settings
 
 

@@ -10,17 +10,17 @@ unit is a small picklable value; the rows it works on stay in the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipelines.batch import Part
 from pipelines.load.disk import DISK, Disk
-from pipelines.load.log import LiveFile
+from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.parquet import SIZES, PartWriter, Sizes
-from pipelines.load.schema import recast
-from pipelines.load.stored import groups
+from pipelines.load.schema import recast, record_schema, same_columns
+from pipelines.load.stored import file_schema, groups
 from pipelines.load.target import Target
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Place:
 
 
 class Unit(Protocol):
-    """A picklable piece of work."""
+    """A picklable piece of work: a dataclass whose fields name each live file that it reads, by value or by path."""
 
     def work(self) -> Any:
         """Do it; the result is picklable too."""
@@ -127,6 +127,44 @@ class Recast:
 def recasts(place: Place, files: Iterable[LiveFile | Part], schema: pa.Schema) -> list[Unit]:
     """A unit for each of *files*."""
     return [Recast(place, file.path, file.partition, getattr(file, "sequence", 0), schema) for file in files]
+
+
+def reshapes(place: Place, dataset: Dataset, staged: Iterable[Part]) -> bool:
+    """Whether *staged* may change the columns of *dataset*, so that all of its files are looked at."""
+    known = dataset.schema
+    if known is None or place.target.write == "replace":
+        return False
+    records = record_schema(known)
+    return not all(same_columns(file_schema(place.store / part.path), records) for part in staged if part.rows)
+
+
+def bringing(
+    dataset: Dataset, bring: Callable[[Iterable[LiveFile]], None], run: Callable[[Iterable[Unit]], Iterable[Any]]
+) -> Callable[[Iterable[Unit]], Iterable[Any]]:
+    """*run*, once those files of *dataset* are brought here that its units name."""
+
+    def brought(units: Iterable[Unit]) -> Iterable[Any]:
+        units = list(units)
+        names = _texts(units)
+        bring([file for file in dataset.files if file.path in names])
+        return run(units)
+
+    return brought
+
+
+def _texts(value: Any) -> set[str]:
+    """The paths that *value* names, among other texts in it."""
+    if isinstance(value, LiveFile):
+        return {value.path}
+    if isinstance(value, str):
+        return {value}
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif is_dataclass(value):
+        value = [getattr(value, one.name) for one in fields(value)]
+    elif not isinstance(value, (list, tuple)):
+        return set()
+    return set().union(*map(_texts, value))
 
 
 def by_partition(files: Iterable[File]) -> dict[str, list[File]]:

@@ -62,7 +62,7 @@ def _same(before: Dataset, after: Dataset) -> bool:
 
 
 def _difference(name: str, before: Dataset, after: Dataset, store: Path) -> Difference:
-    gone, new = _only(before, after), _only(after, before)
+    gone, new = only(before, after), only(after, before)
     added, removed, changed = _rows(gone, new, after.key or before.key, store)
     return Difference(
         dataset=name,
@@ -79,7 +79,8 @@ def _difference(name: str, before: Dataset, after: Dataset, store: Path) -> Diff
     )
 
 
-def _only(one: Dataset, other: Dataset) -> list[LiveFile]:
+def only(one: Dataset, other: Dataset) -> list[LiveFile]:
+    """The files of *one* that *other* does not have."""
     paths = {file.path for file in other.files}
     return [file for file in one.files if file.path not in paths]
 

@@ -16,27 +16,28 @@ seen by anyone and are swept up later.
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.batch import Part
-from pipelines.errors import Busy, PipelineError, StoreError
+from pipelines.errors import PipelineError, StoreError
 from pipelines.load import recovery
-from pipelines.load.disk import DISK, Abilities, Disk, probe, store_errors
+from pipelines.load.disk import DISK, Abilities, Disk, store_errors
 from pipelines.load.draft import Draft
-from pipelines.load.log import Commit, Log
+from pipelines.load.lock import locked
+from pipelines.load.log import Commit, Dataset, Log
 from pipelines.load.recovery import Recovery
+from pipelines.load.stores import Addresses, LocalStore, Remote, Store, store_of
 from pipelines.load.view import View, refuse_links
 
 if TYPE_CHECKING:
-    from pipelines.load.changes import Unit
+    from pipelines.load.changes import Change, Place, Unit
     from pipelines.load.difference import Difference
     from pipelines.load.repair import Repair
     from pipelines.load.verify import Verified
@@ -67,31 +68,30 @@ class Committed:
 
 
 class Lake:
-    """The datasets of one source below a data folder."""
+    """The datasets of one source below a data folder; with *remote* their documents and parts are in a bucket.
 
-    def __init__(self, root: Path, source: str, *, disk: Disk = DISK) -> None:
-        self.folder = root / "lake" / source
+    The data folder then keeps the lock of this machine, and copies of what was
+    written or read here; there is no folder for analysts to glob.
+    """
+
+    def __init__(self, root: Path, source: str, remote: Remote | None = None, *, disk: Disk = DISK) -> None:
+        self.source, self.remote, self.folder = source, remote, root / "lake" / source
         self.store, self.tmp = self.folder / "store", self.folder / "tmp"
-        self._view_folder, self._lock_path = root / "parquet" / source, self.folder / "lock"
-        self._disk = disk
-        self.log = Log(self.folder / "log", self.tmp, disk)
+        self._view_folder, self._disk = root / "parquet" / source, disk
+        self._local = LocalStore(self.folder, disk, self._refuse_links)
+        self.home: Store = self._local if remote is None else store_of(remote, source, self.folder)
+        self.log = Log(source, self.home)
 
-    @cached_property
+    @property
     def abilities(self) -> Abilities:
-        """What the file system can do; tried once."""
-        with store_errors("preparing the data folder"):
-            refuse_links(self.folder, self.store, self.tmp, self.folder / "log", self._view_folder)
-            if not (self.folder / "log").is_dir():
-                for folder in (self.store, self.folder / "log"):
-                    self._disk.folder(folder)
-                # the names of these folders must survive a power cut as well as what is in them
-                for folder in (self.folder, *self.folder.parents[:3]):
-                    self._disk.sync(folder)
-            return probe(self.tmp, self._disk)
+        """What the file system of the data folder can do."""
+        return self._local.abilities
 
     @cached_property
-    def view(self) -> View:
-        """What analysts see."""
+    def view(self) -> View | None:
+        """What analysts see; None in a bucket, where they read by the newest document."""
+        if self.remote is not None:
+            return None
         return View(self._view_folder, self.store, self.tmp, self.abilities, self._disk)
 
     @contextmanager
@@ -104,21 +104,13 @@ class Lake:
             Busy: Another run is in; the message names its process, run and start.
             StoreError: The data folder cannot be written to.
         """
-        with store_errors("preparing the data folder"):
-            refuse_links(self.folder, self._lock_path)
-            self._disk.folder(self.folder)
-            file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        try:
-            with store_errors("locking the lake"):
-                self._take(file, f"process {os.getpid()}, run {run}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        with locked(self.folder / "lock", self.source, run, self._disk):
             try:
                 yield
             except BaseException:
                 with suppress(PipelineError):
                     self.tidy()
                 raise
-        finally:
-            os.close(file)
 
     def head(self) -> Commit | None:
         """The newest commit; None in an empty lake."""
@@ -127,6 +119,8 @@ class Lake:
     def recover(self) -> Recovery:
         """Finish or clear away what an earlier run left undone. Call it with the lock held."""
         with store_errors("recovering the lake"):
+            if self.view is None:
+                return Recovery(leftovers=self.tidy())
             return recovery.recover(self.log, self.view, self.folder / "foreign", self._disk)
 
     def begin(
@@ -152,15 +146,28 @@ class Lake:
         commit = draft.commit
         try:
             with store_errors("syncing the store"):
-                self._sync(draft.parts)
-            self.log.append(commit, hard_links=self.abilities.hard_links)
+                self.home.keep(draft.parts)
+            self.log.append(commit)
         except PipelineError as error:
-            if not self._is_head(commit):
+            made = self._is_head(commit)
+            if made is False:
                 self.discard(draft.parts + draft.dropped)
+            if not made:
                 raise
             return Committed(commit, changed=True, pending=draft.changed, warning=error.message)
         self.discard(draft.dropped)
         return self._show(commit, draft.changed)
+
+    def merge(self, place: Place, dataset: Dataset, staged: Sequence[Part], do: Work = _here) -> Change:
+        """What the write mode makes of *staged* and *dataset*; live files that it reads are brought here first."""
+        from pipelines.load.changes import bringing, reshapes, resolve
+        from pipelines.load.merge import plan
+
+        if self.remote is None:
+            return resolve(plan(place, dataset, staged), do)
+        if reshapes(place, dataset, staged):
+            self.home.bring(dataset.files)
+        return resolve(plan(place, dataset, staged), bringing(dataset, self.home.bring, do))
 
     def discard(self, parts: tuple[Part, ...]) -> None:
         """Remove staged parts that will not be committed; what cannot be removed is swept up later."""
@@ -169,8 +176,13 @@ class Lake:
                 self._disk.unlink(self.store / part.path)
 
     def tidy(self) -> int:
-        """Remove everything that no commit names; how many files went. Call it with the lock held."""
+        """Remove everything that no commit names; how many files went. Call it with the lock held.
+
+        Of a source in a bucket only what lies on this machine is looked at: see `vacuum`.
+        """
         with store_errors("tidying the lake"):
+            if self.remote is not None:
+                return recovery.evict(self.head(), self.store, self.tmp, self._disk, now=datetime.now(UTC))
             return recovery.tidy(self.log, self.store, self.tmp, self._disk)
 
     def vacuum(self, *, keep: int, grace: timedelta, now: datetime) -> int:
@@ -179,9 +191,12 @@ class Lake:
         Then everything that no kept commit names is removed. Call it with the lock held.
         """
         with store_errors("vacuuming the lake"):
-            forgotten = recovery.forget(self.log, keep=keep, younger_than=now - grace)
+            oldest = now - max(grace, self.home.least_grace)
+            forgotten = recovery.forget(self.log, keep=keep, younger_than=oldest)
+            paths = {path for commit in forgotten for path in commit.paths}
+            self.home.sweep(lambda: recovery.named(self.log), paths, now=now)
         self.tidy()
-        return forgotten
+        return len(forgotten)
 
     def rollback(self, number: int, run: str, *, code_version: str = "") -> Committed:
         """Commit once more what commit *number* had: files, schemas and watermarks of every dataset.
@@ -193,7 +208,7 @@ class Lake:
             StoreError: That commit is not kept, or files of it are gone.
         """
         commit = self.log.read(number)
-        missing = [path for path in sorted(commit.paths) if not (self.store / path).is_file()]
+        missing = self.home.missing(sorted(commit.paths))
         if missing:
             raise StoreError(
                 f"commit {number} cannot come back: {len(missing)} of its files are gone, the first is {missing[0]}",
@@ -215,6 +230,7 @@ class Lake:
         for name, dataset in draft.commit.datasets.items():
             stats = tuple(dict.fromkeys(column for file in dataset.files for column in file.stats))
             place = Place(self.store, self.tmp, name, dataset.target, stats, self._disk)
+            self.home.bring(dataset.files)
             draft.set_files(name, resolve(compact(place, dataset, file_bytes), do), dataset.target)
         return self.commit(draft)
 
@@ -223,37 +239,60 @@ class Lake:
         from pipelines.load.verify import verify
 
         commit = self.head() if number is None else self.log.read(number)
-        with store_errors("verifying the lake"):
-            return verify(self.log, self.view, commit, do)
+        files = [file for dataset in commit.datasets.values() for file in dataset.files] if commit else []
+        with store_errors("verifying the lake"), TemporaryDirectory(prefix="threadmill-verify-") as aside:
+            return verify(self.log, self.home.as_kept(files, Path(aside)), self.view, commit, do)
 
     def repair(self) -> Repair:
-        """Restore what was removed or replaced in store or view. Call it with the lock held."""
+        """Restore what was removed or replaced in store, view or bucket. Call it with the lock held."""
         from pipelines.load.repair import repair
 
         with store_errors("repairing the lake"):
-            return repair(self.log, self.view, self.folder / "foreign", self._disk)
+            return repair(
+                self.log, self.home, self.store, view=self.view, foreign=self.folder / "foreign", disk=self._disk
+            )
 
     def diff(self, one: int, other: int) -> list[Difference]:
         """What became of each dataset between two commits."""
-        from pipelines.load.difference import differences
+        from pipelines.load.difference import differences, only
 
-        return differences(self.log.read(one), self.log.read(other), self.store)
+        before, after = self.log.read(one), self.log.read(other)
+        for name in {*before.datasets, *after.datasets}:
+            pair = before.datasets.get(name, Dataset()), after.datasets.get(name, Dataset())
+            self.home.bring([*only(*pair), *only(*reversed(pair))])
+        return differences(before, after, self.store)
 
     def snapshot(self, number: int | None = None) -> dict[str, list[Path]]:
-        """The store files of every dataset as of a commit (the head), which no later run changes."""
+        """The files of every dataset as of a commit (the head) on this machine; no later run changes them."""
         commit = self.head() if number is None else self.log.read(number)
-        datasets = commit.datasets if commit else {}
-        return {name: [self.store / file.path for file in dataset.files] for name, dataset in datasets.items()}
+        return {name: self.files(dataset) for name, dataset in commit.datasets.items()} if commit else {}
+
+    def files(self, dataset: Dataset) -> list[Path]:
+        """The files of *dataset* on this machine; what is not here is brought."""
+        self.home.bring(dataset.files)
+        return [self.store / file.path for file in dataset.files]
+
+    def bring(self, dataset: Dataset, paths: Iterable[Path]) -> None:
+        """See to it that those files of *dataset* are here that are read at *paths*."""
+        if self.remote is not None:
+            wanted = set(paths)
+            self.home.bring([file for file in dataset.files if self.store / file.path in wanted])
+
+    def addresses(self, dataset: Dataset) -> Addresses:
+        """What readers open to read *dataset* where it is kept."""
+        return self.home.addresses(file.path for file in dataset.files)
 
     def _show(self, commit: Commit, names: tuple[str, ...]) -> Committed:
         published: list[str] = []
+        if (view := self.view) is None:
+            return Committed(commit, changed=True)
         try:
             with store_errors("showing the commit"):
                 for name in names:
                     if name in commit.datasets:
-                        self.view.publish(name, commit.datasets[name])
+                        view.publish(name, commit.datasets[name])
                     elif (self._view_folder / name).exists():
-                        self.view.withdraw(name)
+                        view.withdraw(name)
                     published.append(name)
         except StoreError as error:
             pending = tuple(name for name in names if name not in published)
@@ -264,29 +303,12 @@ class Lake:
             return replace(self._show(head, tuple(head.datasets)), head=commit)
         return Committed(commit, changed=True, published=tuple(published))
 
-    def _sync(self, parts: tuple[Part, ...]) -> None:
-        if not parts or (self.abilities.syncfs and self._disk.sync_all(self.store)):
-            return
-        folders = {self.store}
-        for part in parts:
-            self._disk.sync(self.store / part.path)
-            folders |= set((self.store / part.path).parents) - set(self.store.parents)
-        for folder in sorted(folders, reverse=True):
-            self._disk.sync(folder)
-
-    def _is_head(self, commit: Commit) -> bool:
+    def _is_head(self, commit: Commit) -> bool | None:
+        """Whether *commit* is the newest; None where nobody can tell."""
         with suppress(PipelineError):
             head = self.head()
             return head is not None and head.run == commit.run and head.n == commit.n
-        return True  # not readable: rather keep files that nobody needs
+        return None
 
-    def _take(self, file: int, text: str) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(file, 500, 0).decode(errors="replace").strip() or "unknown"
-            raise Busy(
-                f"another run is working on {self.folder.name} ({holder})", "wait until it has ended, then run again"
-            ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, text.encode(), 0)
+    def _refuse_links(self) -> None:
+        refuse_links(self.folder, self.store, self.tmp, self.folder / "log", self._view_folder)

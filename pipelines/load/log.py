@@ -3,33 +3,31 @@
 Document `000000000042.json` holds, for all datasets of the source at once, the
 files, schema and state (watermarks) that commit 42 made true. A document is
 written aside, synced and linked to its number; the link fails where the number
-is taken, so of two runs one wins and the other learns of it.
+is taken, so of two runs one wins and the other learns of it. Where documents are
+kept, and how one is put where none is, a `Store` knows.
 """
 
 from __future__ import annotations
 
-import re
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
 from pipelines.batch import Json, Part
 from pipelines.errors import Conflict, StoreError
-from pipelines.load.disk import DISK, Disk, store_errors, write_file
+from pipelines.load.disk import store_errors
 from pipelines.load.schema import decode_schema
+from pipelines.load.stores import Store
 from pipelines.load.target import VALIDITY, OlderFiles, Target, Write
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
-_NAME = re.compile(r"^(\d{12})\.json$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +162,13 @@ def _stats(value: dict[str, list[Json]]) -> dict[str, tuple[Json, Json]]:
 class Log:
     """The documents of one source."""
 
-    def __init__(self, folder: Path, tmp: Path, disk: Disk = DISK) -> None:
-        self._folder, self._tmp, self._disk = folder, tmp, disk
+    def __init__(self, source: str, store: Store) -> None:
+        self._source, self._store = source, store
 
     def numbers(self) -> list[int]:
         """The commits that are kept, oldest first."""
-        if not self._folder.is_dir():
-            return []
         with store_errors("reading the log"):
-            return sorted(int(match[1]) for path in self._folder.iterdir() if (match := _NAME.match(path.name)))
+            return self._store.numbers()
 
     def head(self) -> Commit | None:
         """The newest commit."""
@@ -185,14 +181,13 @@ class Log:
         Raises:
             StoreError: It is not kept (any more), or damaged.
         """
-        path = self._path(number)
         with store_errors(f"reading commit {number}"):
-            data = path.read_bytes()
+            data = self._store.document(number)
         try:
             return Commit.decode(data)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"the commit document {path} is damaged ({type(error).__name__})",
+                f"the commit document {self._source}/log/{number:012d}.json is damaged ({type(error).__name__})",
                 "restore it from a backup, or remove it to go back one commit",
             ) from error
 
@@ -207,52 +202,33 @@ class Log:
             if commit.created_at <= when:
                 return commit
         raise StoreError(
-            f"no commit of {self._folder.parent.name} that is kept was made by {when:%Y-%m-%d %H:%M:%S %Z}",
+            f"no commit of {self._source} that is kept was made by {when:%Y-%m-%d %H:%M:%S %Z}",
             "`threadmill log` lists the commits; the setting kept_commits says how many are kept",
         )
 
-    def append(self, commit: Commit, *, hard_links: bool = True) -> None:
+    def append(self, commit: Commit) -> None:
         """Make *commit* the truth: before this returns it is, after a power cut too.
 
         Raises:
             Conflict: Another run has made a commit of that number.
-            StoreError: The disk is full or refuses; nothing was committed.
+            StoreError: The store is full or refuses; nothing was committed.
         """
-        place, aside = self._path(commit.n), self._tmp / f"{uuid.uuid4().hex}.json"
         with store_errors(f"writing commit {commit.n}"):
-            self._disk.folder(self._folder)
-            try:
-                write_file(aside, commit.encode(), self._disk)
-                self._publish(aside, place, hard_links=hard_links)
-            except FileExistsError:
-                # a network file system may repeat a link that had succeeded
-                winner = self.read(commit.n)
-                if winner.run != commit.run:
-                    raise Conflict(
-                        f"run {winner.run} made commit {commit.n} while this one was working",
-                        "run again: it starts from the new commit; nothing of this run was published",
-                    ) from None
-            finally:
-                with suppress(OSError):
-                    self._disk.unlink(aside)
-            self._disk.sync(self._folder)
+            if self._store.add_document(commit.n, commit.encode()):
+                return
+        # a network may repeat a request that had succeeded: then the document that is there is this one
+        winner = self._run_of(commit.n)
+        if winner != commit.run:
+            raise Conflict(
+                f"{f'run {winner}' if winner else 'another run'} made commit {commit.n} while this one was working",
+                "run again: it starts from the new commit; nothing of this run was published",
+            )
 
-    def forget(self, number: int) -> None:
-        """Remove commit *number* from the log."""
-        self._disk.unlink(self._path(number))
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Remove commits from the log."""
+        self._store.forget(numbers)
 
-    def sync(self) -> None:
-        """Bring the names in the log to the platter."""
-        self._disk.sync(self._folder)
-
-    def _publish(self, aside: Path, place: Path, *, hard_links: bool) -> None:
-        if hard_links:
-            self._disk.link(aside, place)
-            return
-        # without second names the lock is what keeps the number free between these two
-        if place.exists():
-            raise FileExistsError(place)
-        self._disk.rename(aside, place)
-
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number:012d}.json"
+    def _run_of(self, number: int) -> str:
+        with suppress(StoreError):
+            return self.read(number).run
+        return ""

@@ -10,12 +10,14 @@ import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipelines.load.disk import Disk
 from pipelines.load.log import Commit, Log
 from pipelines.load.view import OURS, View, refuse_links
+
+_YOUNG = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +41,48 @@ def recover(log: Log, view: View, foreign: Path, disk: Disk) -> Recovery:
     return Recovery(tuple(shown), moved, tidy(log, view.store, view.tmp, disk))
 
 
-def forget(log: Log, *, keep: int, younger_than: datetime) -> int:
-    """Remove old commits from the log, the oldest first; how many went."""
-    old = [number for number in log.numbers()[: -max(1, keep)] if log.read(number).created_at < younger_than]
-    for number in old:
-        log.forget(number)
-    if old:
-        # before their files go: a power cut must not bring back a document whose files are gone
-        log.sync()
-    return len(old)
+def forget(log: Log, *, keep: int, younger_than: datetime) -> list[Commit]:
+    """Remove old commits from the log, before anything of their files goes; those that went."""
+    commits = [log.read(number) for number in log.numbers()[: -max(1, keep)]]
+    old = [commit for commit in commits if commit.created_at < younger_than]
+    log.forget([commit.n for commit in old])
+    return old
+
+
+def named(log: Log) -> set[str]:
+    """The store paths that commits need."""
+    return {path for number in log.numbers() for path in log.read(number).paths}
 
 
 def tidy(log: Log, store: Path, tmp: Path, disk: Disk) -> int:
     """Empty *tmp* and remove from the store what no commit names; how many files."""
+    _empty(store, tmp, disk)
+    return sweep(store, named(log), disk)
+
+
+def evict(head: Commit | None, store: Path, tmp: Path, disk: Disk, *, now: datetime) -> int:
+    """Empty *tmp* and remove copies of files in a bucket that the head does not name; how many files.
+
+    A mart may be reading those of an older commit, so copies made today stay.
+    """
+    _empty(store, tmp, disk)
+    files = (path for path in store.rglob("*") if path.is_file())
+    young = {path for path in files if path.stat().st_mtime > (now - _YOUNG).timestamp()}
+    return sweep(store, (head.paths if head else set()) | {path.relative_to(store).as_posix() for path in young}, disk)
+
+
+def _empty(store: Path, tmp: Path, disk: Disk) -> None:
     refuse_links(tmp, store)
     for path in sorted(tmp.iterdir()) if tmp.is_dir() else ():
         disk.remove(path)
-    return sweep(store, {path for number in log.numbers() for path in log.read(number).paths}, disk)
 
 
-def sweep(store: Path, named: set[str], disk: Disk) -> int:
-    """Remove the files of the store that are not *named*, and folders left empty; how many files."""
+def sweep(store: Path, live: set[str], disk: Disk) -> int:
+    """Remove the files of the store that are not *live*, and folders left empty; how many files."""
     swept = 0
     for folder, folders, files in os.walk(store, topdown=False):
         here = Path(folder)
-        unnamed = [name for name in files if (here / name).relative_to(store).as_posix() not in named]
+        unnamed = [name for name in files if (here / name).relative_to(store).as_posix() not in live]
         for name in unnamed:
             disk.unlink(here / name)
         swept += len(unnamed)

@@ -153,15 +153,19 @@ class CheckKeys:
 
 
 def verify(
-    log: Log, view: View, commit: Commit | None, run: Callable[[Iterable[Unit]], Iterable[Any]] = here
+    log: Log,
+    store: Path,
+    view: View | None,
+    commit: Commit | None,
+    run: Callable[[Iterable[Unit]], Iterable[Any]] = here,
 ) -> Verified:
-    """Compare *commit* with the store, and if it is the head with the view; *run* does the reading."""
+    """Compare *commit* with the files in *store*, and if it is the head with the view; *run* does the reading."""
     defects = list(_documents(log))
     if commit is None:
         return Verified(None, defects=tuple(defects))
-    units = list(_units(view.store, commit))
+    units = list(_units(store, commit))
     defects += [defect for found in run(units) for defect in found]
-    if commit.n == max(log.numbers(), default=0):
+    if view is not None and commit.n == max(log.numbers(), default=0):
         defects += _seen(view, commit)
     files = [file for dataset in commit.datasets.values() for file in dataset.files]
     rows, size = sum(file.rows for file in files), sum(file.size_bytes for file in files)

@@ -22,7 +22,7 @@ from pipelines.batch import Part
 from pipelines.errors import PipelineError
 from pipelines.load.disk import DISK, Disk
 from pipelines.load.lake import Committed, Draft, Lake
-from pipelines.load.merge import Place, plan, resolve
+from pipelines.load.merge import Place
 from pipelines.load.target import VALIDITY, Target
 
 SOURCE = "shop"
@@ -83,7 +83,7 @@ def stage(lake: Lake, draft: Draft, run: int, disk: Disk, targets: dict[str, Tar
                 writer.write(pa.Table.from_pylist(read_rows(name, run)))
                 staged = writer.close()
             parts += staged
-            draft.set_files(name, resolve(plan(place, draft.dataset(name), staged)), target)
+            draft.set_files(name, lake.merge(place, draft.dataset(name), staged), target)
             draft.set_state(name, {"run": run})
     except PipelineError:
         lake.discard((*parts, *draft.parts, *draft.dropped))

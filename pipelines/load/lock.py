@@ -1,0 +1,46 @@
+"""One run of a source at a time on this machine: a lock that ends with the process that holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.errors import Busy
+from pipelines.load.disk import Disk, store_errors
+from pipelines.load.view import refuse_links
+
+
+@contextmanager
+def locked(path: Path, source: str, run: str, disk: Disk) -> Iterator[None]:
+    """Hold the lock file *path*; it tells others who does.
+
+    Raises:
+        Busy: Another run is in; the message names its process, run and start.
+        StoreError: The folder cannot be written to.
+    """
+    with store_errors("preparing the data folder"):
+        refuse_links(path.parent, path)
+        disk.folder(path.parent)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        with store_errors("locking the lake"):
+            _take(file, source, f"process {os.getpid()}, run {run}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        yield
+    finally:
+        os.close(file)
+
+
+def _take(file: int, source: str, text: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(file, 500, 0).decode(errors="replace").strip() or "unknown"
+        raise Busy(
+            f"another run is working on {source} ({holder})", "wait until it has ended, then run again"
+        ) from None
+    os.ftruncate(file, 0)
+    os.pwrite(file, text.encode(), 0)

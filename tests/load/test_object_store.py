@@ -1,0 +1,216 @@
+"""A lake in a bucket, as a real S3 server keeps it: the same commits, whoever else writes and whatever gets lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import obstore
+import pytest
+
+from pipelines.errors import Conflict, StoreError
+from pipelines.load.lake import Lake
+from pipelines.load.stores import sources_of
+from tests.buckets import SECRET, Bucket, new_bucket, s3_server, way_to
+from tests.load.disks import QUICK
+from tests.load.scenario import ALL_TARGETS, SOURCE, expected, pinned, run_once, stage
+
+LATER = timedelta(days=3)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """One for all tests of a process."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(server: str) -> Bucket:
+    """An empty one."""
+    return new_bucket(server)
+
+
+def machine(folder: Path, bucket: Bucket) -> Lake:
+    """The lake as one machine sees it, whose data folder is *folder*."""
+    return Lake(folder, SOURCE, bucket.remote, disk=QUICK)
+
+
+def rows_are_right(lake: Lake, runs: int) -> bool:
+    """Whether every dataset is as after *runs* runs, for a reader of the newest document."""
+    return all(pinned(lake, name) == expected(name, runs) for name in lake.snapshot())
+
+
+def test_all_write_modes_give_the_same_rows_as_in_a_folder(tmp_path: Path, bucket: Bucket) -> None:
+    """Four runs, each on a machine that has nothing yet."""
+    for run in range(4):
+        run_once(machine(tmp_path / str(run), bucket), targets=ALL_TARGETS)
+
+    lake = machine(tmp_path / "reader", bucket)
+    assert rows_are_right(lake, 4)
+    assert set(lake.snapshot()) == set(ALL_TARGETS)
+    assert not (tmp_path / "0" / "parquet").exists()
+    assert sources_of(tmp_path, bucket.remote) == [SOURCE]
+
+
+def test_k06_of_two_machines_the_second_gets_a_conflict_and_loses_nothing(tmp_path: Path, bucket: Bucket) -> None:
+    """No lock is shared; the loser's next run starts from the winner's commit."""
+    one, other = machine(tmp_path / "one", bucket), machine(tmp_path / "other", bucket)
+    run_once(one)
+    draft = other.begin("slow")
+    stage(other, draft, 2, QUICK)
+    run_once(one)
+
+    with other.lock("slow"), pytest.raises(Conflict, match="made commit 2 while this one was working"):
+        other.commit(draft)
+    run_once(other)
+
+    assert one.log.numbers() == [2, 3]
+    assert rows_are_right(one, 3)
+    assert rows_are_right(other, 3)
+
+
+def test_a_number_that_was_forgotten_meanwhile_is_not_taken_again(tmp_path: Path, bucket: Bucket) -> None:
+    """Else a commit below the head would succeed, and its rows be lost."""
+    one, other = machine(tmp_path / "one", bucket), machine(tmp_path / "other", bucket)
+    run_once(one)
+    draft = other.begin("very slow")
+    stage(other, draft, 2, QUICK)
+    for _ in range(3):
+        run_once(one)
+    one.vacuum(keep=1, grace=timedelta(0), now=datetime.now(UTC) + LATER)
+
+    with pytest.raises(Conflict, match="another run made commit 2"):
+        other.commit(draft)
+
+    assert one.log.numbers() == [4]
+    assert rows_are_right(one, 4)
+
+
+@pytest.mark.parametrize("lost", [1, 6], ids=["once", "each-time"])
+def test_a_commit_whose_answer_is_lost_is_read_back_and_counts(
+    tmp_path: Path, bucket: Bucket, server: str, lost: int
+) -> None:
+    """The server has the document: asked again it says that there is one, and its run is ours."""
+    with way_to(server) as way:
+        lake = machine(tmp_path, bucket.behind(way))
+        run_once(lake)
+        way.lose = lost
+
+        done = run_once(lake)
+
+    assert way.lost == min(lost, 5)
+    assert done.changed
+    assert machine(tmp_path / "reader", bucket).log.numbers() == [1, 2]
+    assert rows_are_right(machine(tmp_path / "reader", bucket), 2)
+
+
+def test_where_nobody_can_tell_the_run_fails_and_the_next_goes_on_from_what_is_there(
+    tmp_path: Path, bucket: Bucket, server: str
+) -> None:
+    """The network breaks just after the server has written the document."""
+    with way_to(server) as way:
+        lake = machine(tmp_path, bucket.behind(way))
+        run_once(lake)
+        way.lose, way.breaks = 1, True
+
+        with pytest.raises(StoreError, match=r"writing commit 2 of s3://.* failed"):
+            run_once(lake)
+    run_once(machine(tmp_path, bucket))
+
+    assert rows_are_right(machine(tmp_path / "reader", bucket), 3)
+
+
+def test_a_server_that_overwrites_what_it_must_not_is_refused(tmp_path: Path, bucket: Bucket, server: str) -> None:
+    """Two writers would lose each other's commits there; nothing but the probe was put."""
+    with way_to(server) as way:
+        way.careless = True
+
+        with pytest.raises(StoreError, match="overwrites objects that it was told not to"):
+            run_once(machine(tmp_path, bucket.behind(way)))
+
+    assert bucket.keys("log/") == []
+
+
+def test_rollback_diff_compact_and_log_work_as_in_a_folder(tmp_path: Path, bucket: Bucket) -> None:
+    """Each on a machine that has to bring what it reads."""
+    for _ in range(3):
+        run_once(machine(tmp_path / "writer", bucket))
+    lake = machine(tmp_path / "keeper", bucket)
+
+    differences = {one.dataset: one for one in lake.diff(2, 3)}
+    compacted = machine(tmp_path / "compactor", bucket).compact("compact", file_bytes=10**6)
+    merged = rows_are_right(machine(tmp_path / "compacted", bucket), 3)
+    lake.rollback(2, "rollback")
+
+    assert differences["events"].added == 6
+    assert (compacted.changed, merged) == (True, True)
+    assert rows_are_right(machine(tmp_path / "reader", bucket), 2)
+    notes = [lake.log.read(number).note for number in lake.log.numbers()]
+    assert notes == ["", "", "compact", "rollback to commit 2"]
+
+
+def test_vacuum_removes_what_no_kept_commit_needs_and_leaves_uploads_of_today(tmp_path: Path, bucket: Bucket) -> None:
+    """A part that no document names may be of a run that is about to commit; after a day it is not."""
+    lake = machine(tmp_path, bucket)
+    for _ in range(3):
+        run_once(lake)
+    obstore.put(bucket.client(), f"{SOURCE}/store/events/orphan.parquet", b"of a dead run")
+
+    today = lake.vacuum(keep=1, grace=timedelta(0), now=datetime.now(UTC)), "orphan" in str(bucket.keys())
+    later = lake.vacuum(keep=1, grace=timedelta(0), now=datetime.now(UTC) + LATER), "orphan" in str(bucket.keys())
+
+    named = {f"{SOURCE}/store/{path}" for path in lake.log.read(3).paths}
+    assert (today, later) == ((0, True), (1, False))
+    assert set(bucket.keys("/store/")) == named
+    assert lake.home.size_bytes() > 0
+    assert rows_are_right(machine(tmp_path / "reader", bucket), 3)
+
+
+@pytest.mark.parametrize("damage", ["remove", "replace"])
+def test_verify_finds_a_damaged_object_and_repair_brings_it_back_from_a_copy(
+    tmp_path: Path, bucket: Bucket, damage: str
+) -> None:
+    """The machine that wrote it has one; another has not, and says that the file is lost."""
+    lake, stranger = machine(tmp_path / "writer", bucket), machine(tmp_path / "stranger", bucket)
+    run_once(lake)
+    file = lake.log.read(1).datasets["totals"].files[0]
+    key, size = f"{SOURCE}/store/{file.path}", file.size_bytes
+    obstore.delete(bucket.client(), key)
+    if damage == "replace":
+        obstore.put(bucket.client(), key, b"x" * size)
+
+    found = [(one.dataset, one.path) for one in lake.verify().defects]
+    with pytest.raises(StoreError, match="is gone, or has other bytes"):
+        stranger.snapshot()
+    hopeless = stranger.repair()
+    repaired = lake.repair()
+
+    assert found == [("totals", file.path)]
+    assert (hopeless.lost, repaired.restored, repaired.lost) == ((file.path,), (file.path,), ())
+    assert (lake.verify().defects, stranger.verify().defects) == ((), ())
+    assert rows_are_right(stranger, 1)
+
+
+def test_s17_errors_tell_the_place_and_no_credentials(tmp_path: Path, bucket: Bucket) -> None:
+    missing = Bucket("not-there", bucket.endpoint)
+
+    with pytest.raises(StoreError) as refused:
+        run_once(machine(tmp_path, missing))
+
+    assert "s3://not-there/team/lake/shop" in refused.value.message
+    assert SECRET not in f"{refused.value}{missing.remote!r}{machine(tmp_path, missing).home!r}"
+
+
+def test_a_merge_brings_only_the_files_that_it_touches(tmp_path: Path, bucket: Bucket) -> None:
+    """Three runs appended events; a fourth on a new machine needs none of their files."""
+    for _ in range(3):
+        run_once(machine(tmp_path / "writer", bucket))
+    lake = machine(tmp_path / "other", bucket)
+
+    run_once(lake)
+
+    here = list((lake.store / "events").rglob("*.parquet"))
+    assert len(here) == 2
+    assert len(lake.log.read(4).datasets["events"].files) == 8
