@@ -15,7 +15,7 @@ import stat
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,11 +69,18 @@ class Disk:
 
     def folder(self, path: Path) -> None:
         """Make the folder and those above it."""
-        if not path.is_dir():
+        try:
+            path.mkdir()
+        except FileNotFoundError:
             self.folder(path.parent)
-            with suppress(FileExistsError):
-                path.mkdir()
-                path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRWXU)
+            self.folder(path)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+        else:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & stat.S_IRWXU != stat.S_IRWXU:
+                path.chmod(mode | stat.S_IRWXU)
 
     def sync(self, path: Path) -> None:
         """Bring one file or folder to the platter."""

@@ -7,33 +7,28 @@ commit names it; if writing fails, everything it wrote is removed at once.
 
 from __future__ import annotations
 
-import io
-import os
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import xxhash
 
-from pipelines.batch import Json, Part
+from pipelines.batch import Part
 from pipelines.load.disk import DISK, Disk, store_errors
 from pipelines.load.duplicates import one_for_each_key
+from pipelines.load.open_part import LEAST_ROWS, OpenPart
 from pipelines.load.partitions import parse, split
 from pipelines.load.schema import recast, unify
-from pipelines.load.stored import bounds
 from pipelines.load.target import Target
 
-_LEAST_ROWS = 100_000
-_SAMPLE = 10_000
 _MB = 10**6
+_THREADS, _WORTH_THREADS = 2, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,7 @@ class PartWriter:
         self._stats = tuple(dict.fromkeys((*target.key, *filter(None, [target.version]), *fields, *stats)))
         self._held: dict[str, list[pa.Table]] = {}
         self._held_bytes: dict[str, int] = {}
-        self._open: dict[str, _OpenPart] = {}
+        self._open: dict[str, OpenPart] = {}
         self._parts: list[Part] = []
         self.duplicates = 0
 
@@ -116,11 +111,40 @@ class PartWriter:
 
     def close(self) -> tuple[Part, ...]:
         """Write what is left; the finished parts in the order they were begun."""
-        for folder in list(self._held):
-            self._flush(folder)
+        for folder in list(self._open):
+            if folder in self._held:
+                self._flush(folder)
         for folder in list(self._open):
             self._finish(folder)
+        self._write_whole()
         return tuple(self._parts)
+
+    def _write_whole(self) -> None:
+        """Write each folder that is held back and has no file yet into one, several side by side."""
+        held, self._held, self._held_bytes = self._held, {}, {}
+        if len(held) < _WORTH_THREADS:
+            for folder, tables in held.items():
+                self._parts.append(self._whole(folder, tables))
+            return
+        with ThreadPoolExecutor(_THREADS, "parquet") as threads:
+            futures = [threads.submit(self._whole, folder, tables) for folder, tables in held.items()]
+        # what was written must be known before an error is raised, so that it can be removed
+        self._parts += [future.result() for future in futures if future.exception() is None]
+        for future in futures:
+            future.result()
+
+    def _whole(self, folder: str, tables: list[pa.Table]) -> Part:
+        table = self._sorted(tables)
+        with store_errors(f"writing a part of {self._dataset}"):
+            part = self._begun(folder, table)
+            try:
+                part.write(table, self._group_rows(table))
+                part.close()
+            except BaseException:
+                part.abandon()
+                self._disk.unlink(part.path)
+                raise
+        return self._described(folder, part)
 
     def abort(self) -> None:
         """Remove everything that was written."""
@@ -133,20 +157,30 @@ class PartWriter:
         self._held, self._held_bytes, self._open, self._parts = {}, {}, {}, []
 
     def _flush(self, folder: str) -> None:
-        tables = self._held.pop(folder)
+        table = self._sorted(self._held.pop(folder))
         del self._held_bytes[folder]
-        schema = unify(table.schema for table in tables)
-        table = pa.concat_tables([recast(table, schema) for table in tables])
-        if self._target.sort_by:
-            table = table.take(pc.sort_indices(table, [(name, "ascending") for name in self._target.sort_by]))
         with store_errors(f"writing a part of {self._dataset}"):
             part = self._part(folder, table)
-            part.write(table, max(_LEAST_ROWS, self._sizes.row_group_bytes * len(table) // max(1, table.nbytes)))
+            part.write(table, self._group_rows(table))
         # what is flushed in one go is sorted in itself only, so it is a file of its own
         if self._target.sort_by or part.size_bytes >= self._sizes.file_bytes:
             self._finish(folder)
 
-    def _part(self, folder: str, table: pa.Table) -> _OpenPart:
+    def _sorted(self, tables: list[pa.Table]) -> pa.Table:
+        schema = _one_schema(tuple(table.schema for table in tables))
+        table = pa.concat_tables([recast(table, schema) for table in tables])
+        if self._target.sort_by:
+            table = table.take(pc.sort_indices(table, [(name, "ascending") for name in self._target.sort_by]))
+        return table
+
+    def _group_rows(self, table: pa.Table) -> int:
+        return int(max(LEAST_ROWS, self._sizes.row_group_bytes * len(table) // max(1, table.nbytes)))
+
+    def _begun(self, folder: str, table: pa.Table) -> OpenPart:
+        path = self._store / self._dataset / folder / f"{uuid.uuid4().hex}.parquet"
+        return OpenPart(path, table, self._stats, self._disk)
+
+    def _part(self, folder: str, table: pa.Table) -> OpenPart:
         part = self._open.get(folder)
         if part is not None and part.schema.equals(table.schema):
             self._open[folder] = self._open.pop(folder)
@@ -155,140 +189,30 @@ class PartWriter:
             self._finish(folder)
         elif len(self._open) >= self._sizes.open_files:
             self._finish(next(iter(self._open)))
-        path = self._store / self._dataset / folder / f"{uuid.uuid4().hex}.parquet"
-        self._open[folder] = part = _OpenPart(path, table, self._stats, self._disk)
+        self._open[folder] = part = self._begun(folder, table)
         return part
 
     def _finish(self, folder: str) -> None:
         part = self._open[folder]
         with store_errors(f"writing a part of {self._dataset}"):
             part.close()
-        self._parts.append(
-            Part(
-                dataset=self._dataset,
-                partition=folder,
-                path=part.path.relative_to(self._store).as_posix(),
-                rows=part.rows,
-                size_bytes=part.size_bytes,
-                digest=part.digest,
-                sequence=self._sequence,
-                stats=part.stats,
-            )
-        )
+        self._parts.append(self._described(folder, part))
         del self._open[folder]
 
-
-class _OpenPart:
-    """One Parquet file while it grows; knows its rows, bytes, digest and min/max.
-
-    *first* are the rows that it begins with: they show what its values are like.
-    """
-
-    def __init__(self, path: Path, first: pa.Table, stats: tuple[str, ...], disk: Disk) -> None:
-        self.path, self.schema, self.rows = path, first.schema, 0
-        self.stats: dict[str, tuple[Json, Json]] = {}
-        self._names = [name for name in stats if name in first.column_names]
-        self._sink = _HashedFile(disk.create(path), disk)
-        try:
-            self._writer = _writer(self._sink, first)
-        except OSError:
-            self._sink.close()
-            disk.unlink(path)
-            raise
-
-    @property
-    def size_bytes(self) -> int:
-        return self._sink.size
-
-    @property
-    def digest(self) -> str:
-        return self._sink.hash.hexdigest()
-
-    def write(self, table: pa.Table, rows_per_group: int) -> None:
-        self._writer.write_table(table, row_group_size=rows_per_group)
-        for name in self._names:
-            self._widen(name, bounds(table[name]))
-        self.rows += len(table)
-
-    def close(self) -> None:
-        self._writer.close()
-        self._sink.close()
-
-    def abandon(self) -> None:
-        with suppress(OSError, pa.ArrowException):
-            self._writer.close()
-        with suppress(OSError):
-            self._sink.close()
-
-    def _widen(self, name: str, new: tuple[Json, Json] | None) -> None:
-        known = self.stats.get(name)
-        if new is None or (known is None and self.rows):
-            # unknown for some rows is unknown for the file
-            self.stats.pop(name, None)
-            self._names = [other for other in self._names if other != name]
-        else:
-            self.stats[name] = new if known is None else (min(known[0], new[0]), max(known[1], new[1]))
+    def _described(self, folder: str, part: OpenPart) -> Part:
+        return Part(
+            dataset=self._dataset,
+            partition=folder,
+            path=part.path.relative_to(self._store).as_posix(),
+            rows=part.rows,
+            size_bytes=part.size_bytes,
+            digest=part.digest,
+            sequence=self._sequence,
+            stats=part.stats,
+        )
 
 
-class _HashedFile(io.RawIOBase):
-    """What pyarrow writes into: bytes go to the disk and through the hash."""
-
-    def __init__(self, file: int, disk: Disk) -> None:
-        self._file, self._disk, self.size, self.hash = file, disk, 0, xxhash.xxh3_128()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        self._disk.write(self._file, view)
-        self.hash.update(view)
-        self.size += len(view)
-        return len(view)
-
-    def tell(self) -> int:
-        return self.size
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._file)
-        super().close()
-
-
-def _writer(sink: _HashedFile, first: pa.Table) -> pq.ParquetWriter:
-    encodings = _encodings(first)
-    return pq.ParquetWriter(
-        pa.PythonFile(sink, mode="w"),
-        first.schema,
-        version="2.6",
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[name for name in _leaves(first.schema) if name not in encodings] if encodings else True,
-        column_encoding=encodings or None,
-        write_statistics=True,
-        write_page_checksum=True,
-    )
-
-
-def _encodings(table: pa.Table) -> dict[str, str]:
-    """For columns of many different numbers or times an encoding that is smaller and twice as fast as a dictionary."""
-    if len(table) < _LEAST_ROWS:
-        return {}
-    some = table.take(pa.array(np.linspace(0, len(table) - 1, _SAMPLE, dtype=np.int64)))
-    found = {}
-    for field in table.schema:
-        kind = field.type
-        whole = pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-        if (whole or kind in (pa.float32(), pa.float64())) and pc.count_distinct(
-            some[field.name]
-        ).as_py() > _SAMPLE // 4:
-            found[field.name] = "DELTA_BINARY_PACKED" if whole else "BYTE_STREAM_SPLIT"
-    return found
-
-
-def _leaves(schema: pa.Schema) -> list[str]:
-    """The names by which Parquet knows the columns of *schema*, nested ones by their path."""
-    sink = pa.BufferOutputStream()
-    pq.write_metadata(schema, sink)
-    columns = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
-    return [columns.column(number).path for number in range(len(columns))]
+@lru_cache(maxsize=256)
+def _one_schema(schemas: tuple[pa.Schema, ...]) -> pa.Schema:
+    """The schema of all; most tables of a writer have the very same one."""
+    return unify(schemas)

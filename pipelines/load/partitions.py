@@ -151,10 +151,13 @@ def split(
     if len(folders) == 1 and not order:
         yield folders[0], table
         return
-    keyed = table.select(list(dict.fromkeys(sort_by))).append_column("", pa.array(codes))
-    rows = pc.sort_indices(keyed, sort_keys=[("", "ascending"), *order])
-    table = table.take(rows)
-    starts = np.searchsorted(codes[rows.to_numpy()], np.arange(len(folders) + 1))
+    if order:
+        keyed = table.select(list(dict.fromkeys(sort_by))).append_column("", pa.array(codes))
+        table = table.take(pc.sort_indices(keyed, sort_keys=[("", "ascending"), *order]))
+    else:
+        # so small a type is sorted by counting, ten times as fast
+        table = table.take(pa.array(np.argsort(codes.astype(np.uint16), kind="stable")))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(folders)))])
     for folder, start, end in zip(folders, starts[:-1], starts[1:], strict=True):
         yield folder, table.slice(start, end - start)
 
@@ -169,7 +172,8 @@ def _codes(table: pa.Table, partition_by: tuple[str, ...]) -> tuple[np.ndarray[A
     folders = [""]
     for partition in map(parse, partition_by):
         labels = partition.labels(_column(table, partition))
-        codes, kept = _dense(codes * len(labels.dictionary) + labels.indices.to_numpy(zero_copy_only=False))
+        indices = labels.indices.to_numpy(zero_copy_only=False)
+        codes, kept = _dense(codes * len(labels.dictionary) + indices, len(folders) * len(labels.dictionary))
         names = [f"{partition.name}={label}" for label in labels.dictionary.to_pylist()]
         folders = [f"{folders[code // len(names)]}/{names[code % len(names)]}".lstrip("/") for code in kept]
         if len(folders) > MAX_PARTITIONS:
@@ -179,9 +183,13 @@ def _codes(table: pa.Table, partition_by: tuple[str, ...]) -> tuple[np.ndarray[A
     return codes, folders
 
 
-def _dense(codes: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[int]]:
-    kept, dense = np.unique(codes, return_inverse=True)
-    return dense, kept.tolist()
+def _dense(codes: np.ndarray[Any, Any], limit: int) -> tuple[np.ndarray[Any, Any], list[int]]:
+    """*codes*, all below *limit*, numbered without gaps; and those that occur."""
+    if limit > 10 * MAX_PARTITIONS:
+        kept, dense = np.unique(codes, return_inverse=True)
+        return dense, kept.tolist()
+    occurs = np.bincount(codes, minlength=limit) > 0
+    return (np.cumsum(occurs) - 1)[codes], np.flatnonzero(occurs).tolist()
 
 
 def _column(table: pa.Table, partition: Partition) -> pa.ChunkedArray:

@@ -53,5 +53,5 @@ def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
 
 def file_schema(path: Path) -> pa.Schema:
     """The columns of a stored file, from its footer."""
-    with store_errors("reading the store"):
-        return pq.read_schema(path)
+    with store_errors("reading the store"), pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
+        return parquet.schema_arrow

@@ -65,6 +65,21 @@ def test_a_column_that_cannot_name_a_partition_is_refused(partition_by: str, kin
         list(split(pa.table({"x": pa.nulls(1, kind)}), (partition_by,)))
 
 
+def test_rows_of_many_folders_are_written_side_by_side_and_described_each(tmp_path: Path) -> None:
+    """40 folders of 100 rows, each part with its own rows, least and greatest value."""
+    table = pa.table({"team": [i % 40 for i in range(4000)], "n": range(4000)})
+
+    with PartWriter(tmp_path, "d", Target(partition_by=("team",)), stats=("n",)) as writer:
+        writer.write(table)
+        parts = writer.close()
+
+    read = [pq.read_table(tmp_path / part.path, partitioning=None).to_pylist() for part in parts]
+    assert [part.partition for part in parts] == [f"by_team={team}" for team in range(40)]
+    assert [part.stats["n"] for part in parts] == [(team, 3960 + team) for team in range(40)]
+    assert [digest((tmp_path / part.path).read_bytes()) for part in parts] == [part.digest for part in parts]
+    assert read == [[{"team": team, "n": n} for n in range(team, 4000, 40)] for team in range(40)]
+
+
 def test_more_partitions_than_a_folder_should_have_are_refused() -> None:
     with pytest.raises(PartitionError, match="more than 10000"):
         list(split(pa.table({"x": list(range(10_001))}), ("x",)))
@@ -200,22 +215,23 @@ def test_a_file_that_is_large_enough_is_closed(tmp_path: Path) -> None:
     assert len(parts) > 5
 
 
-def test_k05_a_disk_that_fills_up_while_writing_leaves_no_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("folders", "room"), [pytest.param(3, 2, id="few"), pytest.param(20, 9, id="side-by-side")])
+def test_k05_a_disk_that_fills_up_while_writing_leaves_no_part(tmp_path: Path, folders: int, room: int) -> None:
     class Filling(QuickDisk):
-        """Has room for three writes."""
+        """Has room for some writes."""
 
         writes = 0
 
         def write(self, file: int, data: bytes | memoryview) -> None:
-            """Refuse the fourth."""
+            """Refuse those after *room*."""
             self.writes += 1
-            if self.writes > 3:
+            if self.writes > room:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             super().write(file, data)
 
     def write_all() -> None:
         with PartWriter(tmp_path, "d", Target(partition_by=("team",)), disk=Filling()) as writer:
-            writer.write(pa.table({"team": [1, 2, 3], "n": [1, 2, 3]}))
+            writer.write(pa.table({"team": range(folders), "n": range(folders)}))
             writer.close()
 
     with pytest.raises(StoreError, match="No space left"):
