@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from prefect import get_run_logger
 from prefect.context import FlowRunContext
 from prefect.futures import wait
 from prefect.states import Completed, Failed
@@ -18,6 +19,7 @@ from prefect.states import Completed, Failed
 from flows.artifacts import publish, summary, told
 from flows.assets import Assets
 from flows.engine import Work, engine
+from flows.logs import log_of
 from flows.milestones import Milestones
 from flows.progress import showing_progress
 from flows.reporting import Reporting
@@ -110,6 +112,7 @@ def _run(  # noqa: PLR0913  # whom the run tells what
     watching = terminal.watching(project) if terminal else nullcontext(_ignore)
     with (
         _deadline(assignment.timeout_s, overdue, stop),
+        log_of(get_run_logger(), project.sources.secrets),
         watching as listen,
         following(milestones, Assets(project)) as follow,
         engine(project, milestones, listen, work=work, stop=stop) as result,

@@ -88,12 +88,16 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """*record* on one line, a traceback below it."""
+        clock = datetime.fromtimestamp(record.created).astimezone()
+        return f"{clock:%H:%M:%S} {record.levelname:<7} {self.message(record)}"
+
+    def message(self, record: logging.LogRecord) -> str:
+        """What *record* tells, without time and level."""
         error = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         where = ".".join(filter(None, (getattr(record, name, "") for name in ("source", "resource"))))
         told = " ".join(f"{name}={_short(value)}" for name, value in _fields(record).items())
         text = f"{where or record.name}: {escape(record.getMessage())}{' ' if told else ''}{told}"
-        clock = datetime.fromtimestamp(record.created).astimezone()
-        return f"{clock:%H:%M:%S} {record.levelname:<7} {text}{chr(10) if error else ''}{error}"
+        return f"{text}\n{error}" if error else text
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
