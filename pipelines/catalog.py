@@ -1,14 +1,17 @@
-"""What there is to read, for people and for SQL: `CATALOG.md`, `catalog.json` and `catalog.duckdb` in the data folder.
+"""What there is to read: `catalog.html` and `CATALOG.md` for people, `catalog.duckdb` for SQL, `catalog.json`.
 
-Written after a run from the newest commits, the footers of the files, and what
-the YAML says of datasets and columns. Each file is written aside and renamed,
-so a reader has the old one or the new one, whole. With nothing new nothing is
-written. A run of some sources keeps what is known of the others.
+Written into the data folder after a run, from the newest commits, the footers of
+the files, and what the YAML says of datasets and columns. Each file is written
+aside and renamed, so a reader has the old one or the new one, whole. With nothing
+new nothing is written; what was found in files that are still the same is kept.
+A run of some sources keeps what is known of the others.
 """
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -18,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipelines.batch import digest
-from pipelines.catalog_page import ColumnEntry, Entry, markdown
+from pipelines.catalog_page.entries import ColumnEntry, Entry
+from pipelines.catalog_page.html import html
+from pipelines.catalog_page.markdown import markdown
 from pipelines.load.disk import store_errors
-from pipelines.load.facts import Facts, facts
+from pipelines.load.facts import Facts, facts, in_time
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
 from pipelines.marts.model import MARTS
@@ -29,8 +34,12 @@ from pipelines.reading import quoted, select
 if TYPE_CHECKING:
     from pipelines.config.project import Project
 
-_FORMAT = 1
-JSON, MARKDOWN, DATABASE = "catalog.json", "CATALOG.md", "catalog.duckdb"
+_FORMAT = 2
+JSON, MARKDOWN, PAGE, DATABASE = "catalog.json", "CATALOG.md", "catalog.html", "catalog.duckdb"
+_BY_TIME = re.compile(r"(?:day|month|year)\((\w+)\)")
+_FOLDER = re.compile(r"\b(?:day|month|year)=(\d[\d-]*)")
+_MOST_ROWS = 200_000
+"""A run reads no column of a larger dataset for the catalog: its rows in time are counted by folders."""
 
 Call = Callable[..., Any]
 
@@ -48,10 +57,11 @@ class Words:
     made_from: tuple[str, ...] = ()
 
 
-def write_catalog(project: Project, call: Call = _here) -> bool:
+def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None = _MOST_ROWS) -> bool:
     """Bring the catalog to the newest commits; False if it was there already.
 
-    *call* computes a function of its arguments, here or in a worker process.
+    *call* computes a function of its arguments, here or in a worker process. Of a
+    dataset with more than *most_rows* no column is read; None means all are.
 
     Raises:
         StoreError: A commit or file cannot be read, or the data folder not be written.
@@ -61,19 +71,25 @@ def write_catalog(project: Project, call: Call = _here) -> bool:
     words = {**_remembered(known), **_words(project)}
     heads = dict(_heads(data))
     told = {name: asdict(one) for name, one in words.items()}
-    basis = [_FORMAT, str(data.resolve()), told, {name: [head.n, head.run] for name, head in heads.items()}]
+    commits = {name: [head.n, head.run] for name, head in heads.items()}
+    basis = [_FORMAT, str(data), str(data.resolve()), told, commits, most_rows is None]
     state = digest(orjson.dumps(basis, option=orjson.OPT_SORT_KEYS))
-    if known.get("state") == state and all((data / name).is_file() for name in (MARKDOWN, DATABASE)):
+    there = all((data / name).is_file() for name in (MARKDOWN, PAGE, DATABASE))
+    if there and known.get("state") == state:
         return False
-    entries = list(_entries(data, heads, words, call))
+    found = _found(data, heads, known.get("found", {}), call, most_rows)
+    entries = list(_entries(heads, words, found))
     datasets = {f"{source}.{name}": one for source, head in heads.items() for name, one in head.datasets.items()}
     statements = [statement for one in entries for statement in _statements(data, one, datasets[one.dataset])]
     views = digest("\n".join(statements).encode())
-    document = {"format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told}
+    document = {
+        "format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told, "found": found,
+    }  # fmt: skip
     with store_errors("writing the catalog"):
         if known.get("views") != views or not (data / DATABASE).is_file():
             _write_database(data, statements)
         _replace(data / MARKDOWN, markdown(entries).encode())
+        _replace(data / PAGE, html(entries, data).encode())
         # last: it says that the others are up to date
         _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return True
@@ -124,36 +140,95 @@ def _heads(data: Path) -> Iterator[tuple[str, Commit]]:
             yield path.name, head
 
 
-def _entries(data: Path, heads: Mapping[str, Commit], words: Mapping[str, Words], call: Call) -> Iterator[Entry]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The facts of one dataset, the files and columns that they are of, and the column whose rows they count."""
+
+    files: str
+    time: str
+    facts: Facts
+
+
+def _found(
+    data: Path, heads: Mapping[str, Commit], known: Mapping[str, Any], call: Call, most_rows: int | None
+) -> dict[str, Found]:
+    """The facts of every dataset; those of the last catalog where files and columns are still the same."""
+    found = {}
+    for source, head in heads.items():
+        for name, dataset in head.datasets.items():
+            files = digest(orjson.dumps([dataset.columns, [file.path for file in dataset.files]]))
+            time = _time(dataset)
+            read = time if most_rows is None or dataset.rows <= most_rows else ""
+            last = known.get(f"{source}.{name}", {})
+            if last.get("files") == files and last.get("time") in (time, read):
+                found[f"{source}.{name}"] = Found(files, last["time"], _facts(last["facts"]))
+                continue
+            paths = [Lake(data, source).store / file.path for file in dataset.files]
+            found[f"{source}.{name}"] = Found(files, read, call(facts, paths, dataset.schema, read))
+    return found
+
+
+def _facts(known: Mapping[str, Any]) -> Facts:
+    """What `orjson` wrote of facts."""
+    return Facts(
+        {name: (least, greatest) for name, (least, greatest) in known["spans"].items()},
+        known["nulls"],
+        tuple(map(tuple, known["sample"])),
+        tuple((when, rows) for when, rows in known["per_time"]),
+    )
+
+
+def _time(dataset: Dataset) -> str:
+    """The column that says when a row was: the one of the folders, or the first time; empty where there is none."""
+    import pyarrow as pa
+
+    schema = dataset.schema or ()
+    times = [one.name for one in schema if pa.types.is_timestamp(one.type) or pa.types.is_date(one.type)]
+    folders = _BY_TIME.findall(" ".join(dataset.partition_by))
+    return next((name for name in (*folders, *times) if name in times), "")
+
+
+def _entries(heads: Mapping[str, Commit], words: Mapping[str, Words], found: Mapping[str, Found]) -> Iterator[Entry]:
     for source, head in heads.items():
         for name, dataset in head.datasets.items():
             full = f"{source}.{name}"
-            told = words.get(full, Words())
-            files = [Lake(data, source).store / file.path for file in dataset.files]
-            found: Facts = call(facts, files, dataset.schema)
+            told, known = words.get(full, Words()), found[full].facts
             yield Entry(
                 dataset=full,
                 description=told.description,
                 commit=head.n,
                 committed_at=head.created_at.isoformat(timespec="seconds"),
                 rows=dataset.rows,
-                files=len(files),
+                files=len(dataset.files),
                 size_bytes=sum(file.size_bytes for file in dataset.files),
                 write=dataset.write,
                 key=dataset.key,
                 partition_by=dataset.partition_by,
-                columns=tuple(_columns(dataset, told, found)),
-                sample=found.sample,
+                columns=tuple(_columns(dataset, told, known)),
+                sample=known.sample,
                 made_from=told.made_from,
                 used_by=tuple(other for other, one in words.items() if full in one.made_from),
+                time=_time(dataset),
+                per_time=known.per_time or _by_folder(dataset),
             )
+
+
+def _by_folder(dataset: Dataset) -> tuple[tuple[str, int], ...]:
+    """Rows in time as the names of the folders tell them."""
+    counts: Counter[str] = Counter()
+    for file in dataset.files:
+        if when := _FOLDER.search(file.partition):
+            counts[when[1]] += file.rows
+    return in_time(counts)
 
 
 def _columns(dataset: Dataset, told: Words, found: Facts) -> Iterator[ColumnEntry]:
     for column in dataset.schema or ():
         description, unit = told.columns.get(column.name, ("", ""))
         least, greatest = found.spans.get(column.name, ("", ""))
-        yield ColumnEntry(column.name, str(column.type), description, unit, least, greatest)
+        nulls = found.nulls.get(column.name)
+        share = nulls / dataset.rows if nulls is not None and dataset.rows else None
+        yield ColumnEntry(column.name, str(column.type), description, unit, least, greatest, share)
 
 
 def _write_database(data: Path, statements: Sequence[str]) -> None:

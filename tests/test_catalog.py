@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import orjson
@@ -10,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.catalog import write_catalog
+from pipelines.catalog_page.snippets import snippets
 from pipelines.config.project import Project, load_project
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Place, plan, resolve
@@ -42,9 +47,10 @@ def project(tmp_path: Path) -> Project:
     return load_project({"THREADMILL_DATA": str(tmp_path / "data")}, root=tmp_path)
 
 
-def load(data: Path, dataset: str, table: pa.Table) -> None:
+def load(data: Path, dataset: str, table: pa.Table, *, partition_by: tuple[str, ...] = ()) -> None:
     """One run that replaces *dataset*."""
-    lake, target = Lake(data, "shop", disk=QUICK), Target(write="replace", allow_empty=True)
+    lake = Lake(data, "shop", disk=QUICK)
+    target = Target(write="replace", allow_empty=True, partition_by=partition_by)
     with lake.lock("run"):
         draft = lake.begin("run")
         place = Place(lake.store, lake.tmp, dataset, target, disk=QUICK)
@@ -72,6 +78,101 @@ def test_the_page_shows_rows_spans_words_samples_and_lineage(project: Project) -
     assert "| 2 | a\\|b |\n| 1 | &lt;b> |\n|  | x y |" in page
     assert "Made from `https://api.shop.example/v1/orders`." in page
     assert "Used by `marts.totals`." in page
+
+
+def page_of(project: Project) -> str:
+    write_catalog(project)
+    return (project.settings.data / "catalog.html").read_text(encoding="utf-8")
+
+
+def test_the_page_for_analysts_shows_nulls_words_lineage_and_rows_and_escapes_all_of_it(project: Project) -> None:
+    page = page_of(project)
+
+    assert '<td data-title="column" class="text"><code>id</code></td>' in page
+    assert '<i style="width:33%"></i></span>33%' in page
+    assert "One row per order | as the shop has it" in page
+    assert "&lt;b&gt;" in page
+    assert "<b>x" not in page
+    assert "used by marts.totals" in re.sub(r"<[^>]*>", "", page)
+
+
+def test_the_page_for_analysts_loads_and_runs_nothing(project: Project) -> None:
+    """Its policy forbids it, and it has nothing to load."""
+    page = page_of(project)
+
+    assert "content=\"default-src 'none'; style-src 'unsafe-inline'\"" in page
+    assert re.findall(r"<script|<link|<img|<iframe|src=|url\(|@import|\bon\w+=", page) == []
+    assert {one for one in re.findall(r'href="([^"]*)"', page) if not one.startswith("#")} == set()
+
+
+def test_links_within_the_page_lead_to_sections_of_it(project: Project) -> None:
+    page = page_of(project)
+
+    assert set(re.findall(r'href="#([^"]*)"', page)) - set(re.findall(r' id="([^"]*)"', page)) == set()
+
+
+def test_a_dataset_without_rows_or_times_has_a_section_all_the_same(project: Project) -> None:
+    page = page_of(project)
+
+    assert '<section class="dataset" id="shop.empty">' in page
+    assert "0 rows, 0 files" in page
+
+
+@pytest.mark.parametrize(("most_rows", "shown"), [(None, "2024-05-01: 2 rows"), (1, "2024-05: 3 rows")])
+def test_rows_in_time_come_from_the_column_or_where_it_is_too_long_from_the_folders(
+    project: Project, most_rows: int | None, shown: str
+) -> None:
+    """Three rows on two days of May, in a folder for the month."""
+    days = pa.array(
+        [datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 9, tzinfo=UTC)]
+    )
+    load(project.settings.data, "orders", pa.table({"id": [1, 2, 3], "at": days}), partition_by=("month(at)",))
+
+    write_catalog(project, most_rows=most_rows)
+
+    assert f"<title>{shown}</title>" in (project.settings.data / "catalog.html").read_text(encoding="utf-8")
+
+
+def test_what_was_counted_once_is_kept_while_the_files_are_the_same(project: Project) -> None:
+    """A run reads no file of a dataset that did not change, and keeps what `threadmill catalog` counted."""
+    data, asked = project.settings.data, []
+    days = pa.array([datetime(2024, 5, 1, tzinfo=UTC)])
+    load(data, "orders", pa.table({"id": [1], "at": days}))
+    write_catalog(project, most_rows=None)
+    load(data, "empty", pa.table({"id": [1]}))
+
+    def call(function: Any, *args: Any) -> Any:
+        asked.append(args)
+        return function(*args)
+
+    write_catalog(project, call, most_rows=0)
+
+    assert len(asked) == 1
+    assert "<title>2024-05-01: 1 rows</title>" in (data / "catalog.html").read_text(encoding="utf-8")
+
+
+def test_the_snippets_of_the_page_read_the_rows(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python ones, taken from the page as they are copied from it."""
+    monkeypatch.setenv("THREADMILL_DATA", str(project.settings.data))
+    page = page_of(project)
+    section = page.partition('id="shop.orders"')[2]
+    shown = dict(re.findall(r"<h3>(\w+)</h3><pre>(.*?)</pre>", section, re.DOTALL))
+
+    for tool in ("pandas", "Polars", "DuckDB", "Threadmill"):
+        there: dict[str, Any] = {}
+        exec(unescape(shown[tool]), there)  # noqa: S102 - that it runs is what is promised
+        assert len(there["frame"]) == 3, tool
+    assert list(shown) == ["pandas", "Polars", "DuckDB", "Threadmill", "Spark", "R"]
+
+
+def test_a_data_folder_with_quotes_in_its_name_breaks_no_snippet(tmp_path: Path) -> None:
+    data = tmp_path / 'it\'s "here"'
+    load(data, "orders", pa.table({"id": [1]}))
+
+    for tool in ("pandas", "Polars", "DuckDB"):
+        there: dict[str, Any] = {}
+        exec(snippets("shop.orders", data)[tool], there)  # noqa: S102 - as above
+        assert len(there["frame"]) == 1, tool
 
 
 def test_the_database_shows_the_newest_commit_even_before_it_is_written_again(project: Project) -> None:

@@ -1,41 +1,10 @@
-"""The catalog as a page for people: datasets, columns, sample rows, lineage."""
+"""The catalog as Markdown, `CATALOG.md`: datasets, columns, sample rows, lineage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class ColumnEntry:
-    """One column: its type, what the YAML says of it, and its least and greatest value as text."""
-
-    name: str
-    type: str
-    description: str = ""
-    unit: str = ""
-    least: str = ""
-    greatest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One dataset as the catalog shows it; `made_from` and `used_by` are its lineage."""
-
-    dataset: str
-    description: str
-    commit: int
-    committed_at: str
-    rows: int
-    files: int
-    size_bytes: int
-    write: str
-    key: tuple[str, ...]
-    partition_by: tuple[str, ...]
-    columns: tuple[ColumnEntry, ...]
-    sample: tuple[tuple[str, ...], ...]
-    made_from: tuple[str, ...] = ()
-    used_by: tuple[str, ...] = ()
+from pipelines.catalog_page.entries import Entry
 
 
 def markdown(entries: list[Entry]) -> str:

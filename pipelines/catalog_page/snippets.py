@@ -1,0 +1,27 @@
+"""Lines that read a dataset with each of the tools that analysts use, ready to be copied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def snippets(dataset: str, data: Path) -> dict[str, str]:
+    """The lines for each tool; they read the newest commit, whole, from the folder that a run keeps up to date."""
+    source, _, name = dataset.partition(".")
+    path = f"{data.as_posix()}/parquet/{source}/{name}"
+    folder, glob = _quoted(path), _quoted(f"{path}/**/*.parquet")
+    query = _quoted("FROM '" + f"{path}/**/*.parquet".replace("'", "''") + "'")
+    return {
+        "pandas": f'import pandas as pd\n\nframe = pd.read_parquet({folder}, dtype_backend="pyarrow")',
+        "Polars": f"import polars as pl\n\nframe = pl.read_parquet({glob})",
+        "DuckDB": f"import duckdb\n\nframe = duckdb.sql({query}).df()",
+        "Threadmill": f"import pipelines\n\nframe = pipelines.read({_quoted(dataset)})",
+        "Spark": f"frame = spark.read.parquet({folder})",
+        "R": f"library(arrow)\nlibrary(dplyr)\n\nframe <- open_dataset({folder}) |> collect()",
+    }
+
+
+def _quoted(text: str) -> str:
+    """*text* as a literal of Python, which is one of Spark's and R's as well."""
+    return json.dumps(text, ensure_ascii=False)
