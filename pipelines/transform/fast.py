@@ -8,6 +8,7 @@ Polars or pyarrow.json, which are measured in `benchmarks/decode.py`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,8 @@ from pipelines.transform.times import FIRST_SECOND, LAST_SECOND, PER_SECOND, Zon
 
 _KEY_END = int.from_bytes(b'":', "little")
 _EXACT_FLOAT = 2.0**53
+_PACKED = {pa.int64(): "q", pa.int32(): "i", pa.int16(): "h", pa.int8(): "b", pa.float64(): "d"}
+"""The letters by which `struct` knows types of which it makes Arrow's very bytes."""
 
 
 class Refused(Exception):
@@ -243,13 +246,27 @@ def _checked(reading: Reading, array: pa.Array) -> pa.Array:
 
 
 def _plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """`pa.array`, in half its time for int64 without a null (of a null it would make NaN for floats)."""
-    if kind == pa.int64():
-        try:
-            return pa.array(np.fromiter(values, np.int64, len(values)))
-        except TypeError:
-            return pa.array(values, kind)
-    return pa.array(values, kind)
+    """`pa.array` of values that msgspec has checked; numbers without it, which takes a sixth of its time."""
+    letter = _PACKED.get(kind)
+    if letter is None:
+        return pa.array(values, kind)
+    try:
+        return pa.Array.from_buffers(kind, len(values), [None, _packed(values, letter)])
+    except struct.error:
+        nulls = [place for place, value in enumerate(values) if value is None]
+    filled, valid = list(values), np.ones(len(values), np.bool_)
+    valid[nulls] = False
+    for place in nulls:
+        filled[place] = 0
+    try:
+        buffers = [pa.py_buffer(np.packbits(valid, bitorder="little")), _packed(filled, letter)]
+    except struct.error as error:
+        raise Refused from error  # a number that the type cannot hold
+    return pa.Array.from_buffers(kind, len(values), buffers, len(nulls))
+
+
+def _packed(values: Sequence[Any], letter: str) -> pa.Buffer:
+    return pa.py_buffer(struct.pack(f"{len(values)}{letter}", *values))
 
 
 def _times(kind: ColumnType, zone: str | None, values: pa.Array) -> pa.Array:
