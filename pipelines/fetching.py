@@ -10,6 +10,7 @@ from pipelines.config.settings import Settings
 from pipelines.config.source import Resource, Source
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
+from pipelines.extract.crew import Size
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.events import Event
 from pipelines.extract.extraction import Extraction
@@ -64,6 +65,7 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
             keys={name: _key(source.resources[name]) for name in endpoints},
             listen=tell,
             stop=stop,
+            size=crew_size(source, settings),
         )
         return extractor.run(), milling.ledgers
 
@@ -74,6 +76,13 @@ def _key(resource: Resource) -> list[str]:
         return []
     columns = {name: resource.columns[name].source for name in resource.key if name in resource.columns}
     return [columns.get(name) or name for name in resource.key if name not in resource.carry]
+
+
+def crew_size(source: Source, settings: Settings) -> Size:
+    """How many threads may fetch from *source*: as many as requests may run at once, if `threads` says no number."""
+    if settings.threads == "auto":
+        return Size(source.limits.in_flight, memory=settings.memory)
+    return Size(settings.threads, is_fixed=True)
 
 
 def _mask(resource: Resource) -> Callable[[bytes], bytes] | None:

@@ -90,7 +90,7 @@ def run(
         data=str(settings.data),
         sources=(*reports, *([marts] if marts else [])),
         warnings=(*project.warnings, *warnings),
-        machine={"workers": pool.workers, "cpus": processors(), "threads": threads_of(project)},
+        machine={"workers": pool.workers, "cpus": processors(), "threads": timeline.threads()},
         timeline=timeline.to_json(),
     )
     report = _saved(report, settings)
@@ -174,11 +174,6 @@ def shared_settings(settings: Settings) -> Settings:
 def worker_count(settings: Settings) -> int:
     """`workers` as a number: auto is one for each processor that this process may use, if memory suffices."""
     return automatic_workers(processors(), available_memory()) if settings.workers == "auto" else settings.workers
-
-
-def threads_of(project: Project) -> dict[str, int]:
-    """How many threads fetch from each source: one for each request that may be in flight."""
-    return {source.name: source.limits.in_flight for source in project.sources}
 
 
 def _prepare(settings: Settings) -> None:

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
         "auto", description="how log lines look; auto is text in a terminal, JSON elsewhere"
     )
     workers: Workers = Field("auto", description="worker processes; auto is one for each CPU")
+    threads: Workers = Field(
+        "auto",
+        description="threads that fetch from one source; auto is up to one for each request in flight, while they wait",
+    )
     engine: Literal["processes", "dask", "ray"] = Field(
         "processes", description="where batches and marts are computed: worker processes here, or a cluster"
     )

@@ -21,6 +21,7 @@ from pipelines.extract.chains import Asker, Chain, Question
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
 from pipelines.extract.connection import Connection
+from pipelines.extract.crew import Crew, Size
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.extraction import Extraction
@@ -55,6 +56,7 @@ class Extractor:
         keys: Mapping[str, Sequence[str]] | None = None,
         listen: Callable[[Event], None] = lambda event: None,
         stop: threading.Event | None = None,
+        size: Size | None = None,
     ) -> None:
         """*keys* are the paths in a record to what tells it from others, for resources that have a key."""
         self._connection, self._name, self._client = connection, name, client
@@ -62,7 +64,8 @@ class Extractor:
         self._stop = stop or threading.Event()
         self._over = threading.Event()
         self._answers = Answers(client, spool, masks=masks or {}, listen=listen, over=self._over)
-        self._lanes: Lanes[Step] = Lanes()
+        self._crew = Crew(self._serve, size or Size(connection.limits.in_flight), f"fetch-{name}")
+        self._lanes: Lanes[Step] = Lanes(self._crew.wanted)
         self._changed = threading.Condition()
         self._crash: BaseException | None = None
         self._resources = {
@@ -77,17 +80,13 @@ class Extractor:
 
         A set *stop* ends it within a second: what was not finished has `Interrupted` as its error.
         """
-        threads = [
-            threading.Thread(target=self._serve, name=f"fetch-{self._name}-{number}", daemon=True)
-            for number in range(self._connection.limits.in_flight)
-        ]
         try:
             self._begin()
-            for thread in threads:
-                thread.start()
+            self._crew.open()
+            self._lanes.look()
             self._wait()
         finally:
-            self._end(threads)
+            self._end()
         if self._crash is not None:
             raise self._crash
         return {
@@ -115,21 +114,21 @@ class Extractor:
         with self._changed:
             while not self._is_over():
                 self._changed.wait(_LOOK_EVERY_S)
+                self._lanes.look()  # there may be room for a thread now that there was none for before
 
     def _is_over(self) -> bool:
         done = all(resource.is_finished for resource in self._resources.values())
         return done or self._stop.is_set() or self._crash is not None
 
-    def _end(self, threads: list[threading.Thread]) -> None:
+    def _end(self) -> None:
         """Let everybody go, whatever happened: what is unfinished was stopped; nothing of ours runs afterwards."""
+        self._crew.close()
         self._lanes.close()
         self._over.set()
         for resource in self._resources.values():
             self._fail(resource, Interrupted(*_STOPPED))
         self._client.abort()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+        self._crew.join()
 
     def _serve(self) -> None:
         """What each thread does: one step after another."""
@@ -155,6 +154,7 @@ class Extractor:
         chain = step.chain
         chain.ask(step.request, step.key, resource.endpoint.max_pages)
         page, stored = self._answers.get(resource, step.request, step.key)
+        self._crew.has_page(len(page.body))
         if resource.is_finished:
             return
         kept = page if stored else self._answers.masked(resource, page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,7 +22,10 @@ class Turn(Generic[Step]):
 class Lanes(Generic[Step]):
     """A queue for each resource; a resource with ten thousand steps delays one with a single step by one turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_short: Callable[[int], None] = lambda steps: None) -> None:
+        """*on_short* is told how many steps wait for which no thread is idle."""
+        self._on_short = on_short
+        self._idle = 0
         self._changed = threading.Condition()
         self._waiting: dict[str, deque[Step]] = {}
         self._closed = False
@@ -33,6 +37,14 @@ class Lanes(Generic[Step]):
         with self._changed:
             self._waiting.setdefault(resource, deque()).extend(steps)
             self._changed.notify(len(steps))
+        self.look()
+
+    def look(self) -> None:
+        """Tell how many steps wait that no idle thread will take, if there are any."""
+        with self._changed:
+            short = sum(map(len, self._waiting.values())) - self._idle
+        if short > 0:
+            self._on_short(short)
 
     def take(self) -> Turn[Step] | None:
         """The next step, waiting for one; None once the lanes are closed."""
@@ -40,7 +52,9 @@ class Lanes(Generic[Step]):
             while not self._closed:
                 if self._waiting:
                     return self._next()
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
             return None
 
     def drop(self, resource: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +95,11 @@ class Timeline:
         self._heard.append((source, event, threading.current_thread(), cpu_s))
         if len(self._heard) >= _FOLD_AT:
             self._take_in()
+
+    def threads(self) -> dict[str, int]:
+        """How many threads fetched from each source."""
+        self._take_in()
+        return dict(Counter(thread.name.removeprefix("fetch-").rpartition("-")[0] for thread in self._cpu))
 
     def to_json(self) -> dict[str, Any]:
         """Totals by resource and kind, and the spans as rows of numbers that point into lists of names."""
