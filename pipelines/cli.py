@@ -99,6 +99,7 @@ _INIT_EXAMPLE = """\b
 Example:
   threadmill init https://api.shop.example/v1/orders \\
       --header 'Authorization: Bearer ${SHOP_TOKEN}'
+  threadmill init https://api.shop.example/search --body '{"status": "open"}'
   threadmill init https://api.shop.example/openapi.json --openapi"""
 
 
@@ -110,6 +111,8 @@ Example:
 @click.option(
     "--max-requests", default=20, show_default=True, type=click.IntRange(1, 100), help="Ask at most so often."
 )
+@click.option("--body", metavar="JSON", help="A search: posted, with paging in fields of it.")
+@click.option("--graphql", metavar="QUERY|@FILE", help="A GraphQL query: posted, with paging in its variables.")
 @click.option("--openapi", is_flag=True, help="URL (or a file) is an OpenAPI document.")
 @on_project
 def init(url: str, output: str | None, max_requests: int, as_json: bool, **how: Any) -> None:

@@ -8,6 +8,7 @@ experiment could not settle is a question in the file, never a silent default.
     located             where the records are in an answer
     answers             two answers compared record by record
     sizes, followed, counted, totals, since    one experiment each
+    posted              bodies and GraphQL queries: their lines, and what asking twice does
     types, names_of_rows                       what the sampled records tell
     drafting, writing   the findings as YAML text
     openapi, schemas    the same from a description instead of experiments

@@ -13,12 +13,13 @@ from functools import cached_property
 import orjson
 
 from pipelines.batch import Json, digest
-from pipelines.errors import AuthError, HttpError, PipelineError
+from pipelines.errors import AuthError, DecodeError, HttpError, PipelineError
 from pipelines.extract.page import Page, Request
 from pipelines.extract.rules import error_text
 from pipelines.init.located import Located, locate
 from pipelines.init.prober import Prober
 from pipelines.init.subject import Subject
+from pipelines.records import find, parse
 
 _DRIFT = 0.2  # share of records that may have moved to another page between two requests
 _LONGEST_SHOWN = 24
@@ -34,16 +35,18 @@ class Answer:
     page: Page
     rows: list[dict[str, Json]]
     around: dict[str, Json]
+    has_errors: bool = False
+    """The body of a GraphQL answer tells of errors."""
 
     @property
     def refused(self) -> bool:
-        """Whether the API answered with an error."""
-        return self.page.status >= 400
+        """Whether the API answered with an error; GraphQL says 200 to mistakes, too."""
+        return self.page.status >= 400 or self.has_errors
 
     @property
     def came(self) -> bool:
         """Whether the API answered with what may be records."""
-        return 200 <= self.page.status < 300
+        return 200 <= self.page.status < 300 and not self.has_errors
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ class Answer:
     def outcome(self) -> str:
         """What came, in a few words."""
         if self.refused:
-            return f"was refused with {self.page.status}"
+            return f"was refused with {self.page.status}" + (" and `errors`" if self.has_errors else "")
         return f"gave {len(self.rows):,} records" if self.came else "had no answer"
 
     def is_like(self, other: Answer, size: int | None = None) -> bool:
@@ -89,15 +92,16 @@ class Trial:
         return len(self.base.rows)
 
     def ask(self, changes: Mapping[str, Json], why: str) -> Answer:
-        """The answer with *changes* to the parameters of the user's URL."""
+        """The answer with *changes* to the parameters of the user's URL, or to its body."""
         what = "&".join(f"{name}={_shown(value)}" for name, value in list(changes.items())[:_MOST_SHOWN])
         what += f" and {len(changes) - _MOST_SHOWN} more" if len(changes) > _MOST_SHOWN else ""
-        return self.send(self.subject.request.with_params(changes), what, why)
+        return self.send(self.subject.changed(changes), what, why)
 
     def send(self, request: Request, what: str, why: str) -> Answer:
         """The answer to *request*, which *what* describes."""
         page = self.prober.ask(request, what, why)
-        answer = Answer(page, self.located.rows(page), self.located.around(page) if page.status < 400 else {})
+        around = self.located.around(page) if page.status < 400 else {}
+        answer = Answer(page, self.located.rows(page), around, self.subject.variables is not None and has_errors(page))
         if answer.came:
             self.answers.append(answer)
         return answer
@@ -107,6 +111,7 @@ class Trial:
 
         An API that refuses unknown parameters is asked for the likeliest ones singly.
         """
+        names = self.subject.candidates(names)
         if not names:
             return None
         why = f"is one of {len(names)} names known?" if len(names) > 1 else "is it known?"
@@ -116,6 +121,10 @@ class Trial:
             asked = ((name, self.ask({**more, name: value}, "is it known?")) for name in names[:_SINGLY])
             return next((name for name, answer in asked if works(answer)), None)
         return self._isolated(list(names), value, works, more) if works(together) else None
+
+    def key(self, name: str) -> str:
+        """What a paginator calls *name*: `param` is `field`, and `size_param` is `size_field`, in a body."""
+        return name.replace("param", "field") if self.subject.posts else name
 
     def sample(self) -> list[dict[str, Json]]:
         """Every different record of all answers."""
@@ -142,15 +151,28 @@ def first_answer(prober: Prober) -> Trial:
         PipelineError: There is no answer, or nothing that could be records.
     """
     page = prober.ask(prober.subject.request, "as given", "where are the records?")
-    if page.status >= 400:
+    if page.status >= 400 or (prober.subject.variables is not None and has_errors(page)):
         raise refusal(page, prober)
     located = locate(page)
     return Trial(prober, located, Answer(page, located.rows(page), located.around(page)))
 
 
+def has_errors(page: Page) -> bool:
+    """Whether a GraphQL answer tells of errors."""
+    return _mistake(page) is not None
+
+
+def _mistake(page: Page) -> str | None:
+    """The first of the `errors` of a GraphQL answer; None where there is none."""
+    try:
+        return str(find(parse(page.body, "json"), "errors[0].message") or "") or None
+    except DecodeError:
+        return None
+
+
 def refusal(page: Page, prober: Prober) -> PipelineError:
     """The error for a first answer that is a refusal."""
-    told = prober.subject.secrets.hide(error_text(page))
+    told = prober.subject.secrets.hide(_mistake(page) or error_text(page))
     what = f"{page.request.safe_url} answered {page.status}" + (f" ({told})" if told else "")
     if page.status in (401, 403):
         return AuthError(what, "give credentials: --header 'Authorization: Bearer ${TOKEN}'")

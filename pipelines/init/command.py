@@ -27,6 +27,8 @@ def draft_source(  # noqa: PLR0913  # each is one option of the command
     headers: Sequence[str] = (),
     openapi: bool = False,
     most: int = MOST_REQUESTS,
+    body: str | None = None,
+    graphql: str | None = None,
     config: Path | None = None,
     profile: str | None = None,
 ) -> Draft:
@@ -38,7 +40,8 @@ def draft_source(  # noqa: PLR0913  # each is one option of the command
     env = environment(Path(), env)
     if openapi and not url.startswith(("http://", "https://")):
         return describe(_text(Path(url)), name=name)
-    subject = subject_of(url, headers=headers, env=env, name=name)
+    query = _text(Path(graphql[1:])) if graphql and graphql.startswith("@") else graphql
+    subject = subject_of(url, headers=headers, env=env, name=name, body=body, graphql=query)
     settings = read_settings(env, config=config, profile=profile)
     with _answering(url, settings) as origin_map, Prober(subject, most=most, origin_map=origin_map) as prober:
         if not openapi:

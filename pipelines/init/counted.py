@@ -30,6 +30,7 @@ PAGE_NAMES = (
     ),
 )
 OFFSET_NAMES = ("offset", "skip", "start", "startIndex", "start_index", "$skip", "startAt", "from", "$offset", "first")
+_OFFSETS_IN_BODIES = ("offset", "from", "skip")
 _ID_NAMES = (
     "starting_after",
     "after",
@@ -61,7 +62,7 @@ class Counted:
 def find_counted(trial: Trial, size: Size | None) -> Counted | None:
     """A page number or an offset; whichever the size parameter, the URL or the answer hint at comes first."""
     offset_first = size is not None and size.param in _BY_OFFSET
-    told = {*trial.subject.params, *map(bare, trial.base.around)}
+    told = {*map(bare, trial.subject.wishes), *trial.subject.wishes, *map(bare, trial.base.around)}
     if told & set(OFFSET_NAMES):
         offset_first = True
     if told & set(PAGE_NAMES):
@@ -78,16 +79,18 @@ def counted_paging(trial: Trial, found: Counted, size: Size | None, chosen: int 
     pages = [answer for answer in found.answers if answer.rows]
     total = agreed_total(pages)
     size_of_page = size.small if size else trial.size
-    number = page_total(pages[0], size_of_page, total[1] if total else None) if found.kind == "page_number" else None
-    lines = [Line("param", found.param, found.why_param), Line("first", found.first, found.why_first)]
+    number = (
+        page_total(pages[0], size_of_page, total.number if total else None) if found.kind == "page_number" else None
+    )
+    lines = [Line(trial.key("param"), found.param, found.why_param), Line("first", found.first, found.why_first)]
     if size and chosen:
-        lines += [Line("size", chosen, why_size), Line("size_param", size.param, size.why)]
+        lines += [Line("size", chosen, why_size), Line(trial.key("size_param"), size.param, size.why)]
     elif not size and trial.size:
         lines.append(Line("size", trial.size, "so many came; no parameter changed that"))
     if total:
-        lines.append(Line("total", total[0], f"{total[1]:,} on {len(pages)} pages: the run checks it"))
+        lines.append(total.total_line(f"{total.number:,} on {len(pages)} pages: the run checks it"))
     if number:
-        told = Line("from", number[0], f"{number[1]:,} pages of {size_of_page:,} records")
+        told = number.pages_line(f"{number.number:,} pages of {size_of_page:,} records")
         return Paging(_block("total_pages", [told, *lines]), _own(found, size), _second(found), is_counted=True)
     if not total and found.kind == "page_number" and not (size and chosen) and (flag := more_flag(pages[0])):
         why = "true while pages follow"
@@ -99,7 +102,7 @@ def counted_paging(trial: Trial, found: Counted, size: Size | None, chosen: int 
 
 def find_last_id(trial: Trial, size: Size | None, key: str | None) -> Paging | None:
     """A parameter that takes the id of the last record, and gives those after it."""
-    if key is None or trial.size < 2:
+    if key is None or trial.size < 2 or trial.subject.posts:
         return None
     cut = size.small if size else trial.size // 2
     reference = trial.base.rows[cut - 1].get(key)
@@ -201,8 +204,14 @@ def _moved(answer: Answer, reference: Answer) -> str:
 
 def _told_first(trial: Trial, names: tuple[str, ...]) -> list[str]:
     """*names*, those that the URL or the answer mention in front."""
-    told = {*trial.subject.params, *(path.rpartition(".")[2] for path in trial.base.around)}
-    return sorted(names, key=lambda name: name not in told)
+    wishes = [path.rpartition(".")[2] for path in trial.subject.wishes]
+    told = {*wishes, *(path.rpartition(".")[2] for path in trial.base.around)}
+    if trial.subject.posts and names == OFFSET_NAMES:
+        names = (*_OFFSETS_IN_BODIES, *(name for name in names[:-1] if name not in _OFFSETS_IN_BODIES))
+    given = [
+        path for path in trial.subject.wishes if trial.subject.variables is None and path.rpartition(".")[2] in names
+    ]
+    return list(dict.fromkeys([*given, *sorted(names, key=lambda name: name not in told)]))
 
 
 def _end(trial: Trial, found: Counted, size: Size | None, lines: list[Line]) -> list[Line | Question]:

@@ -11,6 +11,7 @@ from pipelines.init.answers import Answer, Trial, first_answer
 from pipelines.init.counted import counted_paging, find_counted, find_last_id
 from pipelines.init.followed import Paging, find_followed
 from pipelines.init.names_of_rows import Clock, Key, find_clocks, find_key, made_at
+from pipelines.init.posted import Manners, asked_lines, find_manners
 from pipelines.init.prober import Asked, Prober
 from pipelines.init.since import Since, find_since
 from pipelines.init.sizes import Cap, Size, find_cap, find_size
@@ -55,6 +56,7 @@ class _Findings:
     since: Since | None
     sampled: int
     total: int | None
+    manners: Manners | None
 
     @property
     def has_all(self) -> bool:
@@ -111,10 +113,9 @@ def _experiment(trial: Trial) -> _Findings:
     columns = _columns(trial)
     sampled = len(trial.sample())
     key = find_key(columns, sampled, trial.subject.resource)
-    total = total_of(cap.answer if cap else trial.base)
-    return _Findings(
-        trial, size, cap, paging, columns, key, find_clocks(columns), since, sampled, total[1] if total else None
-    )
+    told = total_of(cap.answer if cap else trial.base)
+    total, manners = told.number if told else None, find_manners(trial)
+    return _Findings(trial, size, cap, paging, columns, key, find_clocks(columns), since, sampled, total, manners)
 
 
 def _columns(trial: Trial) -> list[Guess]:
@@ -133,7 +134,7 @@ def _paging(trial: Trial, size: Size | None) -> tuple[Cap | None, Paging | None]
         return cap, counted_paging(trial, counted, size, chosen, why)
     total = total_of(trial.base)
     key = find_key(_columns(trial), trial.size, trial.subject.resource)
-    paging = None if total and total[1] <= trial.size else find_last_id(trial, size, _increasing(trial, key))
+    paging = None if total and total.number <= trial.size else find_last_id(trial, size, _increasing(trial, key))
     return find_cap(trial, size, sign=paging.sign if paging else None) if size else None, paging
 
 
@@ -168,7 +169,7 @@ def _resource(found: _Findings) -> Iterator[Line | Question]:
     yield Line("path", trial.subject.path, "the last step of the URL")
     if _NUMBERED.search(trial.subject.connection.base_url + trial.subject.path):
         yield Question("the address holds an id: is there one for each record of another resource? see `for_each`")
-    yield from _params(found)
+    yield from _asked(found)
     if located.format != "json":
         yield Line("format", located.format, located.why)
     else:
@@ -186,16 +187,14 @@ def _resource(found: _Findings) -> Iterator[Line | Question]:
     yield Line("columns", below=columns)
 
 
-def _params(found: _Findings) -> Iterator[Line]:
+def _asked(found: _Findings) -> Iterator[Line | Question]:
     own = found.paging.params if found.paging else frozenset()
     since = {found.since.param} if found.since and found.key.columns else set()
-    given = {name: value for name, value in found.trial.subject.params.items() if name not in own | since}
-    lines = [Line(name, value, "as in the URL") for name, value in given.items()]
+    more: dict[str, tuple[Json, str]] = {}
     if found.size and found.cap and not (found.paging and found.paging.is_counted):
-        lines = [line for line in lines if line.key != found.size.param]
-        lines.append(Line(found.size.param, found.cap.size, f"{found.size.why}; {found.cap.why}"))
-    if lines:
-        yield Line("params", below=tuple(lines))
+        more[found.size.param] = found.cap.size, f"{found.size.why}; {found.cap.why}"
+    yield from asked_lines(found.trial, own | since, more)
+    yield from found.manners.lines() if found.manners else ()
 
 
 def _paginate(found: _Findings) -> Iterator[Line | Question]:
@@ -242,9 +241,10 @@ def _writing(found: _Findings) -> Iterator[Line | Question]:
     yield Line(
         "write",
         "replace",
-        "every run reads everything" + ("" if since else ": no parameter was found that filters by time"),
+        "every run reads everything"
+        + ("" if since or found.trial.subject.posts else ": no parameter was found that filters by time"),
     )
-    if not since and found.clocks:
+    if not since and found.clocks and not found.trial.subject.posts:
         names = ", ".join(f"{clock.guess.name} ({clock.why})" for clock in found.clocks[:3])
         yield Question(f"does a parameter ask for what is new? Then say `incremental`. Times: {names}")
 

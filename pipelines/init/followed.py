@@ -10,13 +10,14 @@ from pipelines.batch import Json
 from pipelines.errors import PipelineError
 from pipelines.init.answers import Answer, Trial, bare
 from pipelines.init.sizes import Size
-from pipelines.init.totals import more_flag
+from pipelines.init.totals import agreed_total, more_flag
 from pipelines.init.writing import Line, Question
 
 _LINK = re.compile(r"(https?://|/|\?)\S+")
 _TOKEN_WORDS = ("cursor", "token", "continuation", "marker", "scroll", "bookmark", "next", "after")
 _HEADER_WORDS = ("cursor", "continuation", "next-token", "nexttoken", "page-token", "next-page")
 _SELF = frozenset({"self", "prev", "previous", "first", "last", "before", "start"})
+_BEGINS = ("startcursor", "prev", "first", "self")
 _PARAMS = (
     *("cursor", "page_token", "pageToken", "next_token", "nextToken", "after", "token", "continuation"),
     *("starting_after", "marker", "next", "next_cursor", "nextPageToken", "next_page_token", "scroll_id", "bookmark"),
@@ -55,7 +56,9 @@ def _link_header(trial: Trial, start: Answer) -> Paging | None:
     if following is None or not following.goes_on_from(start):
         return _refused(problem or "the next link of the Link header led to no other records")
     why = f"the Link header names the next page; it gave {len(following.rows):,} other records"
-    return Paging((Line("paginate", "link_header", why),), _query_names(link, start))
+    total = _total(start, following)
+    line = Line("paginate", below=(Line("link_header", why=why, below=total),))
+    return Paging((line if total else Line("paginate", "link_header", why),), _query_names(link, start))
 
 
 def _next_url(trial: Trial, start: Answer) -> Paging | None:
@@ -67,8 +70,17 @@ def _next_url(trial: Trial, start: Answer) -> Paging | None:
             return _refused(problem)
         if following and following.goes_on_from(start):
             why = f"`{path}` holds the URL of the next page; it gave {len(following.rows):,} other records"
-            return Paging((Line("paginate", {"next_url": path}, why),), _query_names(value, start), sign=path)
+            line = Line("paginate", {"next_url": path}, why)
+            if total := _total(start, following):
+                line = Line("paginate", below=(Line("next_url", below=(Line("from", path, why), *total)),))
+            return Paging((line,), _query_names(value, start), sign=path)
     return None
+
+
+def _total(start: Answer, following: Answer) -> tuple[Line, ...]:
+    """The line for the number of all records, where both answers tell the same."""
+    total = agreed_total([start, following])
+    return (total.total_line(f"{total.number:,} on 2 pages: the run checks it"),) if total else ()
 
 
 def _follow(trial: Trial, start: Answer, link: str, why: str) -> tuple[Answer | None, str]:
@@ -105,13 +117,25 @@ def _token(trial: Trial, start: Answer, size: Size | None) -> Paging | None:
         if param:
             following = trial.ask({**more, param: token}, "does the token lead on?")
             why = f"sent back, the token gave {len(following.rows):,} other records"
-            lines = [Line(where, name, "a token for the next page, other on each page"), Line("param", param, why)]
+            lines = [Line(where, name, "a token for the next page, other on each page")]
+            lines.append(Line(trial.key("param"), param, why))
             flag = more_flag(start)
             lines += [Line("more", flag, "true on this page")] if flag and flag in following.around else []
+            lines += _total(start, following)
             return Paging(
                 (Line("paginate", below=(Line("cursor", below=tuple(lines)),)),), frozenset({param}), sign=name
             )
-    return None
+    return None if trial.subject.variables is None else _without_variable(start)
+
+
+def _without_variable(start: Answer) -> Paging | None:
+    """A question, where GraphQL tells of more but the query takes no cursor."""
+    flag = more_flag(start)
+    if flag is None:
+        return None
+    return Paging(
+        (Question(f"`{flag}` is true, but no variable took the cursor: declare `$after: String` in the query"),)
+    )
 
 
 def _tokens(answer: Answer) -> Iterator[tuple[str, str, Json]]:
@@ -121,7 +145,9 @@ def _tokens(answer: Answer) -> Iterator[tuple[str, str, Json]]:
         words = {*re.split(r"[._\-\[\]\"]+", path.lower())}
         if value in (1, 2) and not isinstance(value, bool):
             continue  # the number of the next page: counting finds it, and the totals beside it
-        if words & _SELF or isinstance(value, bool) or not isinstance(value, str | int) or value in ("", 0):
+        if words & _SELF or name.startswith(_BEGINS) or isinstance(value, bool):
+            continue
+        if not isinstance(value, str | int) or value in ("", 0):
             continue
         if isinstance(value, str) and _LINK.fullmatch(value) and value.startswith("http"):
             continue

@@ -23,6 +23,8 @@ _CODE = re.compile(r"[A-Z0-9][A-Z0-9_.-]*")
 _DEEPEST = 6
 _MIXED_LIST = 12
 _MUCH_LARGER = 10
+_WRAPPERS = ("node", "_source")
+"""What search engines and GraphQL connections wrap each record in, besides a score or a cursor."""
 _ORDER = {"rows": 0, "columns": 1, "entries": 2}
 
 Kind = Literal["rows", "columns", "entries"]
@@ -127,7 +129,10 @@ def _candidates(value: Json, path: str, depth: int) -> Iterator[_Candidate]:
         return
     if isinstance(value, list):
         if all(isinstance(item, dict) for item in value):
-            yield _Candidate("rows", path or "@", len(value))
+            wrapper = next(
+                (name for name in _WRAPPERS if value and all(isinstance(item.get(name), dict) for item in value)), ""
+            )
+            yield _Candidate("rows", f"{path}[].{wrapper}" if wrapper else path or "@", len(value))
         elif len(value) <= _MIXED_LIST:
             for number, item in enumerate(value):
                 yield from _candidates(item, joined(path, number), depth + 1)

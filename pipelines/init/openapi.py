@@ -20,11 +20,12 @@ from pipelines.init.drafting import Draft, heading
 from pipelines.init.schemas import Schemas, columns_of, list_in
 from pipelines.init.sizes import NAMES as SIZE_NAMES
 from pipelines.init.subject import file_name
-from pipelines.init.totals import PAGES, TOTALS
+from pipelines.init.totals import PAGES, TOTAL_HEADER, TOTALS
 from pipelines.init.writing import Line, Question, Reference, yaml_text
 
 MOST_BYTES = 20 << 20
 _TOKENS = ("cursor", "page_token", "pageToken", "next_token", "after", "starting_after", "continuation", "marker")
+_SEARCHES = frozenset({"search", "query", "list", "filter", "find"})
 _SINCE = re.compile(r"(since|updated_after|updatedafter|modified_after|changed_after|updated_from)", re.I)
 _REVISED = re.compile(r"(updated|modified|changed)", re.I)
 _DEFAULT_SIZE = 100
@@ -33,8 +34,9 @@ Lines = list[Line | Question]
 
 @dataclass(frozen=True)
 class Listed:
-    """One GET that answers with a list."""
+    """One GET, or one search by POST, that answers with a list; of a search `params` are the fields of its body."""
 
+    verb: str
     name: str
     path: str
     operation: Mapping[str, Any]
@@ -57,7 +59,9 @@ def describe(text: str, *, origin: str = "", name: str | None = None) -> Draft:
     schemas = Schemas(document)
     listed, skipped = _listed(document, schemas)
     if not listed:
-        raise ConfigError("the document describes no GET that answers with a list", "try `threadmill init URL` instead")
+        raise ConfigError(
+            "the document describes no GET or search that answers with a list", "try `threadmill init URL` instead"
+        )
     auth, variables = _auth(document, source)
     lines: Lines = [Line("source", source, f"title: {title}"), *_server(document, origin), *auth]
     lines.append(Question("`limits`: how many requests does the API allow? For instance `limits: {rate: 5/s}`"))
@@ -123,9 +127,7 @@ def _listed(document: Mapping[str, Any], schemas: Schemas) -> tuple[list[Listed]
     listed: dict[str, Listed] = {}
     skipped = []
     for path, item in (document.get("paths") or {}).items():
-        operation = item.get("get") if isinstance(item, dict) else None
-        if not isinstance(operation, dict):
-            continue
+        verb, operation = _operation(item, schemas)
         schema, headers = _answer(operation, schemas)
         found = list_in(schema, schemas)
         if found is None:
@@ -137,13 +139,40 @@ def _listed(document: Mapping[str, Any], schemas: Schemas) -> tuple[list[Listed]
             )
             continue
         params = schemas.params([*item.get("parameters", []), *operation.get("parameters", [])])
+        params = _fields(operation, schemas) if verb == "post" else params
         segments = [part for part in path.split("/") if part]
-        name = file_name(segments[-1] if segments else "records", "records")
+        telling = [part for part in segments if part.strip("_").lower() not in _SEARCHES] or segments
+        name = file_name(telling[-1] if telling else "records", "records")
         if name in listed:
             name = file_name("_".join(segments[-2:]), "records")
         records, around, row = found
-        listed.setdefault(name, Listed(name, path, operation, params, records, around, row, headers))
+        listed.setdefault(name, Listed(verb, name, path, operation, params, records, around, row, headers))
     return list(listed.values()), skipped
+
+
+def _operation(item: Json, schemas: Schemas) -> tuple[str, Mapping[str, Any]]:
+    """The GET of a path, or else a POST whose body takes pages: that is a search, other POSTs change something."""
+    told = item if isinstance(item, dict) else {}
+    if isinstance(told.get("get"), dict):
+        return "get", told["get"]
+    post = told.get("post")
+    takes_pages = {*PAGE_NAMES, *OFFSET_NAMES, *SIZE_NAMES, *_TOKENS}
+    if isinstance(post, dict) and not takes_pages.isdisjoint(_fields(post, schemas)):
+        return "post", post
+    return "", {}
+
+
+def _fields(operation: Mapping[str, Any], schemas: Schemas) -> dict[str, Mapping[str, Any]]:
+    """The fields of the JSON body of a request, written as parameters are."""
+    content: Mapping[str, Any] = schemas.resolved(operation.get("requestBody")).get("content") or {}
+    media = content.get(next((kind for kind in content if "json" in kind), "")) or {}
+    schema = schemas.resolved(media.get("schema"))
+    if not schema:
+        told = (schemas.resolved(one) for one in operation.get("parameters") or ())
+        schema = next((schemas.resolved(one.get("schema")) for one in told if one.get("in") == "body"), {})
+    needed = schema.get("required") or ()
+    fields: Mapping[str, Any] = schema.get("properties") or {}
+    return {name: {"schema": schemas.resolved(told), "required": name in needed} for name, told in fields.items()}
 
 
 def _answer(operation: Mapping[str, Any], schemas: Schemas) -> tuple[Mapping[str, Any], frozenset[str]]:
@@ -162,10 +191,14 @@ def _resource(one: Listed, schemas: Schemas) -> Iterator[Line | Question]:
     yield Line("path", one.path, summary)
     paging, used = _paginate(one)
     needed = [name for name, told in one.params.items() if told.get("required") and name not in used]
+    values: dict[str, Json] = {name: schemas.example(one.params[name]) for name in needed}
+    key = "body" if one.verb == "post" else "params"
     if needed:
-        values: dict[str, Json] = {name: schemas.example(one.params[name]) for name in needed}
-        yield Question(f"`params`: which values for {', '.join(needed)}? the document requires them")
-        yield Line("params", values, "examples or defaults of the document")
+        yield Question(f"`{key}`: which values for {', '.join(needed)}? the document requires them")
+    if needed or key == "body":
+        yield Line(key, values, "examples or defaults of the document" if needed else "posted; paging adds its fields")
+    if key == "body":
+        yield Question("does it change anything to ask twice? If not, say `idempotent: true`: it is then retried")
     yield Line("records", one.records, "the list in the schema of the answer")
     yield from paging
     columns = dict(columns_of(one.item, schemas))
@@ -187,7 +220,7 @@ def _paginate(one: Listed) -> tuple[Lines, set[str]]:
     token = next((name for name in _TOKENS if name in one.params), None)
     source = next((path for path in one.around if re.search(r"(cursor|token)$", path, re.I)), None)
     if token and source:
-        told = {"cursor": {"from": source, "param": token}}
+        told = {"cursor": {"from": source, _key(one, "param"): token}}
         return [Line("paginate", told, f"parameter {token}, and `{source}` in the answer")], {token}
     if following:
         return [Line("paginate", {"next_url": following}, f"`{following}` is in the answer")], set()
@@ -202,25 +235,31 @@ def _counted(one: Listed, kind: str, param: str, size_param: str | None, first: 
     number = told.get("default", told.get("minimum"))
     first = number if isinstance(number, int) and number in (0, 1) else first
     why = "its default or minimum" if isinstance(number, int) else "not declared: the usual one"
-    lines: Lines = [Line("param", param, "a parameter of that name"), Line("first", first, why)]
+    lines: Lines = [Line(_key(one, "param"), param, "a parameter of that name"), Line("first", first, why)]
     if size_param:
         most = schema_of(one.params[size_param]).get("maximum")
         size = most if isinstance(most, int) and 0 < most <= 10_000 else _DEFAULT_SIZE
         lines.append(Line("size", size, "its maximum" if size == most else "not declared: a guess"))
-        lines.append(Line("size_param", size_param, "a parameter of that name"))
+        lines.append(Line(_key(one, "size_param"), size_param, "a parameter of that name"))
     bare = {path: "".join(c for c in path.rpartition(".")[2].lower() if c.isalnum()) for path in one.around}
     if total := next((path for path, word in bare.items() if word in TOTALS and word != "value"), None):
         lines.append(Line("total", total, "a field of the answer: does it count all records?"))
+    elif header := next((name for name in sorted(one.headers) if TOTAL_HEADER.fullmatch(name)), None):
+        lines.append(Line("total_header", header, "the answer declares that header: does it count all records?"))
     pages = next((path for path, word in bare.items() if word in PAGES), None)
     if pages and kind == "page_number":
         return [Line("paginate", below=(Line("total_pages", below=(Line("from", pages, "in the answer"), *lines)),))]
     return [Line("paginate", below=(Line(kind, below=tuple(lines)),))]
 
 
+def _key(one: Listed, name: str) -> str:
+    return name.replace("param", "field") if one.verb == "post" else name
+
+
 def _writing(one: Listed, columns: Mapping[str, Any]) -> Iterator[Line | Question]:
     singular = one.name.removesuffix("s")
     key = next((name for name in ("id", "uuid", f"{singular}_id", "key", "code") if name in columns), None)
-    since = next((name for name in one.params if _SINCE.search(name)), None)
+    since = next((name for name in one.params if _SINCE.search(name) and one.verb == "get"), None)
     cursor = next((name for name in columns if _REVISED.search(name)), None)
     if key and since and cursor:
         lines: Lines = [Line("cursor", cursor, "by its name"), Line("since_param", since, "by its name")]

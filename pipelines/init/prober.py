@@ -89,6 +89,10 @@ class Prober:
             self._known[request.fingerprint] = page
         return page
 
+    def again(self, request: Request, what: str, why: str) -> Page:
+        """The answer to *request*, though it was asked before."""
+        return self._patiently(request, what, why)
+
     def _patiently(self, request: Request, what: str, why: str) -> Page:
         """Ask; where the API says that it is busy, wait as long as it asks, and ask again."""
         page = self._once(request, what, why)

@@ -14,6 +14,8 @@ NAMES = (
     *("maxResults", "pageLimit", "page_limit", "rows", "take", "top", "$top", "page[size]", "$limit", "num"),
 )
 _BARE = frozenset("".join(char for char in name.lower() if char.isalnum()) for name in NAMES)
+IN_BODIES = ("size", "limit", "first")
+"""What bodies and GraphQL variables are likeliest to call it."""
 _MANY = 1000
 _FEW = 10
 
@@ -46,12 +48,13 @@ def find_size(trial: Trial) -> Size | None:
     def works(answer: Answer) -> bool:
         return len(answer.rows) == small
 
-    hints = _hints(trial)
+    hints = [name for name in _hints(trial) if not trial.subject.posts or name in trial.subject.wishes]
     for name in hints[:2]:
         answer = trial.ask({name: small}, "is it the page size?")
         if works(answer):
             return _size(trial, name, small, answer)
-    param = trial.effective([name for name in NAMES if name not in hints[:2]], small, works)
+    names = dict.fromkeys((*IN_BODIES, *NAMES) if trial.subject.posts else NAMES)
+    param = trial.effective([name for name in names if name not in hints[:2]], small, works)
     return _size(trial, param, small, trial.ask({param: small}, "is it the page size?")) if param else None
 
 
@@ -77,7 +80,8 @@ def find_cap(trial: Trial, size: Size, *, second: str | None = None, sign: str |
 
 def _hints(trial: Trial) -> list[str]:
     """Names that the URL, links or the answer give for the size of the page."""
-    told = [name for name, value in trial.subject.params.items() if value == str(trial.size) or _is_size(name)]
+    wished = trial.subject.wishes.items()
+    told = [name for name, value in wished if value == str(trial.size) or _is_size(name.rpartition(".")[2])]
     links = [trial.base.page.link("next") or "", *(v for v in trial.base.around.values() if isinstance(v, str))]
     for link in links:
         query = urlsplit(link).query if "?" in link else ""
@@ -112,9 +116,9 @@ def _after_refusal(trial: Trial, size: Size, answer: Answer) -> Cap | None:
 def _more(trial: Trial, answer: Answer, size: Size, second: str | None, sign: str | None) -> str:
     """What tells that *answer* does not hold all records; empty where nothing does."""
     total = total_of(answer)
-    if total and total[1] > len(answer.rows):
-        return f"`{total[0]}` tells {total[1]:,}"
-    if total and total[1] == len(answer.rows):
+    if total and total.number > len(answer.rows):
+        return f"`{total.name}` tells {total.number:,}"
+    if total and total.number == len(answer.rows):
         return ""
     if answer.page.link("next") or (sign and (answer.around.get(sign) or answer.page.header(sign))):
         return "more pages follow"

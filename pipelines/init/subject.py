@@ -1,4 +1,4 @@
-"""What the user gave: a URL and headers, taken apart into the top of a source file.
+"""What the user gave: a URL, headers, maybe a body, taken apart into the top of a source file.
 
 A secret is written as a reference to the environment, also where it was given
 literally; its value is used for asking and nowhere else.
@@ -7,11 +7,12 @@ literally; its value is used for asking and nowhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import orjson
 from pydantic import ValidationError
 
 from pipelines.batch import Json
@@ -34,6 +35,8 @@ _DULL = frozenset(
 )
 _VERSION = re.compile(r"v?\d+(\.\d+)*", re.I)
 _EXTENSION = re.compile(r"\.(json|ndjson|jsonl|csv|xml|php|aspx)$", re.I)
+_DECLARED = re.compile(r"\$(\w+)\s*:\s*([\w\[\]!]+)")
+_ROOT_FIELD = re.compile(r"\{\s*(\w+)")
 _FEW_TRIES = {"attempts": 1, "total": "60s"}
 _ONE_AT_A_TIME = {"in_flight": 1}
 
@@ -57,10 +60,48 @@ class Subject:
     to_set: tuple[str, ...] = ()
     """Variables that stand for secrets given literally; the user has to set them."""
 
+    body: Json = None
+    """JSON to post, as given; None asks by GET. Of GraphQL it has `query` and `variables`."""
+
+    sent: Json = None
+    """The same with its references resolved."""
+
+    variables: Mapping[str, str] | None = None
+    """Of GraphQL: the variables that the query declares, and their types."""
+
+    @property
+    def posts(self) -> bool:
+        """Whether wishes go into a body instead of the query of the URL."""
+        return self.body is not None
+
     @property
     def request(self) -> Request:
-        """The request that the user's URL names."""
-        return Request("GET", self.connection.url(self.path), tuple(self.params.items()))
+        """The request that the user named."""
+        address, params = self.connection.url(self.path), tuple(self.params.items())
+        if not self.posts:
+            return Request("GET", address, params)
+        return Request("POST", address, params, body=orjson.dumps(self.sent))
+
+    @property
+    def wishes(self) -> Mapping[str, str]:
+        """What the user asked for: the parameters, or the fields of the body by their dotted paths."""
+        return dict(_leaves(self.body)) if self.posts else self.params
+
+    def changed(self, changes: Mapping[str, Json]) -> Request:
+        """The request with *changes* to its parameters, or to the fields of its body."""
+        if not self.posts:
+            return self.request.with_params(changes)
+        request = self.request
+        for path, value in changes.items():
+            request = request.with_field(path, value)
+        return request
+
+    def candidates(self, names: Iterable[str]) -> list[str]:
+        """Those of *names* that can be wished for; of GraphQL the variables that the query declares."""
+        if self.variables is None:
+            return list(names)
+        known = {name.lower(): name for name in self.variables}
+        return [f"variables.{known[name.lower()]}" for name in dict.fromkeys(names) if name.lower() in known]
 
 
 @dataclass
@@ -80,12 +121,23 @@ class _Written:
         return Reference(f"${{{variable}}}")
 
 
-def subject_of(url: str, *, headers: Sequence[str] = (), env: Mapping[str, str], name: str | None = None) -> Subject:
+def subject_of(  # noqa: PLR0913  # each is one option of the command
+    url: str,
+    *,
+    headers: Sequence[str] = (),
+    env: Mapping[str, str],
+    name: str | None = None,
+    body: str | None = None,
+    graphql: str | None = None,
+) -> Subject:
     """The subject of *url*, asked with *headers* (`Name: value`); `${NAME}` is looked up in *env*.
 
+    *body* is JSON to post, *graphql* a query to post instead.
+
     Raises:
-        ConfigError: The URL or a header is none, or a variable is not set.
+        ConfigError: The URL, a header or the body is none, or a variable is not set.
     """
+    posted = _posted(body, graphql)
     try:
         origin = origin_of(url)
     except ValueError as error:
@@ -93,6 +145,8 @@ def subject_of(url: str, *, headers: Sequence[str] = (), env: Mapping[str, str],
     parts = urlsplit(url)
     segments = [segment for segment in parts.path.split("/") if segment]
     resource = file_name(_EXTENSION.sub("", segments[-1]) if segments else "records", "records")
+    if graphql is not None and (field := _ROOT_FIELD.search(graphql)):
+        resource = file_name(field[1], resource)
     written = _Written(name or _name(parts.hostname or "", resource))
     for header in headers:
         _place(header, written)
@@ -103,7 +157,7 @@ def subject_of(url: str, *, headers: Sequence[str] = (), env: Mapping[str, str],
         else:
             params[key] = value
     base_url = "/".join([origin, *segments[:-1]])
-    connection, secrets = _connection(base_url, written, env)
+    connection, secrets, sent = _connection(base_url, written, env, posted)
     return Subject(
         name=written.name,
         resource=resource,
@@ -114,6 +168,9 @@ def subject_of(url: str, *, headers: Sequence[str] = (), env: Mapping[str, str],
         connection=connection,
         secrets=secrets,
         to_set=tuple(written.literal),
+        body=posted,
+        sent=sent,
+        variables=None if graphql is None else dict(_DECLARED.findall(graphql)),
     )
 
 
@@ -148,17 +205,47 @@ def _place(header: str, written: _Written) -> None:
         written.top.setdefault("headers", {})[name] = value
 
 
-def _connection(base_url: str, written: _Written, env: Mapping[str, str]) -> tuple[Connection, Redactor]:
-    """How to ask: what the file will say, with its references resolved, patient and one at a time."""
-    document = Document(Path("init"), {"base_url": base_url, **written.top}, {})
+def _posted(body: str | None, graphql: str | None) -> Json:
+    """The body to post: *body* as JSON, or that of a GraphQL query; None for neither."""
+    if graphql is not None:
+        if body is not None:
+            raise ConfigError("--body and --graphql exclude each other", "a GraphQL query is a body of its own")
+        return {"query": graphql, "variables": {}}
+    if body is None:
+        return None
+    try:
+        posted = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"--body is no JSON: {error}", """such as --body '{"status": "open"}'""") from None
+    if not isinstance(posted, dict):
+        raise ConfigError("--body is no JSON object", """such as --body '{"status": "open"}'""")
+    return posted
+
+
+def _leaves(value: Json, above: str = "") -> Iterator[tuple[str, str]]:
+    """The scalars of a body by their dotted paths."""
+    for name, item in value.items():
+        path = f"{above}.{name}" if above else str(name)
+        if isinstance(item, dict):
+            yield from _leaves(item, path)
+        elif isinstance(item, str | int | float):
+            yield path, str(item)
+
+
+def _connection(
+    base_url: str, written: _Written, env: Mapping[str, str], posted: Json
+) -> tuple[Connection, Redactor, Json]:
+    """How to ask: what the file will say, with its references resolved, patient and one at a time; and the body."""
+    document = Document(Path("init"), {"base_url": base_url, **written.top, "body": posted}, {})
     resolved = resolve(document, Lookup({**env, **written.literal}))
     if resolved.problems:
         raise refuse(resolved.problems)
     secrets = Redactor(resolved.secrets)
     secrets.add(*written.literal.values())
     asking = {**resolved.data, "retry": _FEW_TRIES, "limits": _ONE_AT_A_TIME}
+    sent = asking.pop("body")
     try:
-        return Connection.model_validate(asking), secrets
+        return Connection.model_validate(asking), secrets, sent
     except ValidationError as error:
         told = "; ".join(
             f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from pipelines.init.answers import Answer, named, whole
+from pipelines.init.writing import Line
 
 TOTALS = (
     *("total", "totalcount", "totalresults", "totalrecords", "totalitems", "totalelements", "totalhits", "totalrows"),
@@ -12,39 +15,71 @@ TOTALS = (
 )
 PAGES = ("totalpages", "pagestotal", "pagecount", "numpages", "lastpage", "nbpages", "maxpage", "pages", "totalpage")
 MORE = ("hasmore", "hasnext", "hasnextpage", "more", "moreresults", "morepages", "nextpageexists")
+TOTAL_HEADER = re.compile(
+    r"(x-)?((pagination-)?total(-?(count|items|records|results|elements))?|wp-total|record-count|content-range)", re.I
+)
+PAGES_HEADER = re.compile(r"(x-)?(wp-totalpages|(pagination-)?(total-?pages|page-?count|pages))", re.I)
 _TELLING = frozenset(TOTALS) - {"hits", "count", "value"}
 
 
-def total_of(answer: Answer) -> tuple[str, int] | None:
-    """Path and value of the number of all records, as far as one answer can tell."""
+@dataclass(frozen=True)
+class Told:
+    """A number in an answer: where it is, in the body or a header, and what it is."""
+
+    name: str
+    number: int
+    in_header: bool = False
+
+    def total_line(self, why: str) -> Line:
+        """The line of a paginator for the number of all records."""
+        return Line("total_header" if self.in_header else "total", self.name, why)
+
+    def pages_line(self, why: str) -> Line:
+        """The line of `total_pages` for the number of all pages."""
+        return Line("from_header" if self.in_header else "from", self.name, why)
+
+
+def total_of(answer: Answer) -> Told | None:
+    """The number of all records, as far as one answer can tell."""
     for path, value in named(answer.around, TOTALS):
         number = whole(value)
         telling = any(word in path.lower().replace("_", "") for word in _TELLING)
         if number is not None and (number > len(answer.rows) or (telling and number == len(answer.rows))):
-            return path, number
-    return None
+            return Told(path, number)
+    return next((told for told in _in_headers(answer, TOTAL_HEADER) if told.number >= len(answer.rows)), None)
 
 
-def agreed_total(answers: Sequence[Answer]) -> tuple[str, int] | None:
+def agreed_total(answers: Sequence[Answer]) -> Told | None:
     """The total that different pages agree on."""
     found = [total_of(answer) for answer in answers if answer.rows]
     known = [each for each in found if each]
     if not known:
         return None
-    path, value = known[0]
-    told = {whole(answer.around.get(path)) for answer in answers if answer.rows}
-    return (path, value) if told == {value} else None
+    first = known[0]
+    if first.in_header:
+        return first if set(found) == {first} else None
+    told = {whole(answer.around.get(first.name)) for answer in answers if answer.rows}
+    return first if told == {first.number} else None
 
 
-def page_total(few: Answer, size: int, total: int | None) -> tuple[str, int] | None:
-    """Path and value of the number of pages of *size* records; with a total it has to agree."""
-    for path, value in named(few.around, PAGES):
-        number = whole(value)
-        if number is not None and number >= 1 and (total is None or number == -(-total // size)):
-            return path, number
+def page_total(few: Answer, size: int, total: int | None) -> Told | None:
+    """The number of pages of *size* records; with a total it has to agree."""
+    in_body = ((path, whole(value)) for path, value in named(few.around, PAGES))
+    found = [Told(path, number) for path, number in in_body if number is not None]
+    for told in (*found, *_in_headers(few, PAGES_HEADER)):
+        if told.number >= 1 and (total is None or told.number == -(-total // size)):
+            return told
     return None
 
 
 def more_flag(answer: Answer) -> str | None:
     """Path of a flag that is true while pages follow."""
     return next((path for path, value in named(answer.around, MORE) if value is True), None)
+
+
+def _in_headers(answer: Answer, names: re.Pattern[str]) -> Iterator[Told]:
+    """Numbers in headers; of `Content-Range: items 0-9/57` the one behind the slash."""
+    for name, text in answer.page.headers.items():
+        number = whole(text.rpartition("/")[2].strip())
+        if names.fullmatch(name) and number is not None and not text.startswith("bytes"):
+            yield Told(name, number, in_header=True)

@@ -17,6 +17,8 @@ WIDTH = 118
 _PLAIN = re.compile(r"[A-Za-z_/][\w./ <>()-]*(?<! )|https?://[\w./:-]+(?<!:)", re.ASCII)
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+_BAD = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff"
+_LINES = re.compile(rf"[^\s{_BAD}][^{_BAD}]*\n[^{_BAD}]*")
 _LONGEST_COMMENT = 300
 
 
@@ -68,6 +70,9 @@ def _rendered(lines: Sequence[Line | Question], indent: str) -> Iterator[str]:
         if isinstance(line, Question):
             yield f"{indent}# QUESTION: {comment(line.text)}"
             continue
+        if isinstance(line.value, str) and _LINES.fullmatch(line.value):
+            yield from _block(line, indent)
+            continue
         text = f"{indent}{_scalar(line.key)}:" + ("" if line.below else f" {flow(line.value)}")
         why = comment(line.why)
         if why and len(text) + len(why) + 3 > WIDTH:
@@ -76,6 +81,12 @@ def _rendered(lines: Sequence[Line | Question], indent: str) -> Iterator[str]:
         else:
             yield f"{text} # {why}" if why else text
         yield from _rendered(line.below, f"{indent}  ")
+
+
+def _block(line: Line, indent: str) -> Iterator[str]:
+    """Text of several lines, as it is."""
+    yield f"{indent}{_scalar(line.key)}: |" + (f" # {comment(line.why)}" if line.why else "")
+    yield from (f"{indent}  {text}".rstrip() for text in line.value.replace("${", "$${").strip("\n").split("\n"))
 
 
 def _scalar(text: str) -> str:

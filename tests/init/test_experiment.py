@@ -69,7 +69,7 @@ def _resource(text: str) -> dict[str, Any]:
             id="offset-from-1-of-a-strict-api",
         ),
         pytest.param({"page": link_header}, "link_header", 8, id="link-header"),
-        pytest.param({"page": next_url}, {"next_url": "links.next"}, 8, id="next-url"),
+        pytest.param({"page": next_url}, {"next_url": {"from": "links.next", "total": "count"}}, 8, id="next-url"),
         pytest.param(
             {"page": cursor, "size_param": "pageSize"},
             {"cursor": {"from": "nextPageToken", "param": "page_token"}},

@@ -14,6 +14,7 @@ from pipelines.init.command import draft_source, save
 from pipelines.init.openapi import describe
 from tests.fake_api import Answer, FakeApi
 from tests.init.apis import Listing, ids, orders, page_number, run_draft
+from tests.init.posting import tokens
 
 _ORDER = {
     "type": "object",
@@ -163,12 +164,69 @@ definitions:
     assert document["resources"]["pets"]["columns"] == {"id": "int64", "born": "date"}
 
 
+_SEARCH_BODY = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": {"type": "string", "example": "any"},
+        "cursor": {"type": "string"},
+        "limit": {"type": "integer", "maximum": 25},
+    },
+}
+
+
+def test_a_search_by_post_becomes_a_resource_that_reads_every_record(api: FakeApi, tmp_path: Path) -> None:
+    """Its body takes a cursor; a POST whose body takes no pages creates something and is left out."""
+    api.route("/v1/orders/search", tokens(orders(57)))
+    answer = {
+        "type": "object",
+        "properties": {"results": {"type": "array", "items": _ORDER}, "next_cursor": {"type": "string"}},
+    }
+    document = _document(f"{api.url}/v1")
+    document["paths"] = {
+        "/orders/search": {
+            "post": {
+                "requestBody": {"content": {"application/json": {"schema": _SEARCH_BODY}}},
+                "responses": _answers(answer),
+            }
+        },
+        "/orders": {
+            "post": {
+                "requestBody": {"content": {"application/json": {"schema": _ORDER}}},
+                "responses": _answers({"type": "array", "items": _ORDER}),
+            }
+        },
+    }
+
+    written = describe(json.dumps(document), name="shop")
+    report = run_draft(written, tmp_path)
+
+    (resource,) = yaml.safe_load(written.text)["resources"].values()
+    assert (resource["path"], resource["body"]) == ("/orders/search", {"status": "any"})
+    assert resource["paginate"] == {"cursor": {"from": "next_cursor", "field": "cursor"}}
+    assert any("which values for status" in question for question in written.questions)
+    assert report.problems == []
+    assert ids(tmp_path) == list(range(1, 58))
+
+
+def test_a_total_that_a_header_declares_is_checked_by_the_run() -> None:
+    document = _document("https://shop.example/v1")
+    answer = document["paths"]["/orders"]["get"]["responses"]["200"]
+    answer["content"]["application/json"]["schema"] = {"type": "array", "items": _ORDER}
+    answer["headers"] = {"X-Total-Count": {"schema": {"type": "integer"}}}
+
+    written = describe(json.dumps(document))
+
+    paginate = yaml.safe_load(written.text)["resources"]["orders"]["paginate"]
+    assert paginate["page_number"]["total_header"] == "x-total-count"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         pytest.param("{", "neither JSON nor YAML", id="broken"),
         pytest.param("{}", "not OpenAPI", id="something-else"),
-        pytest.param('{"openapi": "3.1.0", "paths": {}}', "no GET that answers with a list", id="no-list"),
+        pytest.param('{"openapi": "3.1.0", "paths": {}}', "no GET or search that answers with a list", id="no-list"),
         pytest.param("!!python/object/apply:os.system [id]", "neither JSON nor YAML", id="code"),
     ],
 )
