@@ -14,6 +14,7 @@ from pipelines.config.settings import Settings
 from pipelines.errors import ConfigError, PipelineError
 from pipelines.extract.chains import Asker, Chain, Question
 from pipelines.extract.client import Client
+from pipelines.extract.daily import counts_folder
 from pipelines.extract.page import Page
 from pipelines.extract.placeholders import Scope
 from pipelines.extract.steps import ResourceRun, Step
@@ -72,12 +73,13 @@ class Asking:
 @contextmanager
 def asking(source: Source, settings: Settings, now: datetime) -> Iterator[Asking]:
     """Ask *source* within the block; the bundled APIs answer where the profile says so."""
-    secrets = source.secrets
-    with (
-        answering(settings) as origin_map,
-        closing(Client(source.connection(), origin_map=origin_map, conceal=secrets.add, refer=secrets.refer)) as client,
-    ):
-        yield Asking(source, client, now)
+    secrets, counts = source.secrets, counts_folder(settings.data)
+    with answering(settings) as origin_map:
+        client = Client(
+            source.connection(), origin_map=origin_map, conceal=secrets.add, refer=secrets.refer, counts=counts
+        )
+        with closing(client):
+            yield Asking(source, client, now)
 
 
 def answers_of(source: Source, settings: Settings, now: datetime) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def run(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
 @on_data
 def status(as_json: bool, **given: Any) -> None:
     """Show what is committed: datasets, rows, files, watermarks, last commit."""
-    from pipelines.status import show_status, status_of
+    from pipelines.status import requests_today, show_status, status_of
 
     with shown_errors():
         project = project_of((), given)
@@ -64,6 +64,8 @@ def status(as_json: bool, **given: Any) -> None:
         print_json(found)
     else:
         show_status(found, console_on(sys.stdout))
+        for line in requests_today(project):
+            click.echo(line)
 
 
 @app.command(epilog="\b\nExample:\n  THREADMILL_WORKERS=4 threadmill settings")

@@ -17,6 +17,7 @@ from pipelines.config.loading import Resource, Source
 from pipelines.config.settings import Settings
 from pipelines.errors import Defect, ExpectationFailed, PipelineError, StoreError
 from pipelines.extract.client import Client
+from pipelines.extract.daily import counts_folder
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.extraction import Extraction
 from pipelines.extract.limits import Budgets
@@ -142,6 +143,7 @@ class SourceRun:
             keepsake=shared.settings.data / "auth" / f"{self._source.name}.json",
             conceal=self._source.secrets.add,
             refer=self._source.secrets.refer,
+            counts=counts_folder(shared.settings.data),
         )
         with closing(client):
             return fetch_and_mill(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config.project import Project
+from pipelines.extract.daily import count_file, counts_folder, used_today
 from pipelines.load.lake import Lake
 from pipelines.marts.model import MARTS
 
@@ -37,6 +38,16 @@ def status_of(project: Project) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def requests_today(project: Project) -> list[str]:
+    """For each source with a limit of requests a day, how many it has had."""
+    folder = counts_folder(project.settings.data)
+    limited = [(source, source.limits.daily) for source in project.sources if source.limits.daily]
+    return [
+        f"{source.name}: {used_today(count_file(folder, source.origin)):,} of {daily:,} requests today (UTC)"
+        for source, daily in limited
+    ]
 
 
 def show_status(found: list[dict[str, Any]], console: Console) -> None:

@@ -78,15 +78,18 @@ class Client:
         keepsake: Path | None = None,
         conceal: Callable[[str], object] = lambda secret: None,
         refer: Refer | None = None,
+        counts: Path | None = None,
     ) -> None:
         """*keepsake* is the file for refresh tokens that change; *conceal* is told of every token that comes in.
+
+        *counts* is the folder where the requests of a day are counted.
 
         Errors carry the line that repeats their request where *refer* can hide its secrets.
         """
         self.connection = connection
         allowed = {host.origin: host.with_credentials for host in connection.allow_hosts}
         self.origins = Origins(connection.origin, allowed, origin_map)
-        self._budget = (budgets or Budgets()).of(connection.origin, connection.limits)
+        self._budget = (budgets or Budgets()).of(connection.origin, connection.limits, counts)
         self._watch = Watch()
         auth = connection.auth
         self._renewable = auth if isinstance(auth, Renewable) else None

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from pipelines.errors import Interrupted
+from pipelines.extract.daily import Daily
 from pipelines.values import Value
 
 if TYPE_CHECKING:
@@ -61,7 +63,9 @@ class Limits(Value):
 
     rate: Rates = Field((), description="requests in a span of time, such as 10/s; or a list of such")
     in_flight: int = Field(8, ge=1, le=256, description="requests running at once")
-    daily: int | None = Field(None, ge=1, description="requests in 24 hours")
+    daily: int | None = Field(
+        None, ge=1, description="requests from midnight to midnight UTC, by weight, of all runs together"
+    )
     remaining_header: str | None = Field(None, description="response header: requests left in the current span")
     reset_header: str | None = Field(
         None, description="response header: when the span ends (epoch, or seconds from now)"
@@ -83,8 +87,12 @@ class Budget:
     `allowed` is how many may be in flight now: fewer than configured after the host has asked for patience.
     """
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: Limits, clock: Callable[[], float] = time.monotonic, *, daily: Daily | None = None
+    ) -> None:
+        """*daily* counts the requests of the day."""
         self._changed = threading.Condition()
+        self._daily = daily
         self._clock = clock
         self._in_flight = limits.in_flight
         self.allowed = limits.in_flight
@@ -95,12 +103,14 @@ class Budget:
         self._probing = False
         self._buckets = _buckets(limits)
 
-    def tighten(self, limits: Limits) -> None:
+    def tighten(self, limits: Limits, daily: Daily | None) -> None:
         """Another source asks the same host: the stricter of both holds for all."""
         with self._changed:
             self._in_flight = min(self._in_flight, limits.in_flight)
             self.allowed = min(self.allowed, self._in_flight)
             self._buckets += _buckets(limits)
+            if daily and (self._daily is None or daily.limit < self._daily.limit):
+                self._daily = daily
 
     @contextmanager
     def place(self, weight: int, stop: threading.Event) -> Iterator[Place]:
@@ -108,6 +118,7 @@ class Budget:
 
         Raises:
             Interrupted: *stop* was set while waiting.
+            RateLimited: The requests of today are used up.
         """
         asked = self._clock()
         with self._changed:
@@ -152,6 +163,12 @@ class Budget:
             return self._resume_at - now
         if self._running >= self.allowed or (self._gated and self._probing):
             return _LONG_WAIT_S
+        wait = self._rate_wait_s(now, weight)
+        if wait == 0 and self._daily:
+            self._daily.take(weight)
+        return wait
+
+    def _rate_wait_s(self, now: float, weight: int) -> float:
         if not self._buckets:
             return 0.0
         from pyrate_limiter import RateItem
@@ -185,21 +202,21 @@ class Budgets:
         self._lock = threading.Lock()
         self._by_origin: dict[str, Budget] = {}
 
-    def of(self, origin: str, limits: Limits) -> Budget:
-        """The one budget of *origin*; every source that asks adds its limits."""
+    def of(self, origin: str, limits: Limits, counts: Path | None = None) -> Budget:
+        """The one budget of *origin*; every source that asks adds its limits. *counts* is where days are counted."""
+        daily = Daily(origin, limits.daily, counts) if limits.daily else None
         with self._lock:
             if origin in self._by_origin:
-                self._by_origin[origin].tighten(limits)
+                self._by_origin[origin].tighten(limits, daily)
             else:
-                self._by_origin[origin] = Budget(limits)
+                self._by_origin[origin] = Budget(limits, daily=daily)
             return self._by_origin[origin]
 
 
 def _buckets(limits: Limits) -> list[InMemoryBucket]:
-    rates = [*limits.rate, *([RateLimit(limits.daily, 86400.0)] if limits.daily else [])]
-    if not rates:
+    if not limits.rate:
         return []
     # asyncio comes with it: 50 ms that sources without a rate need not wait for
     from pyrate_limiter import InMemoryBucket, Rate
 
-    return [InMemoryBucket([Rate(rate.requests, int(rate.seconds * 1000))]) for rate in rates]
+    return [InMemoryBucket([Rate(rate.requests, int(rate.seconds * 1000))]) for rate in limits.rate]
