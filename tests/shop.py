@@ -227,7 +227,12 @@ def expected(dataset: str, day: int) -> Rows:
 def seen(data: Path, dataset: str) -> Rows:
     """All rows that a plain reader of the folder sees."""
     folder = data / "parquet" / dataset
-    return _sorted(pq.read_table(folder, partitioning=None).to_pylist()) if folder.exists() else []
+    return as_rows(pq.read_table(folder, partitioning=None).to_pylist()) if folder.exists() else []
+
+
+def as_rows(rows: list[Row]) -> Rows:
+    """*rows* in the form and order that `expected` gives."""
+    return _sorted(rows)
 
 
 def wrong_now(data: Path, day: int) -> list[str]:

@@ -199,12 +199,12 @@ def vacuum(sources: tuple[str, ...], keep: int | None, grace: str | None, as_jso
         settings = settings_of(given)
         seconds = settings.grace if grace is None else quantity("--grace", parse_duration, grace)
         for lake in lakes_of(settings, sources):
-            before = _stored(lake)
+            before = lake.home.size_bytes()
             with locked(lake, "vacuum"):
                 gone = lake.vacuum(
                     keep=keep or settings.kept_commits, grace=timedelta(seconds=seconds), now=datetime.now(UTC)
                 )
-            found[lake.folder.name] = {"commits": gone, "bytes": before - _stored(lake)}
+            found[lake.folder.name] = {"commits": gone, "bytes": before - lake.home.size_bytes()}
     if as_json:
         print_json(found)
     for name, one in found.items() if not as_json else ():
@@ -220,8 +220,6 @@ def _compacted(lake: Lake, work: Work, size: int) -> dict[str, Any]:
     return {"commit": number, "changed": done.changed, "files_before": files[0], "files_after": files[1]}
 
 
-def _stored(lake: Lake) -> int:
-    return sum(path.stat().st_size for path in lake.store.rglob("*.parquet"))
 
 
 COMMANDS = (log, diff, rollback, verify, repair, compact, vacuum)

@@ -1,0 +1,145 @@
+"""Whole runs into a bucket: what they read, what others see, and who wins."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import pipelines
+from pipelines.cli import app
+from pipelines.config.project import load_project
+from pipelines.load.lake import Lake
+from pipelines.report.result import SourceReport
+from pipelines.source_run import Shared, run_source
+from tests.buckets import SECRET, Bucket, new_bucket, s3_server, way_to
+from tests.engines import Here
+from tests.fake_api import FakeApi
+from tests.processes import eventually
+from tests.shop import DATASETS, Shop, as_rows, expected
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """One for all tests of a process."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty one, to which the environment leads."""
+    bucket = new_bucket(server)
+    for name, value in bucket.settings.items():
+        monkeypatch.setenv(name, value)
+    return bucket
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path) -> Shop:
+    """Two sources behind an API."""
+    return Shop(api, tmp_path)
+
+
+def wrong(day: int) -> list[str]:
+    """The datasets that are not as after a run of *day*, for a reader of the newest documents."""
+    return [
+        name
+        for name in DATASETS
+        if as_rows(pipelines.scan(name.replace("/", ".")).to_table().to_pylist()) != expected(name, day)
+    ]
+
+
+def run_here(shop: Shop, bucket: Bucket, data: Path, *only: str) -> dict[str, SourceReport]:
+    """A run of the sources, in this process: the machine whose data folder is *data* does it."""
+    project = load_project(bucket.settings, root=shop.folder, data=data, only=only or None)
+    shared = Shared(uuid.uuid4().hex, datetime.now(UTC), project.settings, Here())
+    return {source.name: run_source(source, shared) for source in project.sources}
+
+
+def test_runs_of_two_machines_bring_a_bucket_up_to_date(shop: Shop, bucket: Bucket, tmp_path: Path) -> None:
+    """Day by day from another data folder; a run with nothing new makes no commit."""
+    first = run_here(shop, bucket, tmp_path / "one")
+    again = run_here(shop, bucket, tmp_path / "one")
+    for shop.day, machine in ((2, "other"), (3, "one")):
+        run_here(shop, bucket, tmp_path / machine)
+
+    assert [(one["shop"].commit, one["shop"].changed) for one in (first, again)] == [(1, True), (1, False)]
+    assert wrong(3) == []
+    assert as_rows(pipelines.scan("shop.events", at=2).to_table().to_pylist()) == expected("shop/events", 2)
+    counted = pipelines.sql("SELECT count(*) FROM shop.events JOIN accounts USING (id)", data=bucket.url)
+    assert counted.fetchall() == [(9,)]
+    assert not (tmp_path / "one" / "parquet").exists()
+
+
+def test_k01_a_run_killed_between_upload_and_commit_changed_nothing_and_the_next_has_all(
+    shop: Shop, bucket: Bucket, server: str, tmp_path: Path
+) -> None:
+    """The parts are there, no document is. The next run uses what was fetched; no secret is told or written down."""
+    with way_to(server) as way:
+        way.hold.clear()
+        killed = shop.start(data=tmp_path / "data", **bucket.behind(way).settings)
+        eventually(way.held.is_set)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.communicate()
+        uploaded, committed = bucket.keys("/store/"), bucket.keys("/log/0")
+
+    ended = shop.run("--json", data=tmp_path / "data", **bucket.settings)
+
+    assert (bool(uploaded), committed, ended.code) == (True, [], 0), ended
+    assert wrong(1) == []
+    assert ended.resource("shop.events")["requests"] == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert SECRET not in ended.out + ended.err
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_k06_of_two_runs_at_once_one_gets_a_conflict_and_its_next_run_loses_nothing(
+    shop: Shop, bucket: Bucket, server: str, tmp_path: Path
+) -> None:
+    """Two machines, no common lock; the slow one is held just before its document is put."""
+    run_here(shop, bucket, tmp_path / "slow", "shop")
+    shop.day = 2
+    with way_to(server) as way, ThreadPoolExecutor(1) as other:
+        way.hold.clear()
+        slow = other.submit(run_here, shop, bucket.behind(way), tmp_path / "slow", "shop")
+        eventually(way.held.is_set)
+        fast = run_here(shop, bucket, tmp_path / "fast", "shop")
+        way.hold.set()
+        lost = slow.result()
+    shop.day = 3
+
+    run_here(shop, bucket, tmp_path / "slow")
+
+    assert (fast["shop"].commit, fast["shop"].problem) == (2, None)
+    assert lost["shop"].problem is not None
+    assert lost["shop"].problem.kind == "Conflict"
+    assert wrong(3) == []
+    assert Lake(tmp_path / "reader", "shop", bucket.remote).log.numbers() == [1, 2, 3]
+
+
+def test_commands_for_committed_data_work_on_a_bucket(
+    shop: Shop, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that has read nothing yet."""
+    run_here(shop, bucket, tmp_path / "writer")
+    monkeypatch.chdir(shop.folder)
+    monkeypatch.setenv("THREADMILL_DATA", str(tmp_path / "reader"))
+
+    said = {
+        command[0]: CliRunner().invoke(app, command)
+        for command in (["log", "shop"], ["status"], ["verify"], ["repair"], ["compact"], ["vacuum"], ["settings"])
+    }
+
+    assert {name: one.exit_code for name, one in said.items()} == dict.fromkeys(said, 0), said
+    assert "events 7" in said["log"].output
+    assert "no defects" in said["verify"].output
+    assert bucket.url in said["settings"].output
+    assert SECRET not in "".join(one.output for one in said.values())
