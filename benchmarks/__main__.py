@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import essay, pages, report, results, server, startup
+from benchmarks import essay, lake, pages, report, results, server, startup
 from benchmarks.contenders import contenders
 from benchmarks.contest import Contest
 from benchmarks.peers.workload import ENDPOINTS
@@ -16,7 +16,7 @@ from benchmarks.results import Section
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "data" / "bench"
-SECTIONS = (*ENDPOINTS, "startup", "essay")
+SECTIONS = (*ENDPOINTS, "startup", "lake", "essay")
 PORT = 18713
 
 
@@ -47,7 +47,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measured(name: str, asked: argparse.Namespace) -> Section:
-    """The section *name*, with a page server of its own."""
+    """The section *name*, with a page server of its own where it reads pages."""
+    if name == "lake":
+        return lake.measured(
+            asked.cache.resolve(), rounds=asked.rounds, command=_command(name, asked), peers=asked.peers
+        )
     folder, out = asked.cache.resolve() / f"pages-{asked.port}", asked.cache.resolve() / "out"
     wanted = {"startup": ("one",), "essay": ("slow",)}.get(name, (name,))
     print(f"{name}: preparing", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks import lake
 from benchmarks.essay_step import STEPS
 from benchmarks.measure import SAMPLE_S
 from benchmarks.picture import Panel, draw
@@ -48,6 +49,8 @@ def render(results: Results) -> str:
     parts += [_contest(results.sections[name]) for name in TITLES if name in results.sections]
     if "startup" in results.sections:
         parts.append(_startup(results.sections["startup"]))
+    if "lake" in results.sections:
+        parts.append(_lake(results.sections["lake"]))
     if "essay" in results.sections:
         parts.append(_essay(results.sections["essay"]))
     return "\n".join(parts)
@@ -100,6 +103,16 @@ def _startup(section: Section) -> str:
         more = f"{entry.wall - floor.wall:+.2f}" if floor else ""
         lines.append(f"| {entry.title} | {entry.wall:.2f} | {_span(entry)} | {more} | {entry.cpu:.2f} |")
     return "\n".join(lines) + "\n"
+
+
+def _lake(section: Section) -> str:
+    lines = [
+        "## The lake\n",
+        f"{section.rows:,} rows of five columns. {_how(section)} Each step is a process of its own whose workers are "
+        "up; after each the rows of both are the same. Threadmill syncs to the disk, keeps every plain glob whole "
+        "and hashes what it writes; deltalake does neither. MB is the highest memory of all processes of the step.\n",
+    ]
+    return "\n".join([*lines, *lake.table(section)]) + "\n"
 
 
 def _essay(section: Section) -> str:

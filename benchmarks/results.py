@@ -14,7 +14,10 @@ import msgspec
 
 @dataclass(frozen=True)
 class Entry:
-    """One contender or command: the figures of its rounds, and why there are none if there are none."""
+    """One contender or command: the figures of its rounds, and why there are none if there are none.
+
+    `rows` and `size_mb` say how much it worked on, where that is told of the single entry.
+    """
 
     name: str
     title: str
@@ -22,6 +25,8 @@ class Entry:
     cpu_s: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)
     failure: str = ""
+    rows: int = 0
+    size_mb: float = 0.0
 
     @property
     def wall(self) -> float:

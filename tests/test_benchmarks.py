@@ -15,12 +15,17 @@ import polars as pl
 import pytest
 import requests
 
+from benchmarks import lake as lake_figures
 from benchmarks import report, rows, tables
+from benchmarks.lake_rows import prepare
+from benchmarks.lake_step import step
 from benchmarks.measure import RunFailed, measure
 from benchmarks.pages import write_endpoint
 from benchmarks.peers.columns import COLUMNS
 from benchmarks.results import Entry, Results, Section, read, write
 from benchmarks.server import serve
+from pipelines.load.lake import Lake
+from pipelines.load.merge import work
 
 AIRLINES = pl.DataFrame({"carrier": [f"A{n}" for n in range(1_500)], "name": [f"Airline {n}" for n in range(1_500)]})
 
@@ -170,3 +175,30 @@ def test_the_report_shows_medians_ratios_and_who_did_not_finish(tmp_path: Path) 
     assert "`dlt` did not finish: dlt: exit code 1" in page
     assert "someone" not in page
     assert len(ElementTree.fromstring(picture).findall("{*}rect")) == 3  # noqa: S314 - our own picture
+
+
+def test_the_steps_of_the_lake_leave_the_rows_that_are_expected(tmp_path: Path) -> None:
+    """10,000 rows; each change updates 90 and adds 10; 20 small files become one."""
+    prepare(tmp_path, 10_000, small_files=20)
+    lake = Lake(tmp_path / "ours", "bench")
+    steps = [name for name in lake_figures.STEPS if name != "fifty"]
+
+    told = {name: step(name, tmp_path, lake, lambda units: map(work, units)) for name in steps}
+
+    rows = {name: one["sums"][0] for name, one in told.items()}
+    assert rows == {"write": 10_000, "recent": 10_010, "spread": 10_020, "compact": 200_000, "verify": 10_020}
+    assert told["compact"]["files"] == 1
+    assert told["verify"]["size_mb"] > told["compact"]["size_mb"] > 1
+
+
+def test_the_figures_of_the_lake_stand_beside_those_of_its_peer() -> None:
+    entries = [
+        Entry("compact threadmill", "c", [2.0, 1.0, 4.0], peak_mb=[100.0], rows=2_000_000, size_mb=50.0),
+        Entry("compact deltalake", "c", [1.0], peak_mb=[200.0]),
+        Entry("verify threadmill", "v", [0.5], rows=1_000_000, size_mb=20.0),
+    ]
+
+    page = report.render(Results({"lake": Section("lake", "python -m benchmarks", "a machine", 10, entries)}))
+
+    assert "| 2.00 | 1.00 to 4.00 | 1.00 | 1.00 to 1.00 | 2.00x | 100 | 200 | 25 MB/s, 1.0 M rows/s |" in page
+    assert "| 0.50 | 0.50 to 0.50 |  | |  | 0 |  | 40 MB/s, 2.0 M rows/s |" in page

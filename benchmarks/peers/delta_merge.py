@@ -1,15 +1,15 @@
-"""The same upsert by deltalake: `python delta_merge.py FOLDER` with base.parquet and changes-*.parquet in it.
+"""The same steps by deltalake: `python delta_merge.py STEP FOLDER`, with the rows as Parquet files in FOLDER.
 
-Prints one JSON object: seconds to write the base, to merge each change, to
-compact and to read everything; each table is checked by its sums.
+Prints one JSON object: the seconds of the step, the bytes it read where that tells, and sums of the rows
+that are there afterwards.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,43 +18,47 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
 
-def main(folder: Path) -> None:
+def main(step: str, folder: Path) -> None:
     """Measure and print."""
-    place, seconds = str(folder / "delta"), {}
-    shutil.rmtree(place, ignore_errors=True)
+    name = {"fifty": "fifty", "compact": "small"}.get(step, "orders")
+    place, size_mb = str(folder / "delta" / name), 0.0
+    for number in range(3 if step == "fifty" else 0):
+        write(folder / "fifty.parquet", str(folder / "delta" / f"warm-{number}"), ["team"])
+    if step == "compact":
+        for table in groups(folder / "small.parquet"):
+            write_deltalake(place, table, mode="append")
+        size_mb = sum(path.stat().st_size for path in Path(place).glob("*.parquet")) / 1e6
     started = time.perf_counter()
-    write_deltalake(place, pa.RecordBatchReader.from_batches(schema(folder), batches(folder / "base.parquet")))
-    seconds["write"] = time.perf_counter() - started
-    for path in sorted(folder.glob("changes-*.parquet")):
-        started = time.perf_counter()
-        changes = pq.read_table(path)
+    if step == "write":
+        write(folder / "base.parquet", place, None)
+    elif step == "fifty":
+        write(folder / "fifty.parquet", place, ["team"])
+    elif step == "compact":
+        DeltaTable(place).optimize.compact()
+    else:
+        changes = pq.read_table(folder / f"{step}.parquet")
         merge = DeltaTable(place).merge(changes, "t.id = s.id", source_alias="s", target_alias="t")
         merge.when_matched_update_all("s.version >= t.version").when_not_matched_insert_all().execute()
-        seconds[path.stem.partition("-")[2]] = time.perf_counter() - started
-    seconds["commit-50"] = commit_50(folder)
-    table = DeltaTable(place).to_pyarrow_table(columns=["id", "version"])
-    sums = [len(table), *(pc.sum(table[name]).as_py() for name in table.column_names)]
-    sys.stdout.write(json.dumps({"seconds": seconds, "sums": sums}))
+    seconds = time.perf_counter() - started
+    there = DeltaTable(place)
+    rows = there.to_pyarrow_table(columns=["id", "version"])
+    sums = [len(rows), *(pc.sum(rows[one]).as_py() for one in rows.column_names)]
+    told = {"seconds": seconds, "size_mb": size_mb, "files": len(there.file_uris()), "sums": sums}
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
-def commit_50(folder: Path) -> float:
-    """Seconds to append 50 partitions of one row group each."""
-    place, rows = str(folder / "delta-50"), pq.read_table(folder / "fifty.parquet")
-    shutil.rmtree(place, ignore_errors=True)
-    started = time.perf_counter()
-    write_deltalake(place, rows, partition_by=["team"])
-    return time.perf_counter() - started
+def write(path: Path, place: str, partition_by: list[str] | None) -> None:
+    """Write the rows of a file as a table."""
+    batches = (batch for table in groups(path) for batch in table.to_batches())
+    write_deltalake(place, pa.RecordBatchReader.from_batches(pq.read_schema(path), batches), partition_by=partition_by)
 
 
-def schema(folder: Path) -> pa.Schema:
-    """The columns of the base."""
-    return pq.read_schema(folder / "base.parquet")
-
-
-def batches(path: Path) -> list[pa.RecordBatch]:
-    """The rows of a file."""
-    return list(pq.read_table(path).to_batches())
+def groups(path: Path) -> Iterator[pa.Table]:
+    """The row groups of a file, one after the other."""
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))
