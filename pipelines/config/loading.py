@@ -31,6 +31,7 @@ NOT_SOURCES = frozenset({"marts"})
 """Files of the configuration folder that describe no API."""
 
 _MERGED = frozenset({"params", "headers", "columns", "mask", "rename", "carry", "incremental"})
+_SALTED = {"sha256": "${MASK_SALT}"}
 _HASHLESS = frozenset({"defaults", "limits", "max_response", "retry", "schedule", "timeout", "user_agent"})
 
 
@@ -176,7 +177,7 @@ def _hash(public: dict[str, Json]) -> str:
 
 
 def _with_defaults(document: Document) -> Document:
-    """*document* with its `defaults` under each resource; a resource's own words win."""
+    """*document* with its `defaults` under each resource, and with salts; a resource's own words win."""
     defaults, resources = document.data.get("defaults") or {}, document.data.get("resources")
     if not isinstance(defaults, dict) or not isinstance(resources, dict):
         return document
@@ -184,7 +185,7 @@ def _with_defaults(document: Document) -> Document:
     merged: dict[str, Json] = {}
     for name, resource in resources.items():
         own = {} if resource is None else resource
-        merged[name] = _merge(defaults, own, name, moved) if isinstance(own, dict) else own
+        merged[name] = _salted(_merge(defaults, own, name, moved)) if isinstance(own, dict) else own
     return replace(document, data={**document.data, "resources": merged}, moved=moved)
 
 
@@ -200,6 +201,13 @@ def _merge(defaults: dict[str, Json], own: dict[str, Json], name: str, moved: di
             for below in value.keys() - own[key].keys():
                 moved["resources", name, key, below] = ("defaults", key, below)
     return merged
+
+
+def _salted(resource: dict[str, Json]) -> dict[str, Json]:
+    """One resource, in whose `mask` a bare `sha256` takes its salt from the environment."""
+    if not isinstance(mask := resource.get("mask"), dict):
+        return resource
+    return {**resource, "mask": {name: _SALTED if rule == "sha256" else rule for name, rule in mask.items()}}
 
 
 def _resources(document: Document, data: Json) -> tuple[dict[str, Resource], list[Problem]]:

@@ -72,7 +72,7 @@ RESOURCE: dict[str, tuple[str, ...]] = {
         "columns:\n  id: int64\n  mag: {type: float64, from: properties.mag, unit: Mw, description: magnitude}\n"
         "  at: {type: timestamp, zone: Europe/Madrid, required: true}",
     ),
-    "Sha256": ("mask: {email: {sha256: '${MASK_SALT}'}}",),
+    "Sha256": ("mask: {email: sha256}", "mask: {email: {sha256: '${SALT_OF_PEOPLE}'}}"),
     "Expectation": (
         "expect:\n  - {unique: id}\n  - {not_null: [id, total]}\n  - {min_rows: 1, severity: warn}\n"
         "  - {between: {total: [0, null]}, severity: quarantine}\n  - {matches: {country: '[A-Z]{2}'}}\n"

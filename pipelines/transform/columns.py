@@ -104,7 +104,7 @@ class Shape(Value):
     on_mismatch: OnMismatch | None = Field(
         None, description="what a value that does not fit means; by default declared columns fail, others widen"
     )
-    mask: dict[str, MaskRule] = Field({}, description="field: drop, sha256 or last4, before anything is written")
+    mask: dict[str, MaskRule] = Field({}, description="field: drop, last4 or sha256 (salt: ${MASK_SALT}), before anything is written")
     expect: Expectations = Field((), description="checks on each batch and on the finished dataset")
     transform: str | None = Field(None, description="module:function in pipelines/transforms, DataFrame to DataFrame")
 

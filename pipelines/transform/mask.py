@@ -1,6 +1,7 @@
 """Personal fields out of a page before it is written anywhere.
 
-`drop` removes a field, `sha256` leaves a salted fingerprint that still joins,
+`drop` removes a field, `sha256` leaves a salted fingerprint that still joins (a
+source file that says no more has `${MASK_SALT}` put in as the salt),
 `last4` leaves the end. The page is encoded again, numbers exactly as they were.
 A path that meets a list goes on in each of its items.
 """
@@ -35,7 +36,7 @@ class Sha256(Value):
 MaskRule = Literal["drop", "sha256", "last4"] | Sha256
 
 
-def mask(body: bytes, layout: Format, records: Records, rules: Mapping[str, MaskRule], salt: str = "") -> bytes:
+def mask(body: bytes, layout: Format, records: Records, rules: Mapping[str, MaskRule]) -> bytes:
     """The page with every field that *rules* names covered, in all its records.
 
     Raises:
@@ -43,7 +44,7 @@ def mask(body: bytes, layout: Format, records: Records, rules: Mapping[str, Mask
         RecordsMissing: No records where *records* points.
         ConfigError: `sha256` without a salt, or records that are copies made by the path.
     """
-    covers = {tuple(path.replace("[*]", "").replace("[]", "").split(".")): _cover(rules[path], salt) for path in rules}
+    covers = {tuple(path.replace("[*]", "").replace("[]", "").split(".")): _cover(rules[path]) for path in rules}
     if not covers or not body.strip():
         return body
     if layout == "csv":
@@ -57,14 +58,14 @@ def mask(body: bytes, layout: Format, records: Records, rules: Mapping[str, Mask
     return json_text(document).encode()
 
 
-def _cover(rule: MaskRule, salt: str) -> Cover:
+def _cover(rule: MaskRule) -> Cover:
     if rule == "drop":
         return lambda _value: _DROP
     if rule == "last4":
         return _last4
-    key = rule.sha256 if isinstance(rule, Sha256) else salt
-    if not key:
+    if not isinstance(rule, Sha256):
         raise ConfigError("mask: sha256 has no salt", 'write {sha256: "${MASK_SALT}"} and set the variable')
+    key = rule.sha256
     return lambda value: hmac.new(key.encode(), plain_text(value).encode(), hashlib.sha256).hexdigest()
 
 

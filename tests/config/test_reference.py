@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 ENV = dict.fromkeys(
-    ("SHOP_TOKEN", "SHOP_PASSWORD", "SHOP_SECRET", "SHOP_REFRESH_TOKEN", "MASK_SALT"), "a-long-enough-secret"
+    ("SHOP_TOKEN", "SHOP_PASSWORD", "SHOP_SECRET", "SHOP_REFRESH_TOKEN", "MASK_SALT", "SALT_OF_PEOPLE"),
+    "a-long-enough-secret",
 )
 FRAGMENTS = [
     pytest.param(kind, fragment, id=f"{name}-{number}")

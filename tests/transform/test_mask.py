@@ -18,9 +18,9 @@ BODY = (
 
 
 def test_fields_are_dropped_hashed_and_shortened_and_numbers_stay_exact() -> None:
-    rules: dict[str, Any] = {"customer.email": "sha256", "customer.phone": "drop", "cards[].no": "last4"}
+    rules: dict[str, Any] = {"customer.email": Sha256(sha256="pepper-and-salt"), "customer.phone": "drop", "cards[].no": "last4"}
 
-    masked = mask(BODY, "json", Records(rows="rows"), rules, "pepper-and-salt")
+    masked = mask(BODY, "json", Records(rows="rows"), rules)
 
     (row,) = json.loads(masked)["rows"]
     assert len(row["customer"].pop("email")) == 64
@@ -34,7 +34,7 @@ def test_equal_values_have_equal_fingerprints_under_one_salt_only() -> None:
         for salt in ("salt-number-1", "salt-number-2")
     )
 
-    assert one == mask(b'[{"a":"x"}]', "json", Records(), {"a": "sha256"}, "salt-number-1")
+    assert one == mask(b'[{"a":"x"}]', "json", Records(), {"a": Sha256(sha256="salt-number-1")})
     assert one != two
 
 
