@@ -86,7 +86,7 @@ $(DOCS)/.ready: docs/requirements.lock
 	@touch $@
 
 docs: $(DOCS)/.ready ## Build the documentation site into site/; a warning or a dead link is an error
-	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --clean
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --clean
 	@echo "site/index.html"
 
 LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

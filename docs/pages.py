@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 import pipelines
-from pipelines.cli import app
+from flows.cli import app
 from pipelines.report.result import ResourceReport, RunReport
 
 FOLDER = Path(__file__).parent
@@ -24,7 +24,7 @@ _TITLE = """\
 # Commands
 
 Every command and option, from the code (`make reference` writes this page anew). `threadmill` is
-`.venv/bin/threadmill`; `python -m pipelines` is the same. Each example is run by a test.
+`.venv/bin/threadmill`; `python -m pipelines` is the same without `deploy` and `serve`, which need Prefect.
 
 Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete (something the API has was
 not read), 4 busy, 130 interrupted. [Shell completion](completion.md) completes all of it.

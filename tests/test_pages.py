@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import unicodedata
 from pathlib import Path
 
@@ -67,6 +68,13 @@ def test_the_site_asks_the_network_for_nothing() -> None:
 
     assert "  font: false" in settings
     assert "//" not in re.sub(r"#.*", "", settings)
+
+
+def test_the_environment_of_the_site_is_the_extra_of_the_project() -> None:
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    needed = (DOCS / "requirements.in").read_text(encoding="utf-8").splitlines()
+
+    assert [line for line in needed if not line.startswith("#")] == extra["docs"]
 
 
 def test_the_page_of_commands_is_what_the_code_says() -> None:
@@ -142,9 +150,9 @@ def test_the_examples_of_the_page_about_python_run(tmp_path: Path) -> None:
 def test_each_shell_gets_its_completion(tmp_path: Path, shell: str, says: str) -> None:
     page = (DOCS / "completion.md").read_text(encoding="utf-8")
 
-    done = bash(f"_THREADMILL_COMPLETE={shell}_source threadmill", tmp_path)
+    done = bash(f"threadmill completion {shell}", tmp_path)
 
-    assert f"_THREADMILL_COMPLETE={shell}_source threadmill" in page
+    assert f"threadmill completion {shell}" in page
     assert (done.returncode, says in done.stdout) == (0, True)
 
 
