@@ -19,7 +19,7 @@ from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
 from pipelines.milling import batch_event
-from pipelines.report.result import Problem, ResourceReport, SourceReport
+from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
 from pipelines.source_run import Shared, sweep
 from pipelines.version import CODE_VERSION
 from pipelines.worker import Milled, make_mart
@@ -75,7 +75,8 @@ class _MartRun:
 
     def _bring(self, name: str) -> ResourceReport:
         mart, started = self._marts.marts[name], time.monotonic()
-        report = ResourceReport(MARTS, name, verdict="complete")
+        checks = tuple(map(Expected.of, EXPECTATIONS.validate_python(mart.expect)))
+        report = ResourceReport(MARTS, name, verdict="complete", expected=checks)
         missing = [dataset for dataset in mart.inputs.values() if not self._files.get(dataset)]
         if missing:
             return replace(report, verdict="skipped", evidence=f"no rows yet in {', '.join(missing)}")

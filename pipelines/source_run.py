@@ -32,7 +32,7 @@ from pipelines.load.target import Target
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
 from pipelines.recipes import recipe_of
-from pipelines.report.result import Problem, ResourceReport, SourceReport
+from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
 from pipelines.report.spans import Span, all_endpoints, watermark_of
 from pipelines.spools import built_on, forget_pages, open_spool, spool_folder
 from pipelines.version import CODE_VERSION
@@ -269,6 +269,7 @@ class SourceRun:
             rows_read=ledger.rows_read,
             rejected=sum(milled.rows_rejected for milled in ledger.milled),
             bytes_fetched=extraction.raw_bytes,
+            expected=tuple(map(Expected.of, self._source.resources[name].expect)),
             seconds=(ledger.ended_at or time.monotonic()) - self._started,
         )
 

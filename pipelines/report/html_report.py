@@ -6,7 +6,7 @@ to that. Whatever comes from a configuration or an API is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +17,10 @@ from pipelines.marts.model import MARTS
 from pipelines.report.critical_path import critical_path, verdict
 from pipelines.report.drawing import grouped, rates, share_bar, timeline
 from pipelines.report.explain import Work, stages, works
+from pipelines.report.findings import checks, problems, samples
+from pipelines.report.markup import section, size, table
 from pipelines.report.runs import Document, resources_of, rows_written
+from pipelines.report.samples import set_aside
 from pipelines.report.timeline import Span, spans_of
 from pipelines.schemas import SchemaChange, committed
 
@@ -32,7 +35,6 @@ _KINDS = {
     "merged": "merges",
     "committed": "commits",
 }
-_NUMBER = ' class="number"'
 _HEAD = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -57,10 +59,13 @@ def write(run: Document, data: Path) -> Path:
 def page(run: Document, data: Path) -> str:
     """The whole document; schemas come from the commits of *data* that the run made, as far as they are kept."""
     style = files("pipelines.report").joinpath("report.css").read_text(encoding="utf-8")
+    aside = set_aside(run, data)
     sections = (
         _summary(run),
-        _problems(run),
+        problems(run),
         _resources(run),
+        checks(run, aside),
+        samples(aside),
         _timeline(run),
         _time(run),
         _path(run),
@@ -77,7 +82,7 @@ def _summary(run: Document) -> str:
     figures = (
         (f"{run['seconds']:.1f} s", "from start to end"),
         (f"{sum(one['requests'] for one in resources):,}", "requests"),
-        (_size(sum(one["bytes_fetched"] for one in resources)), "fetched"),
+        (size(sum(one["bytes_fetched"] for one in resources)), "fetched"),
         (f"{sum(one['rows_read'] for one in resources if one['source'] != MARTS):,}", "records read"),
         (f"{rows_written(run):,}", "rows written"),
         (f"{sum(one['retries'] for one in resources):,}", "retries"),
@@ -93,31 +98,8 @@ def _summary(run: Document) -> str:
     )
 
 
-def _problems(run: Document) -> str:
-    found = [(source["source"], source["problem"]) for source in run["sources"] if source["problem"]]
-    found += [(one["name"], one["problem"]) for one in resources_of(run) if one["problem"]]
-    lines = [
-        f'<li class="failed"><b>{escape(name)}: {escape(problem["kind"])}</b> {escape(problem["message"])}'
-        f"<br><small>{escape(problem['hint'])}</small></li>"
-        for name, problem in found
-    ]
-    warnings = [*run["warnings"], *(text for one in resources_of(run) for text in one["warnings"])]
-    lines += [f'<li class="incomplete">{escape(text)}</li>' for text in warnings]
-    lines += [
-        f'<li class="incomplete">{escape(one["name"])}: {one["rejected"]:,} records are set aside in '
-        f"{escape(one['name'])}__rejects, with the reason of each</li>"
-        for one in resources_of(run)
-        if one["rejected"]
-    ]
-    lines += [
-        f'<li class="incomplete">{escape(source["source"])}: {escape(path)} was not ours and is moved aside</li>'
-        for source in run["sources"]
-        for path in source.get("foreign", ())
-    ]
-    return _section("Problems and warnings", f"<ul>{''.join(lines)}</ul>") if lines else ""
-
-
 def _resources(run: Document) -> str:
+    numbers = ("requests", "resumed", "retries", "rows_read", "new", "updated", "unchanged", "rejected")
     titles = (
         "dataset",
         "verdict",
@@ -131,13 +113,16 @@ def _resources(run: Document) -> str:
         "aside",
         "s",
     )
-    rows = []
-    for one in resources_of(run):
-        numbers = ("requests", "resumed", "retries", "rows_read", "new", "updated", "unchanged", "rejected")
-        cells = [f"{one[name]:,}" if one[name] else "" for name in numbers] + [f"{one['seconds']:.1f}"]
-        name = f"<b>{escape(one['name'])}</b><small>{escape(one['evidence'])}</small>"
-        rows.append([name, f'<em class="{escape(one["verdict"])}">{escape(one["verdict"])}</em>', *cells])
-    return _section("What came, and how that is known", _table(titles, rows))
+    fetched = [_row(one, numbers) for one in resources_of(run) if one["source"] != MARTS]
+    made = [_row(one, numbers[3:7]) for one in resources_of(run) if one["source"] == MARTS]
+    marts = section("Marts", table((*titles[:2], *titles[5:9], "s"), made)) if made else ""
+    return section("What came, and how that is known", table(titles, fetched)) + marts
+
+
+def _row(one: Document, numbers: Sequence[str]) -> list[str]:
+    cells = [f"{one[name]:,}" if one[name] else "" for name in numbers] + [f"{one['seconds']:.1f}"]
+    name = f"<b>{escape(one['name'])}</b><small>{escape(one['evidence'])}</small>"
+    return [name, f'<em class="{escape(one["verdict"])}">{escape(one["verdict"])}</em>', *cells]
 
 
 def _timeline(run: Document) -> str:
@@ -153,15 +138,15 @@ def _timeline(run: Document) -> str:
         parts.append(
             f"<p><small>Many spans: those of one kind within {kept['cell_s']:.2f} s are drawn as one.</small></p>"
         )
-    return _section("Timeline", "".join(parts)) + _throughput(spans, until)
+    return section("Timeline", "".join(parts)) + _throughput(spans, until)
 
 
 def _throughput(spans: Sequence[Span], until: float) -> str:
     fetched, most_bytes = rates((span for span in spans if span.kind == "answered"), until, "answered")
     milled, most_rows = rates((span for span in spans if span.kind == "batch"), until, "batch")
-    return _section(
+    return section(
         "Throughput",
-        f"<h3>fetched <small>on the wire, up to {_size(most_bytes)}/s</small></h3>{fetched}"
+        f"<h3>fetched <small>on the wire, up to {size(most_bytes)}/s</small></h3>{fetched}"
         f"<h3>milled <small>up to {most_rows:,.0f} rows/s</small></h3>{milled}{_axis(until)}",
     )
 
@@ -190,8 +175,8 @@ def _time(run: Document) -> str:
         for stage in stages(run)
     ]  # fmt: skip
     stage_titles = ("stage", "wall s", "lanes", "in use", "of it computing", "it was")
-    return _section(
-        "Waiting or computing", _legend(kinds) + _table(titles, rows) + "<br>" + _table(stage_titles, stage_rows)
+    return section(
+        "Waiting or computing", _legend(kinds) + table(titles, rows) + "<br>" + table(stage_titles, stage_rows)
     )
 
 
@@ -218,7 +203,7 @@ def _path(run: Document) -> str:
         for step in critical_path(run)
         if step.seconds >= 0.005
     ]
-    return _section("Critical path: what nothing else could have shortened", _table(("s", "share", "step"), rows))
+    return section("Critical path: what nothing else could have shortened", table(("s", "share", "step"), rows))
 
 
 def _schemas(run: Document, data: Path) -> str:
@@ -227,7 +212,7 @@ def _schemas(run: Document, data: Path) -> str:
         for source in run["sources"]
         for name, dataset, changes in committed(data, source["source"], source["commit"])
     ]
-    return _section("Datasets", "".join(parts)) if parts else ""
+    return section("Datasets", "".join(parts)) if parts else ""
 
 
 def _dataset(name: str, dataset: Dataset, changes: Sequence[SchemaChange]) -> str:
@@ -237,13 +222,13 @@ def _dataset(name: str, dataset: Dataset, changes: Sequence[SchemaChange]) -> st
         for one in columns
     ]
     new = "".join(f'<p class="incomplete">{escape(change)}</p>' for change in changes)
-    size = _size(sum(file.size_bytes for file in dataset.files))
+    told_size = size(sum(file.size_bytes for file in dataset.files))
     key = f", key {', '.join(dataset.key)}" if dataset.key else ""
     folders = f", folders by {', '.join(dataset.partition_by)}" if dataset.partition_by else ""
-    told = escape(f"{dataset.rows:,} rows in {len(dataset.files):,} files, {size}{key}{folders}")
+    told = escape(f"{dataset.rows:,} rows in {len(dataset.files):,} files, {told_size}{key}{folders}")
     return (
         f"<details{' open' if changes else ''}><summary><b>{escape(name)}</b> <small>{told}</small></summary>"
-        f"{new}{_table(('column', 'type', 'meaning'), rows)}</details>"
+        f"{new}{table(('column', 'type', 'meaning'), rows)}</details>"
     )
 
 
@@ -259,28 +244,3 @@ def _legend(kinds: Sequence[str]) -> str:
 
 def _axis(until: float) -> str:
     return f'<p class="axis">{"".join(f"<span>{until * part / 4:.1f} s</span>" for part in range(5))}</p>'
-
-
-def _section(title: str, inside: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{inside}</section>"
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rows = list(rows)
-    numeric = {title for place, title in enumerate(titles) if any(row[place][:1].isdigit() for row in rows)}
-    head = "".join(f"<th{_NUMBER if title in numeric else ''}>{escape(title)}</th>" for title in titles)
-    body = "".join(f"<tr>{''.join(_cells(titles, row))}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _cells(titles: Sequence[str], row: Sequence[str]) -> Iterator[str]:
-    for title, cell in zip(titles, row, strict=True):
-        number = _NUMBER if cell[:1].isdigit() else ""
-        yield f'<td data-title="{escape(title)}"{number}>{cell}</td>'
-
-
-def _size(size_bytes: float) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= size:
-            return f"{size_bytes / size:.1f} {unit}"
-    return f"{size_bytes:.0f} B"

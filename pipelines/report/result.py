@@ -18,6 +18,8 @@ from pipelines.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, PipelineErro
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.transform.checks import Expectation
+
 Verdict = Literal["complete", "unproved", "incomplete", "failed", "skipped"]
 _COLORS = {"complete": "green", "unproved": "cyan", "incomplete": "yellow", "failed": "red", "skipped": "dim"}
 
@@ -41,6 +43,20 @@ class Problem:
     def hiding(self, hide: Callable[[str], str]) -> Problem:
         """The same with *hide* over every text."""
         return replace(self, message=hide(self.message), hint=hide(self.hint), curl=hide(self.curl))
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A check that the configuration asks for; `complaints` is what sentences hold that say it is broken."""
+
+    check: str
+    severity: str
+    complaints: tuple[str, ...]
+
+    @classmethod
+    def of(cls, one: Expectation) -> Expected:
+        """The check *one* as reports keep it."""
+        return cls(one.told, one.severity, one.complaints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,7 @@ class ResourceReport:
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     problem: Problem | None = None
+    expected: tuple[Expected, ...] = ()
 
     @property
     def name(self) -> str:

@@ -76,6 +76,27 @@ class Expectation(Value):
         value = getattr(self, self.kind)
         return tuple(value) if not isinstance(value, int) else ()
 
+    @property
+    def told(self) -> str:
+        """The check in one line, as the configuration has it."""
+        value = getattr(self, self.kind)
+        if self.freshness is not None:
+            value = tuple(f"{name} {timedelta(seconds=age)}" for name, age in self.freshness.items())
+        if isinstance(value, dict):
+            value = tuple(f"{name} {_bounds(of) if isinstance(of, tuple) else of}" for name, of in value.items())
+        return f"{self.kind}: {', '.join(value) if isinstance(value, tuple) else value}"
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What sentences about a violation of it hold."""
+        if self.min_rows is not None:
+            return (f"expected {self.min_rows} at least",)
+        if self.unique is not None:
+            return (f"rows repeat {', '.join(self.unique)}",)
+        if self.freshness is not None:
+            return tuple(f"the newest {name} is" for name in self.freshness)
+        return tuple(_sentence(self, name) for name in self.columns)
+
 
 Expectations = tuple[Expectation, ...]
 
@@ -163,6 +184,11 @@ def _bad_rows(table: pa.Table, one: Expectation, name: str) -> Any:
         if column.null_count == 0
         else pc.and_(pc.is_valid(column), pc.or_(too_small.fill_null(False), too_great.fill_null(False)))
     )
+
+
+def _bounds(bounds: tuple[int | float | None, int | float | None]) -> str:
+    least, greatest = ("..." if bound is None else bound for bound in bounds)
+    return f"{least} to {greatest}"
 
 
 def _sentence(one: Expectation, name: str) -> str:

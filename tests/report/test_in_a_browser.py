@@ -1,0 +1,80 @@
+"""The page of a run in a real browser: no complaint, no network, all of it readable on a phone and in the dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser import Browser, browser
+from tests.fake_api import FakeApi, say
+from tests.shop import Shop
+
+EMAIL = "ada@shop.example"
+_MASKED = """\
+  people:
+    path: /people
+    write: replace
+    records: data
+    paginate: none
+    mask: {email: drop, phone: last4}
+    columns: {age: int64}
+    on_mismatch: quarantine
+    expect: [{min_rows: 5, severity: warn}, {min_rows: 1}, {between: {age: [0, 150]}, severity: quarantine}]
+"""
+_CONTRAST = """\
+(() => {
+  const light = color => { const [r, g, b] = color.match(/[0-9.]+/g).map(Number).map(v => v / 255)
+    .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b }
+  const page = light(getComputedStyle(document.body).backgroundColor)
+  return Math.min(...[...document.querySelectorAll("h1, h2, td, small, em, summary, code, p, li")].map(one => {
+    const ink = light(getComputedStyle(one).color)
+    return (Math.max(page, ink) + 0.05) / (Math.min(page, ink) + 0.05) }))
+})()"""
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A tab of a browser, the same for all tests."""
+    with browser(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(api: FakeApi, tmp_path: Path) -> Path:
+    """The page of a run with a failure, warnings, and records that were set aside."""
+    shop = Shop(api, tmp_path)
+    (tmp_path / "config" / "shop.yaml").write_text((tmp_path / "config" / "shop.yaml").read_text() + _MASKED)
+    people = [{"id": 1, "email": EMAIL, "phone": "+34 555 0199", "age": age} for age in (30, 200, "old")]
+    api.route("/people", lambda asked: say({"data": people}))
+    api.route("/shop/people", lambda asked: say({"data": people}))
+    api.route("/bank/accounts", lambda asked: say({}, status=404))
+    ran = shop.run("--json")
+    assert ran.code == 1
+    return tmp_path / "data" / "runs" / f"{ran.report['run_id']}.html"
+
+
+def test_the_page_needs_no_network_and_the_browser_has_nothing_to_complain_of(tab: Browser, page: Path) -> None:
+    tab.asked.clear()
+    for width, dark in ((1280, False), (1280, True), (390, False), (390, True)):
+        tab.show(page, width=width, dark=dark)
+
+        assert tab.value("document.documentElement.scrollWidth <= innerWidth"), (width, dark)
+        assert tab.value(_CONTRAST) > 3.0, (width, dark)
+        assert tab.value("document.querySelectorAll('svg rect').length") > 10
+    assert tab.complaints == []
+    assert set(tab.asked) == {page.resolve().as_uri()}
+
+
+def test_it_tells_what_was_set_aside_masked_and_what_became_of_each_check(tab: Browser, page: Path) -> None:
+    tab.show(page)
+
+    text = tab.value(
+        "[...document.querySelectorAll('details')].forEach(one => one.open = true), document.body.innerText"
+    )
+    for told in ("Records set aside", "age is not between 0 and 150", "between: age 0 to 150", "min_rows: 1", "held",
+                 "set aside", "warned", "*" , "0199", "curl --compressed", "/bank/accounts"):  # fmt: skip
+        assert told in text, told
+    assert EMAIL not in text
+    assert "555" not in text
