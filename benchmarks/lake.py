@@ -67,7 +67,7 @@ def _noted(entries: dict[str, Entry], name: str, found: dict[str, Any], peak_mb:
         entries[name] = replace(known, peak_mb=[*known.peak_mb, peak_mb])
     else:
         wall_s = [*known.wall_s, found["seconds"]]
-        entries[name] = replace(known, wall_s=wall_s, size_mb=found["size_mb"], rows=found["sums"][0])
+        entries[name] = replace(known, wall_s=wall_s, size_mb=found["size_mb"], rows=found.get("rows", 0))
     print(f"  lake {name:20} {found['seconds']:8.3f} s {peak_mb:6.0f} MB {found['files']:5} files", flush=True)
 
 

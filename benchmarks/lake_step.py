@@ -45,7 +45,7 @@ def load(lake: Lake, name: str, target: Target, path: Path, run: Work) -> None:
 
 def step(name: str, folder: Path, lake: Lake, run: Work) -> dict[str, Any]:
     """Do the step; what is told of it."""
-    source, size = folder / f"{'base' if name == 'write' else name}.parquet", 0
+    source, size, rows = folder / f"{'base' if name == 'write' else name}.parquet", 0, 0
     for _ in range(WARM if name == "fifty" else 0):
         load(lake, "warm", BY_TEAM, source, run)
     if name == "compact":
@@ -61,12 +61,13 @@ def step(name: str, folder: Path, lake: Lake, run: Work) -> dict[str, Any]:
             lake.compact("compact", run)
     else:
         verified = lake.verify(run)
-        size = verified.size_bytes
+        size, rows = verified.size_bytes, verified.rows
         if verified.defects:
             sys.exit(f"the lake is not as it should be: {verified.defects[0]}")
     seconds = time.perf_counter() - started
     dataset = {"fifty": "fifty", "compact": "small"}.get(name, "orders")
-    return {"seconds": seconds, "size_mb": size / 1e6, **told(lake.snapshot()[dataset])}
+    found = told(lake.snapshot()[dataset])
+    return {"seconds": seconds, "size_mb": size / 1e6, "rows": rows or found["sums"][0], **found}
 
 
 def told(files: Sequence[Path]) -> dict[str, Any]:
