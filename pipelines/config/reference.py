@@ -1,17 +1,20 @@
-"""The reference of every key of a source file, generated from the models: `python -m pipelines.config.reference`."""
+"""The reference of every key of every file, generated from the models: `python -m pipelines.config.reference`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
-from pipelines.config.reference_examples import RESOURCE, SOURCE
+from pipelines.config.reference_examples import MARTS, RESOURCE, SETTINGS, SOURCE
+from pipelines.config.settings import Settings
 from pipelines.config.source import Source
 from pipelines.extract.auth import AnyAuth
 from pipelines.extract.paginators import AnyPaginator
+from pipelines.marts.model import Mart
 from pipelines.values import OneOf
 
 if TYPE_CHECKING:
@@ -23,13 +26,26 @@ _TITLE = """\
 One section for each part, from the models that read it (`make reference` writes this page anew). Each example is
 loaded by a test. Durations are written `30s`, `1h`, `7d`, rates `10/s`, sizes `64MB`; selectors are JMESPath.
 """
+_MART = """\
+# Every key of a mart
+
+`config/marts.yaml` holds all of them: `marts: {NAME: ...}`.
+"""
+_SETTINGS = """\
+# Every setting
+
+In `config/settings.toml`, there at the top or in a table of `[profiles]`; in the environment or `.env` with
+`THREADMILL_` before the name in capitals, which goes before the file. `threadmill settings` tells where each came from.
+"""
 _ALSO = {"timeout": "how long to wait for a connection, for the next bytes, for one answer", "query": "the query"}
 _PARTS = {"origin": "scheme, host and port, such as https://files.shop.example"}
 
 
 def reference() -> str:
     """The page, as Markdown."""
-    return "\n".join([_TITLE, *(line for model in models() for line in _section(model))]).rstrip() + "\n"
+    lines = [_TITLE, *(line for model in models() for line in _section(model))]
+    lines += [_MART, *_section(Mart), _SETTINGS, *_section(Settings, language="toml")]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def models() -> list[type[BaseModel]]:
@@ -50,11 +66,12 @@ def meaning(name: str, field: FieldInfo) -> str:
 
 
 def examples(model: type[BaseModel]) -> tuple[str, ...]:
-    """Lines of a source file, or of a resource, that use every key of *model*."""
-    return SOURCE.get(model.__name__) or RESOURCE.get(model.__name__, ())
+    """Lines of a source file, of a resource or of their own file, that use every key of *model*."""
+    name = model.__name__
+    return SOURCE.get(name) or RESOURCE.get(name) or MARTS.get(name) or SETTINGS.get(name, ())
 
 
-def _section(model: type[BaseModel]) -> Iterator[str]:
+def _section(model: type[BaseModel], *, language: str = "yaml") -> Iterator[str]:
     yield f"## {_name(model)}\n\n{(model.__doc__ or '').partition(chr(10))[0]}\n"
     if model.model_fields:
         yield "| key | meaning | default |\n| --- | --- | --- |"
@@ -62,7 +79,7 @@ def _section(model: type[BaseModel]) -> Iterator[str]:
             yield f"| `{name}` | {meaning(name, field)} | {_default(field)} |".replace("  ", " ")
         yield ""
     for example in examples(model):
-        yield f"```yaml\n{example}\n```\n"
+        yield f"```{language}\n{example}\n```\n"
 
 
 def _name(model: type[BaseModel]) -> str:
@@ -74,7 +91,7 @@ def _name(model: type[BaseModel]) -> str:
     named = {
         "Source": "The source", "Resource": "A resource", "Deadlines": "timeout", "AllowedHost": "allow_hosts",
         "Column": "columns", "Sha256": "mask: sha256", "Expectation": "expect", "ErrorRule": "errors",
-        "ForEach": "for_each", "GraphQL": "graphql",
+        "ForEach": "for_each", "GraphQL": "graphql", "Mart": "A mart", "Settings": "The settings",
     }  # fmt: skip
     return named.get(model.__name__, model.__name__.lower())
 
@@ -87,6 +104,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.get_default()
+    if isinstance(default, Path):
+        return f"`{default}`"
     if default in (None, "", (), {}) or not isinstance(default, str | int | float | bool | tuple):
         return ""
     if isinstance(default, float):

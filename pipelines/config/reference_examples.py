@@ -159,3 +159,29 @@ RESOURCE: dict[str, tuple[str, ...]] = {
     "Count": ("count: {path: /orders/count, value: count}",),
 }
 """By model: lines of a resource."""
+
+MARTS: dict[str, tuple[str, ...]] = {
+    "Mart": (
+        "marts:\n  quakes_near_cities:\n    description: one row per event, with the nearest city\n"
+        "    inputs: {events: usgs.events, countries: worldbank.countries}\n"
+        "    function: quake_exposure:quake_exposure\n    split_by: events\n    key: event_id\n"
+        "    partition_by: month(time)\n    sort_by: time\n    expect: [{unique: event_id}, {min_rows: 1}]\n"
+        "    columns: {event_id: the event's id, time: when it happened}",
+        "marts:\n  country_day:\n    inputs: {city_day: marts.city_day}\n    sql: country_day.sql\n  city_day:\n"
+        "    inputs: {weather: openmeteo.daily}\n    function: city_day:city_day",
+    ),
+}
+"""By model: whole files of marts."""
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "Settings": (
+        'data = "/var/lib/threadmill"\nlake = "s3://acme-lake/threadmill"\ntransforms = "transforms"\n'
+        'log_format = "json"\nworkers = 4\nthreads = "auto"\nbatch_size = "32MB"\nmemory = "512MB"\n'
+        'spool_retention = "3d"\nkept_commits = 30\ngrace = "2h"',
+        'profile = "cluster"\n\n[profiles.cluster]\nengine = "dask"\nengine_address = "tcp://10.0.0.1:8786"\n\n'
+        "[profiles.cluster.variables]\nSHOP_START = 2024-01-01",
+        'config = "config"\nbundled_apis = true\nbundled_latency = "0ms"\nbundled_chaos = 0.2\nbundled_seed = 7\n\n'
+        "[variables]\nSHOP_START = "2024-01-01"",
+    ),
+}
+"""By model: whole files of settings."""

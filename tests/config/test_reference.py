@@ -10,8 +10,12 @@ import pytest
 import yaml
 
 from pipelines.config.loading import load
+from pipelines.config.project import load_marts
 from pipelines.config.reference import examples, keys, meaning, models, reference
-from pipelines.config.reference_examples import RESOURCE, SOURCE
+from pipelines.config.reference_examples import MARTS, RESOURCE, SETTINGS, SOURCE
+from pipelines.config.settings import Settings, describe, read_settings
+from pipelines.errors import ConfigError
+from pipelines.marts.model import Mart
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -36,11 +40,11 @@ def test_the_committed_reference_is_what_the_models_say() -> None:
     assert committed == reference()
 
 
-@pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [*models(), Mart, Settings], ids=lambda model: model.__name__)
 def test_every_key_has_a_meaning_and_is_in_an_example_of_its_own_section(model: type[BaseModel]) -> None:
     shown = "\n".join(examples(model))
 
-    missing = [name for name in keys(model) if not re.search(rf"\b{re.escape(name)}'?:", shown)]
+    missing = [name for name in keys(model) if not re.search(rf"\b{re.escape(name)}('?:| =|\])", shown)]
 
     assert missing == []
     assert [name for name, field in keys(model).items() if not meaning(name, field)] == []
@@ -55,6 +59,48 @@ def test_each_example_loads(tmp_path: Path, kind: str, fragment: str) -> None:
     sources = load(tmp_path, env=ENV)
 
     assert [source.name for source in sources] == ["shop"]
+
+
+@pytest.mark.parametrize("text", MARTS["Mart"])
+def test_each_example_of_marts_loads(tmp_path: Path, text: str) -> None:
+    (tmp_path / "marts.yaml").write_text(text)
+
+    marts = load_marts(tmp_path / "marts.yaml").marts
+
+    assert list(marts) == list(yaml.safe_load(text)["marts"])
+
+
+@pytest.mark.parametrize("text", SETTINGS["Settings"])
+def test_each_example_of_settings_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "settings.toml").write_text(text)
+
+    settings = read_settings({}, root=tmp_path)
+
+    told = {setting.name: setting.origin for setting in describe(settings)}
+    assert {origin for origin in told.values() if origin != "default"}
+
+
+def test_each_setting_can_be_given_in_the_environment(tmp_path: Path) -> None:
+    """A wrong name is told with the setting that was meant."""
+    for name in Settings.model_fields:
+        with pytest.raises(
+            ConfigError, match=rf"THREADMILL_{name.upper()}Q: no such setting \(did you mean {name}\?\)"
+        ):
+            read_settings({f"THREADMILL_{name.upper()}Q": "1"}, root=tmp_path)
+
+
+@pytest.mark.parametrize("key", keys(Mart))
+def test_a_misspelt_key_of_a_mart_is_told_with_file_line_and_the_word_that_was_meant(tmp_path: Path, key: str) -> None:
+    text = next(one for one in MARTS["Mart"] if f"    {key}: " in one).replace(f"    {key}: ", f"    {key}q: ", 1)
+    line = next(n for n, words in enumerate(text.splitlines(), 1) if f"{key}q" in words)
+    (tmp_path / "marts.yaml").write_text(text)
+
+    with pytest.raises(ConfigError) as refused:
+        load_marts(tmp_path / "marts.yaml")
+
+    assert f"marts.yaml:{line}: " in refused.value.message
+    assert f"did you mean {key}?" in refused.value.message
 
 
 def document(kind: str, fragment: str) -> dict[str, Any]:
