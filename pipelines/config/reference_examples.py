@@ -181,7 +181,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         'profile = "cluster"\n\n[profiles.cluster]\nengine = "dask"\nengine_address = "tcp://10.0.0.1:8786"\n\n'
         "[profiles.cluster.variables]\nSHOP_START = 2024-01-01",
         'config = "config"\nbundled_apis = true\nbundled_latency = "0ms"\nbundled_chaos = 0.2\nbundled_seed = 7\n\n'
-        "[variables]\nSHOP_START = "2024-01-01"",
+        '[variables]\nSHOP_START = "2024-01-01"',
     ),
 }
 """By model: whole files of settings."""
