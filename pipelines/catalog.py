@@ -249,8 +249,10 @@ def _write_database(data: Path, statements: Sequence[str]) -> None:
     aside = data / f".{DATABASE}-{uuid.uuid4().hex}"
     try:
         with duckdb.connect(str(aside)) as connection:
+            connection.begin()  # or each statement would be synced to disk by itself
             for statement in statements:
                 connection.execute(statement)
+            connection.commit()
         aside.replace(data / DATABASE)
     except duckdb.Error as error:
         raise OSError(None, f"DuckDB: {str(error).splitlines()[0]}", str(data / DATABASE)) from error
