@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import essay, lake, pages, report, results, server, startup
+from benchmarks import essay, lake, pages, report, results, second_worker, server, startup
 from benchmarks.contenders import contenders
 from benchmarks.contest import Contest
 from benchmarks.peers.workload import ENDPOINTS
@@ -16,7 +16,7 @@ from benchmarks.results import Section
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "data" / "bench"
-SECTIONS = (*ENDPOINTS, "startup", "lake", "essay")
+SECTIONS = (*ENDPOINTS, "second-worker", "startup", "lake", "essay")
 PORT = 18713
 
 
@@ -53,7 +53,7 @@ def _measured(name: str, asked: argparse.Namespace) -> Section:
             asked.cache.resolve(), rounds=asked.rounds, command=_command(name, asked), peers=asked.peers
         )
     folder, out = asked.cache.resolve() / f"pages-{asked.port}", asked.cache.resolve() / "out"
-    wanted = {"startup": ("one",), "essay": ("slow",)}.get(name, (name,))
+    wanted = {"startup": ("one",), "essay": ("slow",), "second-worker": ("x10",)}.get(name, (name,))
     print(f"{name}: preparing", flush=True)
     pages.prepare(folder, f"http://{server.HOST}:{asked.port}", wanted)
     command = _command(name, asked)
@@ -61,6 +61,8 @@ def _measured(name: str, asked: argparse.Namespace) -> Section:
         with server.serve(folder, asked.port, kind=asked.server) as running:
             if name == "startup":
                 return startup.measured(running.base_url, out, rounds=asked.rounds, command=command)
+            if name == "second-worker":
+                return second_worker.measured(running.base_url, out, rounds=asked.rounds, command=command)
             if name == "essay":
                 return essay.measured(running.base_url, out, rounds=asked.rounds, command=command)
             taking_part = contenders(asked.cache.resolve(), dlt=asked.peers)

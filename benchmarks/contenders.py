@@ -34,6 +34,8 @@ class Contender:
     files: Mapping[str, str] = field(default_factory=dict)
     """Files that lie in the working folder beforehand: name there, name beside the peers."""
     workloads: tuple[str, ...] = EVERY
+    flow: bool = False
+    """Run by Prefect."""
     rounds: Mapping[str, int] = field(default_factory=dict)
     """Fewer rounds for a workload that takes very long."""
 
@@ -41,6 +43,8 @@ class Contender:
         """What is run, in *folder*."""
         if self.module:
             return [self.python, "-m", f"benchmarks.peers.{self.module}", base_url, str(folder), workload]
+        if self.flow:
+            return [self.python, "-m", "flows", "--source", workload]
         return [self.python, "-m", "pipelines", "run", workload]
 
     def environment(self, base_url: str, folder: Path) -> dict[str, str]:
@@ -51,7 +55,7 @@ class Contender:
             "THREADMILL_DATA": str(folder),
             "BENCH_URL": base_url,
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("THREADMILL_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         return {**inherited, "PYTHONPATH": str(ROOT), **({} if self.module else own), **self.env}
 
     def prepare(self, folder: Path) -> None:
@@ -68,6 +72,8 @@ class Contender:
         return {name: sorted(folder.glob(self.output.format(table=name, workload=workload))) for name in tables}
 
 
+_NOT_INHERITED = ("THREADMILL_", "PYTHONDONTWRITEBYTECODE")
+"""Variables that would change what is measured: who runs a program twice has its modules compiled."""
 THREADMILL = Contender("threadmill", "Threadmill", output="parquet/{workload}/{table}/**/*.parquet")
 PEERS = (
     Contender("sequential", "requests + pandas, page after page", "sequential_pandas"),
@@ -87,7 +93,18 @@ def contenders(cache: Path, *, dlt: bool) -> list[Contender]:
         env={"THREADMILL_WORKERS": "1"},
         workloads=("api", "x10"),
     )
-    return [THREADMILL, one_worker, *PEERS, *(_dlt(cache) if dlt else ())]
+    return [THREADMILL, one_worker, _flow(cache / "prefect"), *PEERS, *(_dlt(cache) if dlt else ())]
+
+
+def _flow(home: Path) -> Contender:
+    """The same as a flow of Prefect, whose database is made before anything is timed."""
+    env = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    if not home.is_dir():
+        upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+        subprocess.run(upgrade, env={**os.environ, **env}, check=True, capture_output=True, timeout=300)
+    return Contender(
+        "flow", "Threadmill as a Prefect flow", output=THREADMILL.output, env=env, workloads=("api", "one"), flow=True
+    )
 
 
 def _dlt(cache: Path) -> list[Contender]:

@@ -47,6 +47,8 @@ def render(results: Results) -> str:
     if panels(results):
         parts.append("![Wall time of each contender](results.svg)\n")
     parts += [_contest(results.sections[name]) for name in TITLES if name in results.sections]
+    if "second-worker" in results.sections:
+        parts.append(_second_worker(results.sections["second-worker"]))
     if "startup" in results.sections:
         parts.append(_startup(results.sections["startup"]))
     if "lake" in results.sections:
@@ -85,6 +87,24 @@ def _contest(section: Section) -> str:
         times = f"{entry.wall:.2f} | {_span(entry)} | {ratio} | {entry.cpu:.2f}"
         lines.append(f"| {_name(entry)} | {times} | {_peak(entry)} | {len(entry.wall_s)} |")
     lines += [f"\n`{entry.name}` did not finish: {_safe(entry.failure)}" for entry in section.entries if entry.failure]
+    return "\n".join(lines) + "\n"
+
+
+def _second_worker(section: Section) -> str:
+    one = section.entry("workers-1")
+    lines = [
+        "## A second worker\n",
+        f"The transform stage alone, {section.rows:,} rows from kept pages (`threadmill replay`): from its first batch "
+        f"to the end of its last. {_how(section)}\n",
+        "| | s | lowest to highest | against one worker | CPU s |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for entry in section.entries:
+        if not entry.wall_s:
+            lines.append(f"| {entry.title} | no result | | | |")
+            continue
+        ratio = f"{one.wall / entry.wall:.2f}x as fast" if one else ""
+        lines.append(f"| {entry.title} | {entry.wall:.2f} | {_span(entry)} | {ratio} | {entry.cpu:.2f} |")
     return "\n".join(lines) + "\n"
 
 
