@@ -229,6 +229,7 @@ def _serve(pipe: connection.Connection) -> None:
     """A worker's life: answer calls until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.set_threshold(50_000)  # decoding makes and drops many tuples that are in no cycle
     gc.freeze()  # what was imported stays shared with the fork server, and is never looked through again
     threading.Thread(target=_leash, daemon=True).start()
     while True:
