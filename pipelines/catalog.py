@@ -28,6 +28,7 @@ from pipelines.load.disk import store_errors
 from pipelines.load.facts import Facts, facts, in_time
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
+from pipelines.load.stores import Remote, sources_of
 from pipelines.marts.model import MARTS
 from pipelines.reading import quoted, select
 
@@ -69,27 +70,28 @@ def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None
     data = project.settings.data
     known = _known(data)
     words = {**_remembered(known), **_words(project)}
-    heads = dict(_heads(data))
+    remote = project.settings.remote
+    lakes = {source: Lake(data, source, remote) for source in sources_of(data, remote)}
+    heads = {source: head for source, lake in lakes.items() if (head := lake.head())}
     told = {name: asdict(one) for name, one in words.items()}
     commits = {name: [head.n, head.run] for name, head in heads.items()}
-    basis = [_FORMAT, str(data), str(data.resolve()), told, commits]
+    basis = [_FORMAT, str(data), str(data.resolve()), project.settings.lake, told, commits]
     state = digest(orjson.dumps(basis, option=orjson.OPT_SORT_KEYS))
     there = all((data / name).is_file() for name in (MARKDOWN, PAGE, DATABASE))
     if there and known.get("state") == state and (most_rows is not None or _is_counted(heads, known)):
         return False
-    found = _found(data, heads, known.get("found", {}), call, most_rows)
+    found = _found(lakes, heads, known.get("found", {}), call, most_rows)
     entries = list(_entries(heads, words, found))
-    datasets = {f"{source}.{name}": one for source, head in heads.items() for name, one in head.datasets.items()}
-    statements = [statement for one in entries for statement in _statements(data, one, datasets[one.dataset])]
+    statements = [statement for one in entries for statement in _statements(one, lakes, heads)]
     views = digest("\n".join(statements).encode())
     document = {
         "format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told, "found": found,
     }  # fmt: skip
     with store_errors("writing the catalog"):
         if known.get("views") != views or not (data / DATABASE).is_file():
-            _write_database(data, statements)
+            _write_database(data, statements, remote)
         _replace(data / MARKDOWN, markdown(entries).encode())
-        _replace(data / PAGE, html(entries, data).encode())
+        _replace(data / PAGE, html(entries, None if remote else data).encode())
         # last: it says that the others are up to date
         _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return True
@@ -132,14 +134,6 @@ def _words(project: Project) -> dict[str, Words]:
     return found
 
 
-def _heads(data: Path) -> Iterator[tuple[str, Commit]]:
-    folder = data / "lake"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        head = Lake(data, path.name).head() if path.is_dir() else None
-        if head is not None:
-            yield path.name, head
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
     """The facts of one dataset, the files and columns that they are of, and the column whose rows they count."""
@@ -150,7 +144,7 @@ class Found:
 
 
 def _found(
-    data: Path, heads: Mapping[str, Commit], known: Mapping[str, Any], call: Call, most_rows: int | None
+    lakes: Mapping[str, Lake], heads: Mapping[str, Commit], known: Mapping[str, Any], call: Call, most_rows: int | None
 ) -> dict[str, Found]:
     """The facts of every dataset; those of the last catalog where files and columns are still the same."""
     found = {}
@@ -163,8 +157,12 @@ def _found(
             if last.get("files") == files and last.get("time") in (time, read):
                 found[f"{source}.{name}"] = Found(files, last["time"], _facts(last["facts"]))
                 continue
-            paths = [Lake(data, source).store / file.path for file in dataset.files]
-            found[f"{source}.{name}"] = Found(files, read, call(facts, paths, dataset.schema, read))
+            at = lakes[source].addresses(dataset)
+            # the way into a bucket has credentials in it: no worker is told
+            compute = call if at.filesystem is None else _here
+            found[f"{source}.{name}"] = Found(
+                files, read, compute(facts, at.paths, dataset.schema, read, at.filesystem)
+            )
     return found
 
 
@@ -240,8 +238,11 @@ def _columns(dataset: Dataset, told: Words, found: Facts) -> Iterator[ColumnEntr
         yield ColumnEntry(column.name, str(column.type), description, unit, least, greatest, share)
 
 
-def _write_database(data: Path, statements: Sequence[str]) -> None:
-    """A view of each dataset over the folder that analysts read: it shows the newest commit, whenever it is asked."""
+def _write_database(data: Path, statements: Sequence[str], remote: Remote | None) -> None:
+    """A view of each dataset over the folder that analysts read: it shows the newest commit, whenever it is asked.
+
+    Over a bucket it shows the commit that was the newest when the catalog was written.
+    """
     import duckdb
 
     for leftover in data.glob(f".{DATABASE}-*"):
@@ -249,6 +250,10 @@ def _write_database(data: Path, statements: Sequence[str]) -> None:
     aside = data / f".{DATABASE}-{uuid.uuid4().hex}"
     try:
         with duckdb.connect(str(aside)) as connection:
+            if remote is not None:
+                from pipelines.load.bucket import for_duckdb
+
+                connection.register_filesystem(for_duckdb(remote))
             connection.begin()  # or each statement would be synced to disk by itself
             for statement in statements:
                 connection.execute(statement)
@@ -261,12 +266,16 @@ def _write_database(data: Path, statements: Sequence[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _statements(data: Path, one: Entry, dataset: Dataset) -> Iterator[str]:
+def _statements(one: Entry, lakes: Mapping[str, Lake], heads: Mapping[str, Commit]) -> Iterator[str]:
     source, _, name = one.dataset.partition(".")
+    lake, dataset = lakes[source], heads[source].datasets[name]
     view = f"{quoted(source)}.{quoted(name)}"
-    glob = [data.resolve() / "parquet" / source / name / "**" / "*.parquet"] if one.files else []
+    files: list[Path | str] = [lake.shown.resolve() / name / "**" / "*.parquet"] if dataset.files else []
+    if lake.remote is not None:
+        # in a bucket old files lie beside new ones, so the view names those of this commit
+        files = [f"s3://{path}" for path in lake.addresses(dataset).paths]
     yield f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}"
-    yield f"CREATE VIEW {view} AS {select(glob, dataset)}"
+    yield f"CREATE VIEW {view} AS {select(files, dataset)}"
     yield f"COMMENT ON VIEW {view} IS {_literal(one.description)}"
     for column in one.columns:
         told = " ".join(filter(None, (column.description, f"[{column.unit}]" if column.unit else "")))

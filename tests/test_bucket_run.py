@@ -10,12 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+import orjson
 import pytest
 from click.testing import CliRunner
 
 import pipelines
+from pipelines.catalog import write_catalog
 from pipelines.cli import app
 from pipelines.config.project import load_project
+from pipelines.load.bucket import for_duckdb
 from pipelines.load.lake import Lake
 from pipelines.report.result import SourceReport
 from pipelines.source_run import Shared, run_source
@@ -143,3 +147,25 @@ def test_commands_for_committed_data_work_on_a_bucket(
     assert "no defects" in said["verify"].output
     assert bucket.url in said["settings"].output
     assert SECRET not in "".join(one.output for one in said.values())
+
+
+def test_the_catalog_describes_a_bucket_and_its_views_name_the_files_of_the_commit(
+    shop: Shop, bucket: Bucket, tmp_path: Path
+) -> None:
+    """On a machine that has none of the files; spans come from their footers."""
+    for shop.day in (1, 2):
+        run_here(shop, bucket, tmp_path / "writer")
+    project = load_project(bucket.settings, root=shop.folder, data=tmp_path / "reader")
+    project.settings.data.mkdir()
+
+    write_catalog(project)
+
+    entries = orjson.loads((tmp_path / "reader" / "catalog.json").read_bytes())["datasets"]
+    accounts = next(one for one in entries if one["dataset"] == "bank.accounts")
+    ids = next(column for column in accounts["columns"] if column["name"] == "id")
+    assert (accounts["rows"], ids["least"], ids["greatest"]) == (6, "0", "5")
+    assert not list((tmp_path / "reader").rglob("*.parquet"))
+    assert "pipelines.read(&quot;shop.events&quot;)" in (tmp_path / "reader" / "catalog.html").read_text()
+    with duckdb.connect(str(tmp_path / "reader" / "catalog.duckdb"), read_only=True) as connection:
+        connection.register_filesystem(for_duckdb(bucket.remote))
+        assert connection.sql("SELECT count(*), sum(changes) FROM bank.accounts").fetchall() == [(6, 3)]

@@ -23,8 +23,8 @@ _HEAD = (
 )
 
 
-def html(entries: Sequence[Entry], data: Path) -> str:
-    """The whole page; *data* is the folder that its snippets read."""
+def html(entries: Sequence[Entry], data: Path | None) -> str:
+    """The whole page; *data* is the folder that its snippets read, None for a bucket."""
     style = files("pipelines.catalog_page").joinpath("catalog.css").read_text(encoding="utf-8")
     head = f"{_HEAD}<title>Catalog</title><style>{style}</style></head>"
     if not entries:
@@ -67,7 +67,7 @@ def _index(entries: Sequence[Entry]) -> str:
     return _table("datasets", titles, rows, numbers=(1,))
 
 
-def _dataset(one: Entry, data: Path, known: Collection[str]) -> str:
+def _dataset(one: Entry, data: Path | None, known: Collection[str]) -> str:
     parts = [f'<section class="dataset" id="{escape(one.dataset)}"><h2>{escape(one.dataset)}</h2>']
     if one.description:
         parts.append(f"<p>{escape(one.description)}</p>")
@@ -136,7 +136,7 @@ def _share(share: float | None) -> str:
     return f'<span class="share"><i style="width:{max(share, 0.02):.0%}"></i></span>{percent}'
 
 
-def _snippets(dataset: str, data: Path) -> str:
+def _snippets(dataset: str, data: Path | None) -> str:
     shown = "".join(
         f"<div><h3>{tool}</h3><pre>{escape(lines)}</pre></div>" for tool, lines in snippets(dataset, data).items()
     )

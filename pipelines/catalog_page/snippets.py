@@ -6,8 +6,17 @@ import json
 from pathlib import Path
 
 
-def snippets(dataset: str, data: Path) -> dict[str, str]:
-    """The lines for each tool; they read the newest commit, whole, from the folder that a run keeps up to date."""
+def snippets(dataset: str, data: Path | None) -> dict[str, str]:
+    """The lines for each tool; they read the newest commit, whole, from the folder that a run keeps up to date.
+
+    Without a folder, in a bucket, the newest document tells the files: tools that list them would read old ones too.
+    """
+    ours = f"import pipelines\n\nframe = pipelines.read({_quoted(dataset)})"
+    if data is None:
+        return {
+            "Threadmill": ours,
+            "SQL": f"import pipelines\n\nframe = pipelines.sql({_quoted(f'FROM {dataset}')}).df()",
+        }
     source, _, name = dataset.partition(".")
     path = f"{data.as_posix()}/parquet/{source}/{name}"
     folder, glob = _quoted(path), _quoted(f"{path}/**/*.parquet")
@@ -16,7 +25,7 @@ def snippets(dataset: str, data: Path) -> dict[str, str]:
         "pandas": f'import pandas as pd\n\nframe = pd.read_parquet({folder}, dtype_backend="pyarrow")',
         "Polars": f"import polars as pl\n\nframe = pl.read_parquet({glob})",
         "DuckDB": f"import duckdb\n\nframe = duckdb.sql({query}).df()",
-        "Threadmill": f"import pipelines\n\nframe = pipelines.read({_quoted(dataset)})",
+        "Threadmill": ours,
         "Spark": f"frame = spark.read.parquet({folder})",
         "R": f"library(arrow)\nlibrary(dplyr)\n\nframe <- open_dataset({folder}) |> collect()",
     }

@@ -6,7 +6,7 @@ are told apart by it; without one, a row that changed is one gone and one new.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,11 @@ class Difference:
     state_after: Json = None
 
 
-def differences(one: Commit, other: Commit, store: Path) -> list[Difference]:
+Bring = Callable[[Iterable[LiveFile]], None]
+"""Sees to it that files can be read in the store."""
+
+
+def differences(one: Commit, other: Commit, store: Path, bring: Bring) -> list[Difference]:
     """What became of each dataset that is not the same in both commits.
 
     Raises:
@@ -53,7 +57,7 @@ def differences(one: Commit, other: Commit, store: Path) -> list[Difference]:
     """
     names = dict.fromkeys((*one.datasets, *other.datasets))
     pairs = ((name, one.datasets.get(name, Dataset()), other.datasets.get(name, Dataset())) for name in names)
-    return [_difference(name, before, after, store) for name, before, after in pairs if not _same(before, after)]
+    return [_difference(name, before, after, store, bring) for name, before, after in pairs if not _same(before, after)]
 
 
 def _same(before: Dataset, after: Dataset) -> bool:
@@ -61,8 +65,9 @@ def _same(before: Dataset, after: Dataset) -> bool:
     return paths[0] == paths[1] and before.state == after.state and before.columns == after.columns
 
 
-def _difference(name: str, before: Dataset, after: Dataset, store: Path) -> Difference:
-    gone, new = only(before, after), only(after, before)
+def _difference(name: str, before: Dataset, after: Dataset, store: Path, bring: Bring) -> Difference:
+    gone, new = _only(before, after), _only(after, before)
+    bring([*gone, *new])
     added, removed, changed = _rows(gone, new, after.key or before.key, store)
     return Difference(
         dataset=name,
@@ -79,8 +84,7 @@ def _difference(name: str, before: Dataset, after: Dataset, store: Path) -> Diff
     )
 
 
-def only(one: Dataset, other: Dataset) -> list[LiveFile]:
-    """The files of *one* that *other* does not have."""
+def _only(one: Dataset, other: Dataset) -> list[LiveFile]:
     paths = {file.path for file in other.files}
     return [file for file in one.files if file.path not in paths]
 

@@ -1,8 +1,8 @@
-"""The next commit while it is being put together."""
+"""The next commit while it is being put together, and how it ended."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,21 @@ from pipelines.load.target import Target
 
 if TYPE_CHECKING:
     from pipelines.load.changes import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """How a commit ended: `head` is the newest commit, `changed` whether this run made it.
+
+    `pending` names datasets that are committed but could not be shown yet; the
+    next run shows them.
+    """
+
+    head: Commit | None
+    changed: bool
+    published: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    warning: str = ""
 
 
 class Draft:

@@ -32,10 +32,13 @@ class Facts:
     per_time: tuple[tuple[str, int], ...] = ()
 
 
-def facts(files: Sequence[Path], schema: pa.Schema | None = None, time: str = "") -> Facts:
+def facts(
+    files: Sequence[Path | str], schema: pa.Schema | None = None, time: str = "", filesystem: Any = None
+) -> Facts:
     """The facts of one dataset's files, whose columns are *schema*; only footers and a few rows are read.
 
-    With *time* that whole column is read as well, and its rows counted by day.
+    With *time* that whole column is read as well, and its rows counted by day. Files
+    that are not on this machine are opened in *filesystem*.
 
     Raises:
         StoreError: A file cannot be read.
@@ -44,14 +47,14 @@ def facts(files: Sequence[Path], schema: pa.Schema | None = None, time: str = ""
     nulls: dict[str, int | None] = {}
     days: Counter[str] = Counter()
     for path in files if len(files) <= _MOST_FOOTERS else ():
-        with store_errors("reading the store"), pq.ParquetFile(path) as parquet:
+        with store_errors("reading the store"), pq.ParquetFile(path, filesystem=filesystem) as parquet:
             _take_footer(parquet.metadata, schema, spans, nulls)
             if time and time in parquet.schema_arrow.names:
                 days += _days(parquet.read([time])[time])
     return Facts(
         {name: (_text(span[0]), _text(span[1])) for name, span in spans.items() if span},
         {name: count for name, count in nulls.items() if count is not None},
-        _sample(files, schema),
+        _sample(files, schema, filesystem),
         in_time(days),
     )
 
@@ -104,9 +107,9 @@ def _days(column: pa.ChunkedArray) -> Counter[str]:
     return Counter({str(one["values"]): one["counts"] for one in counted.to_pylist()})
 
 
-def _sample(files: Iterable[Path], schema: pa.Schema | None) -> tuple[tuple[str, ...], ...]:
+def _sample(files: Iterable[Path | str], schema: pa.Schema | None, filesystem: Any) -> tuple[tuple[str, ...], ...]:
     for path in files:
-        with store_errors("reading the store"), pq.ParquetFile(path) as parquet:
+        with store_errors("reading the store"), pq.ParquetFile(path, filesystem=filesystem) as parquet:
             for batch in parquet.iter_batches(batch_size=_SAMPLE_ROWS):
                 rows = pa.Table.from_batches([batch])
                 shown = recast(rows, schema) if schema is not None else rows

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipelines.batch import Part
 from pipelines.errors import PipelineError, StoreError
 from pipelines.load import recovery
 from pipelines.load.disk import DISK, Abilities, Disk, store_errors
-from pipelines.load.draft import Draft
+from pipelines.load.draft import Committed, Draft
 from pipelines.load.lock import locked
 from pipelines.load.log import Commit, Dataset, Log
 from pipelines.load.recovery import Recovery
@@ -52,21 +52,6 @@ def _here(units: Iterable[Unit]) -> Iterable[Any]:
     return (unit.work() for unit in units)
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """How a commit ended: `head` is the newest commit, `changed` whether this run made it.
-
-    `pending` names datasets that are committed but could not be shown yet; the
-    next run shows them.
-    """
-
-    head: Commit | None
-    changed: bool
-    published: tuple[str, ...] = ()
-    pending: tuple[str, ...] = ()
-    warning: str = ""
-
-
 class Lake:
     """The datasets of one source below a data folder; with *remote* their documents and parts are in a bucket.
 
@@ -77,7 +62,7 @@ class Lake:
     def __init__(self, root: Path, source: str, remote: Remote | None = None, *, disk: Disk = DISK) -> None:
         self.source, self.remote, self.folder = source, remote, root / "lake" / source
         self.store, self.tmp = self.folder / "store", self.folder / "tmp"
-        self._view_folder, self._disk = root / "parquet" / source, disk
+        self.shown, self._disk = root / "parquet" / source, disk
         self._local = LocalStore(self.folder, disk, self._refuse_links)
         self.home: Store = self._local if remote is None else store_of(remote, source, self.folder)
         self.log = Log(source, self.home)
@@ -92,7 +77,7 @@ class Lake:
         """What analysts see; None in a bucket, where they read by the newest document."""
         if self.remote is not None:
             return None
-        return View(self._view_folder, self.store, self.tmp, self.abilities, self._disk)
+        return View(self.shown, self.store, self.tmp, self.abilities, self._disk)
 
     @contextmanager
     def lock(self, run: str) -> Iterator[None]:
@@ -254,13 +239,9 @@ class Lake:
 
     def diff(self, one: int, other: int) -> list[Difference]:
         """What became of each dataset between two commits."""
-        from pipelines.load.difference import differences, only
+        from pipelines.load.difference import differences
 
-        before, after = self.log.read(one), self.log.read(other)
-        for name in {*before.datasets, *after.datasets}:
-            pair = before.datasets.get(name, Dataset()), after.datasets.get(name, Dataset())
-            self.home.bring([*only(*pair), *only(*reversed(pair))])
-        return differences(before, after, self.store)
+        return differences(self.log.read(one), self.log.read(other), self.store, self.home.bring)
 
     def snapshot(self, number: int | None = None) -> dict[str, list[Path]]:
         """The files of every dataset as of a commit (the head) on this machine; no later run changes them."""
@@ -291,7 +272,7 @@ class Lake:
                 for name in names:
                     if name in commit.datasets:
                         view.publish(name, commit.datasets[name])
-                    elif (self._view_folder / name).exists():
+                    elif (self.shown / name).exists():
                         view.withdraw(name)
                     published.append(name)
         except StoreError as error:
@@ -311,4 +292,4 @@ class Lake:
         return None
 
     def _refuse_links(self) -> None:
-        refuse_links(self.folder, self.store, self.tmp, self.folder / "log", self._view_folder)
+        refuse_links(self.folder, self.store, self.tmp, self.folder / "log", self.shown)

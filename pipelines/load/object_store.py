@@ -9,37 +9,24 @@ written or read here; names are immutable, so it may be removed at any time.
 
 from __future__ import annotations
 
-import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import xxhash
 
 from pipelines.batch import Part
-from pipelines.errors import ConfigError, StoreError
+from pipelines.errors import StoreError
+from pipelines.load.bucket import bucket_errors, connect, for_arrow
 from pipelines.load.disk import store_errors
 from pipelines.load.stores import DOCUMENT, Addresses, Remote, Stored
 
-if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig, S3Config
-
 _AT_ONCE, _TRIES = 8, 2
 _LEAST_ORPHAN_AGE = timedelta(days=1)
-_RETRIES: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
-_TOLD = (
-    *("access_key_id", "secret_access_key", "session_token", "region", "default_region", "endpoint_url"),
-    *("endpoint_url_s3", "virtual_hosted_style_request", "checksum_algorithm", "request_payer"),
-)
-_HINTS = {
-    "UnauthenticatedError": "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
-    "PermissionDeniedError": "check the AWS_* credentials: they need to list, get, put and delete objects there",
-}
-_HINT = "check the bucket, AWS_ENDPOINT_URL, AWS_REGION and the network, then run again"
 
 
 class ObjectStore:
@@ -49,11 +36,11 @@ class ObjectStore:
 
     def __init__(self, remote: Remote, source: str, folder: Path) -> None:
         self._remote, self._source, self._folder = remote, source, folder
-        self._url, self._bucket = f"{remote.url.rstrip('/')}/{source}", _connect(remote, source)
+        self._url, self._bucket = f"{remote.url.rstrip('/')}/{source}", connect(remote, source)
 
     def numbers(self) -> list[int]:
         """The documents that a listing tells, and those right after them: a listing may lag behind."""
-        with _errors(f"listing the commits of {self._url}"):
+        with bucket_errors(f"listing the commits of {self._url}"):
             found = (DOCUMENT.match(name.rpartition("/")[2]) for name, _, _ in _listed(self._bucket, "log/"))
             numbers = sorted(int(match[1]) for match in found if match)
             while numbers and self._is_there(_document(numbers[-1] + 1)):
@@ -64,7 +51,7 @@ class ObjectStore:
         """The bytes of a document."""
         import obstore
 
-        with _errors(f"reading commit {number} of {self._url}"):
+        with bucket_errors(f"reading commit {number} of {self._url}"):
             return bytes(obstore.get(self._bucket, _document(number)).bytes())
 
     def add_document(self, number: int, data: bytes) -> bool:
@@ -79,7 +66,7 @@ class ObjectStore:
             return False
         if number == 1:
             self._refuse_careless()
-        with _errors(f"writing commit {number} of {self._url}"):
+        with bucket_errors(f"writing commit {number} of {self._url}"):
             return self._put_if_absent(_document(number), data)
 
     def forget(self, numbers: Sequence[int]) -> None:
@@ -93,7 +80,7 @@ class ObjectStore:
     def missing(self, paths: Iterable[str]) -> list[str]:
         """The paths for which there is no object."""
         paths = list(paths)
-        with _errors(f"looking for files of {self._url}"):
+        with bucket_errors(f"looking for files of {self._url}"):
             there = self._each(lambda path: self._is_there(_object(path)), paths)
         return [path for path, is_there in zip(paths, there, strict=True) if not is_there]
 
@@ -118,16 +105,16 @@ class ObjectStore:
     def addresses(self, paths: Iterable[str]) -> Addresses:
         """Keys behind the bucket's name, in Arrow's own client."""
         root = f"{self._url.removeprefix('s3://')}/store"
-        return Addresses(tuple(f"{root}/{path}" for path in paths), _arrow(self._remote))
+        return Addresses(tuple(f"{root}/{path}" for path in paths), for_arrow(self._remote))
 
     def size_bytes(self) -> int:
         """The size of all objects of the store."""
-        with _errors(f"listing the files of {self._url}"):
+        with bucket_errors(f"listing the files of {self._url}"):
             return sum(size for _, size, _ in _listed(self._bucket, "store/"))
 
     def sweep(self, named: Callable[[], set[str]], forgotten: set[str], *, now: datetime) -> None:
         """Remove *forgotten* objects, and those a day old that no document names: younger ones may be of a run."""
-        with _errors(f"listing the files of {self._url}"):
+        with bucket_errors(f"listing the files of {self._url}"):
             found = [(key.removeprefix("store/"), since) for key, _, since in _listed(self._bucket, "store/")]
         # after the listing: what was committed meanwhile is named
         live = named()
@@ -138,7 +125,7 @@ class ObjectStore:
     def _put(self, path: str, file: Path) -> None:
         import obstore
 
-        with _errors(f"uploading {path} to {self._url}"):
+        with bucket_errors(f"uploading {path} to {self._url}"):
             obstore.put(self._bucket, _object(path), file)
 
     def _bring(self, file: Stored, place: Path) -> None:
@@ -164,7 +151,7 @@ class ObjectStore:
 
         checked = xxhash.xxh3_128()
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _errors(f"downloading {file.path} of {self._url}"), suppress(FileNotFoundError):
+        with bucket_errors(f"downloading {file.path} of {self._url}"), suppress(FileNotFoundError):
             pieces = obstore.get(self._bucket, _object(file.path)).stream()
             with store_errors(f"keeping a copy of {file.path}"), place.open("xb") as out:
                 for piece in pieces:
@@ -206,7 +193,7 @@ class ObjectStore:
         import obstore
 
         if keys:
-            with _errors(f"removing files of {self._url}"):
+            with bucket_errors(f"removing files of {self._url}"):
                 obstore.delete(self._bucket, keys)
 
     def _refuse_careless(self) -> None:
@@ -215,7 +202,7 @@ class ObjectStore:
         from obstore.exceptions import AlreadyExistsError
 
         key = f"log/probe-{uuid.uuid4().hex}"
-        with _errors(f"trying out {self._url}"):
+        with bucket_errors(f"trying out {self._url}"):
             obstore.put(self._bucket, key, b"1", mode="create")
             try:
                 obstore.put(self._bucket, key, b"2", mode="create")
@@ -237,47 +224,9 @@ def sources(remote: Remote) -> list[str]:
     """The sources that have objects in the bucket."""
     import obstore
 
-    with _errors(f"listing {remote.url}"):
-        found = obstore.list_with_delimiter(_connect(remote, ""))["common_prefixes"]
+    with bucket_errors(f"listing {remote.url}"):
+        found = obstore.list_with_delimiter(connect(remote, ""))["common_prefixes"]
     return sorted(str(name).strip("/") for name in found)
-
-
-def _connect(remote: Remote, source: str) -> Any:
-    """The part of the bucket that belongs to *source*."""
-    try:
-        from obstore.store import S3Store
-    except ImportError:
-        raise ConfigError(
-            f"lake: {remote.url} needs the package obstore", "install it with `pip install threadmill[s3]`"
-        ) from None
-    bucket, _, prefix = remote.url.removeprefix("s3://").partition("/")
-    told = {name: remote.env[f"AWS_{name.upper()}"] for name in _TOLD if remote.env.get(f"AWS_{name.upper()}")}
-    config = cast("S3Config", {"checksum_algorithm": "SHA256", **told})
-    is_plain = _endpoint(remote.env).startswith("http://")
-    client: ClientConfig = {"timeout": "60s", "connect_timeout": "10s", "allow_http": is_plain}
-    inside = "/".join(filter(None, (prefix.strip("/"), source)))
-    with _errors(f"connecting to {remote.url}"):
-        return S3Store(bucket, prefix=inside or None, config=config, client_options=client, retry_config=_RETRIES)
-
-
-def _arrow(remote: Remote) -> Any:
-    """The same bucket as Arrow reads it; without keys it looks where the AWS tools do."""
-    from pyarrow import fs
-
-    env, endpoint = remote.env, _endpoint(remote.env)
-    scheme, _, host = endpoint.rpartition("://")
-    return fs.S3FileSystem(
-        access_key=env.get("AWS_ACCESS_KEY_ID"),
-        secret_key=env.get("AWS_SECRET_ACCESS_KEY"),
-        session_token=env.get("AWS_SESSION_TOKEN"),
-        region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1",
-        endpoint_override=host.rstrip("/") or None,
-        scheme=scheme or "https",
-    )
-
-
-def _endpoint(env: Mapping[str, str]) -> str:
-    return env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL") or ""
 
 
 def _listed(bucket: Any, prefix: str) -> Iterator[tuple[str, int, datetime]]:
@@ -294,18 +243,3 @@ def _document(number: int) -> str:
 
 def _object(path: str) -> str:
     return f"store/{path}"
-
-
-@contextmanager
-def _errors(doing: str) -> Iterator[None]:
-    """Turn what the server refuses into a `StoreError`; of its answer only the status is told."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise StoreError(f"{doing} failed: there is no such object or bucket", _HINT) from error
-    except Exception as error:
-        if type(error).__module__ != "obstore.exceptions":
-            raise
-        status = re.search(r"status code: (\d{3}[\w ]*)", str(error))
-        told = status[1] if status else str(error).splitlines()[0].rpartition(" - ")[2]
-        raise StoreError(f"{doing} failed: {told}", _HINTS.get(type(error).__name__, _HINT)) from error
