@@ -12,7 +12,7 @@ from pipelines.config.loading import Resource, Source
 from pipelines.config.problems import nearest
 from pipelines.config.settings import Settings
 from pipelines.errors import ConfigError, PipelineError
-from pipelines.extract.chains import Asker, Chain, Question
+from pipelines.extract.chains import Asker, Chain, Question, known_names
 from pipelines.extract.client import Client
 from pipelines.extract.daily import counts_folder
 from pipelines.extract.page import Page
@@ -46,7 +46,8 @@ class Asking:
         """
         resource = resource_of(self._source, name)
         endpoint = resource.endpoint()
-        run = ResourceRun(name, endpoint, Asker(self._source.connection(), endpoint, watermark, self._now))
+        names = known_names(self._source.resources, name)
+        run = ResourceRun(name, endpoint, Asker(self._source.connection(), endpoint, watermark, self._now, names))
         question = next((one for scope in self._scopes(resource) for one in run.asker.questions(scope)), None)
         if question is None:
             return None
@@ -67,7 +68,9 @@ class Asking:
         elif each.resource is None:
             yield from each.scopes()
         elif (parents := self.first(each.resource)) is not None:
-            yield from each.scopes(record for page in parents.pages for record in page.rows())
+            question = parents.question
+            records = ({**dict(question.carry), **record} for page in parents.pages for record in page.rows())
+            yield from ({**question.named, **scope} for scope in each.scopes(records))
 
 
 @contextmanager

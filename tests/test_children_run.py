@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.config.project import load_project
 from pipelines.config.source import Source
+from pipelines.errors import ConfigError
 from pipelines.load.lake import Lake
 from pipelines.replay import replay_source
 from pipelines.report.result import SourceReport
@@ -111,6 +112,25 @@ def test_each_parent_goes_on_from_its_own_watermark(forge: Forge, write: str, pe
     }  # fmt: skip
     assert forge.stored() == [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1)]
     assert third.changed is False
+
+
+def test_children_of_children_may_name_every_parent_and_no_other(forge: Forge) -> None:
+    forge.configure("upsert")
+    source = forge.folder / "config" / "forge.yaml"
+    comments = (
+        "  comments: {{for_each: {{resource: issues}}, path: '/repos/{{{}.id}}/issues/{{issues.id}}/comments', "
+        "write: append, paginate: none, errors: [{{status: 404, do: skip}}]}}\n"
+    )
+    one_level = source.read_text()
+
+    source.write_text(one_level + comments.format("repos"))
+    report = forge.run()
+    source.write_text(one_level + comments.format("reports"))
+
+    assert [one.requests for one in report.resources] == [1, 3, 3]
+    assert "/repos/a/issues/2/comments" in [asked.path for asked in forge.api.asked]
+    with pytest.raises(ConfigError, match=r"no value for the placeholder \{reports.id\}"):
+        forge.run()
 
 
 @pytest.mark.parametrize("write", ["append", "upsert"])

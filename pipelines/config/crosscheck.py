@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipelines.config.problems import Document, Problem, nearest
 from pipelines.config.source import Resource
+from pipelines.extract.chains import known_names
 from pipelines.extract.fan_out import ForEach
 from pipelines.extract.placeholders import names
 from pipelines.load.partitions import parse
@@ -43,19 +44,19 @@ def check(document: Document, resources: Mapping[str, Resource], *, source: str,
         if not _NAME.fullmatch(name)
     ]
     for name, resource in resources.items():
-        for keys, what in _resource(resource, known, transforms):
+        for keys, what in _resource(resource, known, transforms, known_names(resources, name)):
             problems.append(document.problem(("resources", name, *keys), what))
     problems += [document.problem(("resources", name, "for_each"), what) for name, what in _circles(resources)]
     problems += [document.problem(("resources", name, *keys), what) for name, keys, what in _partial(resources)]
     return problems
 
 
-def _resource(resource: Resource, known: list[str], transforms: Path) -> Found:
+def _resource(resource: Resource, known: list[str], transforms: Path, parents: frozenset[str]) -> Found:
     yield from _write(resource)
     yield from _cursor(resource)
     yield from _paging(resource)
     yield from _parent(resource, known)
-    yield from _placeholders(resource)
+    yield from _placeholders(resource, parents)
     yield from _columns(resource)
     yield from _transform(resource, transforms)
 
@@ -171,14 +172,14 @@ def _parent_of(resources: Mapping[str, Resource], name: str) -> str | None:
     return each.resource if each else None
 
 
-def _placeholders(resource: Resource) -> Found:
-    """Each placeholder has a value by then."""
+def _placeholders(resource: Resource, parents: frozenset[str]) -> Found:
+    """Each placeholder has a value by then; *parents* are the names of those that may be used."""
     each = resource.for_each
     listed = _file_names(each) if each and each.file else set()
     if listed is None:
         yield ("for_each", "file"), f"no such file: {each and each.file}"
         return
-    first = listed | (each.names if each else set()) | ({"window"} if resource.incremental else set())
+    first = listed | parents | ({"window"} if resource.incremental else set())
     shown = ", ".join(f"{{{name}}}" for name in sorted(_spelled(resource, first))) or "none"
     for braces in _BRACES.findall(resource.path):
         if not names(braces):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -39,6 +39,19 @@ class Question:
     parent: str = ""
     scope: Scope = field(default_factory=dict, compare=False)
     window: Window | None = None
+    named: Scope = field(default_factory=dict, compare=False)
+    """Those of `scope` that the children of its records can name: parents and listed values."""
+
+
+def known_names(endpoints: Mapping[str, Endpoint], name: str) -> frozenset[str]:
+    """What placeholders call the parents and listed values of the resource *name*, and of its parents."""
+    found: set[str] = set()
+    visited: set[str] = set()
+    while name in endpoints and name not in visited and (each := endpoints[name].for_each):
+        visited.add(name)
+        found |= each.names
+        name = each.resource or ""
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -49,14 +62,17 @@ class Asker:
     endpoint: Endpoint
     watermark: Watermark | None
     now: datetime
+    names: frozenset[str] = frozenset()
+    """What parents and lists are called in placeholders, those of its parents too."""
 
     def questions(self, scope: Scope, order: tuple[int, ...] = ()) -> Iterator[Question]:
         """The questions for one parent, whose values are in *scope*: one for each window."""
         parent = self._parent(scope)
+        named = {name: scope[name] for name in self.names if name in scope}
         carry = tuple((column, look_up(path, scope)) for column, path in self.endpoint.carry.items())
         for window in self._windows(parent):
             place = order if window is None else (*order, window.order)
-            asked = Question(Request("", ""), place, carry, parent, scope, window)
+            asked = Question(Request("", ""), place, carry, parent, scope, window, named)
             yield replace(asked, request=self._request(asked))
 
     def halves(self, question: Question) -> list[Question]:

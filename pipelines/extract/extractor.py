@@ -17,7 +17,7 @@ from datetime import datetime
 from pipelines.batch import PageRef
 from pipelines.errors import Defect, Interrupted, PipelineError
 from pipelines.extract.answers import Answers, Mask
-from pipelines.extract.chains import Asker, Chain, Question
+from pipelines.extract.chains import Asker, Chain, Question, known_names
 from pipelines.extract.channel import Backlog
 from pipelines.extract.client import Client
 from pipelines.extract.connection import Connection
@@ -70,7 +70,10 @@ class Extractor:
         self._crash: BaseException | None = None
         self._resources = {
             name: ResourceRun(
-                name, one, Asker(connection, one, watermarks.get(name), clock(name)), key=(keys or {}).get(name, ())
+                name,
+                one,
+                Asker(connection, one, watermarks.get(name), clock(name), known_names(endpoints, name)),
+                key=(keys or {}).get(name, ()),
             )
             for name, one in endpoints.items()
         }
@@ -176,11 +179,13 @@ class Extractor:
             chain.go_on(kept, stored, joint.repeated)
         self._hand_on(resource, step, page, stored, joint.repeated)
         for child in resource.children:
-            self._add_children(child, page, (*chain.question.order, step.number), joint.repeated)
+            self._add_children(child, page, step, joint.repeated)
         with chain.lock:
             chain.outstanding += len(following) - 1
             is_last = chain.outstanding == 0
         self._lanes.add(resource.name, *following)
+        if step.number == 0 and chain.is_addressed:
+            self._tell("expected", resource.name, size=len(following))
         if is_last:
             self._close(resource, chain)
 
@@ -205,16 +210,18 @@ class Extractor:
         """*request* in its configured origin; a link elsewhere is refused before any packet leaves."""
         return replace(request, url=self._client.origins.configured(request.url))
 
-    def _add_children(self, child: ResourceRun, page: Page, order: tuple[int, ...], repeated: tuple[int, ...]) -> None:
-        each = child.endpoint.for_each
+    def _add_children(self, child: ResourceRun, page: Page, step: Step, repeated: tuple[int, ...]) -> None:
+        """Ask *child* for each record of *page*, which knows by name what it was asked for itself."""
+        each, question = child.endpoint.for_each, step.chain.question
         if child.is_finished or each is None:
             return
+        carried, order = dict(question.carry), (*question.order, step.number)
         try:
             for number, record in enumerate(page.rows()):
                 if number in repeated:
                     continue
-                for place, scope in enumerate(each.scopes([record])):
-                    self._add_chains(child, scope, (*order, number, place))
+                for place, scope in enumerate(each.scopes([{**carried, **record}])):
+                    self._add_chains(child, {**question.named, **scope}, (*order, number, place))
         except PipelineError as error:
             self._fail(child, error)
 

@@ -10,8 +10,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
@@ -30,6 +32,7 @@ _UNIT_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _POLL_S = 0.1  # how soon a waiting thread notices that the run was asked to stop
 _LONG_WAIT_S = 3600.0  # until somebody leaves
 _EPOCH_SINCE = 1_000_000_000  # a reset beyond is a time, below it a number of seconds
+_MILLISECONDS_SINCE = 100_000_000_000
 
 
 class RateLimit(NamedTuple):
@@ -68,7 +71,7 @@ class Limits(Value):
     )
     remaining_header: str | None = Field(None, description="response header: requests left in the current span")
     reset_header: str | None = Field(
-        None, description="response header: when the span ends (epoch, or seconds from now)"
+        None, description="response header: when the span ends (a time, a date, or seconds from now)"
     )
 
 
@@ -152,8 +155,7 @@ class Budget:
             return
         remaining = headers.get(limits.remaining_header.lower(), "")
         reset = headers.get(limits.reset_header.lower(), "")
-        if remaining.strip() == "0" and reset.strip().isdigit():
-            seconds = float(reset) - now if float(reset) > _EPOCH_SINCE else float(reset)
+        if remaining.strip() == "0" and (seconds := _seconds_until(reset.strip(), now)) is not None:
             self.pause(max(seconds, 0.0))
 
     def _wait_s(self, weight: int) -> float:
@@ -211,6 +213,19 @@ class Budgets:
             else:
                 self._by_origin[origin] = Budget(limits, daily=daily)
             return self._by_origin[origin]
+
+
+def _seconds_until(reset: str, now: float) -> float | None:
+    """Seconds until *reset*: so many from now, an epoch, or a date; None where it is none."""
+    if re.fullmatch(r"\d+(\.\d+)?", reset):
+        number = float(reset)
+        number = number / 1000 if number > _MILLISECONDS_SINCE else number
+        return number - now if number > _EPOCH_SINCE else number
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        with suppress(ValueError):
+            moment = read(reset)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+    return None
 
 
 def _buckets(limits: Limits) -> list[InMemoryBucket]:

@@ -139,6 +139,8 @@ class Incremental(Value):
     def since(self, watermark: Watermark | None) -> str:
         """The lower bound to ask for, written as the API wants it; it lies *lag* before the watermark."""
         known = watermark.value if watermark else ""
+        if self.kind == "number" and known:
+            return f"{Decimal(known).normalize():f}"  # 10, though the column has 10.000
         if self.kind != "instant":
             return known or self.start
         return self.write(self._since(known))

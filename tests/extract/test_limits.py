@@ -104,7 +104,10 @@ def test_several_rates_hold_at_once() -> None:
         pass
 
 
-@pytest.mark.parametrize(("reset", "pause_s"), [("2", 2.0), ("1700000002", 2.0), ("soon", 0.0), ("", 0.0)])
+@pytest.mark.parametrize(("reset", "pause_s"), [
+    ("2", 2.0), ("1700000002", 2.0), ("1700000002.0", 2.0), ("1700000002000", 2.0), ("2023-11-14T22:13:22Z", 2.0),
+    ("Tue, 14 Nov 2023 22:13:22 GMT", 2.0), ("soon", 0.0), ("", 0.0),
+])  # fmt: skip
 def test_headers_that_say_nothing_remains_pause_until_the_reset(reset: str, pause_s: float) -> None:
     moment = [0.0]
     told = limits(remaining_header="X-Left", reset_header="X-Reset")
