@@ -55,6 +55,7 @@ class Assignment:
     marts: bool = True
     start: str | None = None
     end: str | None = None
+    window: Span | None = None
     full_refresh: bool = False
     timeout_s: float | None = None
 
@@ -65,6 +66,8 @@ class Assignment:
         Raises:
             ConfigError: Half a span, or a span and a full refresh.
         """
+        if self.window is not None:
+            return partial(run_source, span=self.window)
         if self.start is None and self.end is None:
             return run_source
         if self.start is None or self.end is None:
@@ -74,14 +77,17 @@ class Assignment:
         return partial(run_source, span=Span(self.start, self.end))
 
 
-def bring(assignment: Assignment, *, on_problem: OnProblem, key: str) -> State[Any]:
-    """Do what *assignment* says inside a flow run; artifacts are named after *key*."""
+def bring(
+    assignment: Assignment, *, on_problem: OnProblem, key: str, stop: threading.Event | None = None
+) -> State[Any]:
+    """Do what *assignment* says inside a flow run, until *stop* is set; artifacts are named after *key*."""
     terminal = TERMINAL.get()
     overdue = threading.Event()
     reporting = Reporting()
     try:
         project = _project(assignment)
-        report = _run(project, assignment, overdue, terminal=terminal, reporting=reporting, key=key)
+        stop = stop or threading.Event()
+        report = _run(project, assignment, overdue, stop, terminal=terminal, reporting=reporting, key=key)
     except PipelineError as error:
         if terminal:
             terminal.error = error
@@ -99,13 +105,14 @@ def _run(  # noqa: PLR0913  # whom the run tells what
     project: Project,
     assignment: Assignment,
     overdue: threading.Event,
+    stop: threading.Event,
     *,
     terminal: Terminal | None,
     reporting: Reporting,
     key: str,
 ) -> RunReport:
     """One run of the engine, followed by a task for each stage."""
-    work, stop = assignment.work, threading.Event()
+    work = assignment.work
     if assignment.full_refresh and _attempt() == 1:
         _forget_watermarks(project)
     milestones = Milestones()

@@ -33,7 +33,7 @@ from pipelines.milling import Ledger
 from pipelines.pool import Engine
 from pipelines.recipes import recipe_of
 from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
-from pipelines.report.spans import Span, all_endpoints, watermark_of
+from pipelines.report.spans import Span, all_endpoints, mark_done, watermark_of
 from pipelines.spools import built_on, forget_pages, open_spool, spool_folder
 from pipelines.version import CODE_VERSION
 from pipelines.worker import REJECTS, Recipe, rejects_of
@@ -99,6 +99,7 @@ class SourceRun:
         with pages as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
             reports = [self.settled(name, extractions[name], ledgers[name]) for name in self._endpoints]
+            mark_done(self.draft, self._span, reports)
             began = time.monotonic()
             committed = self._lake.commit(self.draft)
             number = committed.head.n if committed.head else None

@@ -74,9 +74,13 @@ def reset(name: str, as_json: bool, **given: Any) -> None:
 @click.argument("source", type=SOURCE)
 @click.option("--from", "start", required=True, metavar="WHEN", help="Where the span begins: a day, an instant.")
 @click.option("--to", "end", required=True, metavar="WHEN", help="Where it ends.")
+@click.option("--every", type=click.Choice(["day", "week", "month"]), help="A commit for each; done ones are left out.")
+@click.option("--again", is_flag=True, help="With --every: read what is done again.")
 @click.option("--dry-run", is_flag=True, help="Only print the windows that would be asked for.")
 @on_data
-def backfill(source: str, start: str, end: str, dry_run: bool, as_json: bool, **given: Any) -> None:
+def backfill(  # noqa: PLR0913  # a command has as many parameters as options
+    source: str, start: str, end: str, *, every: Any, again: bool, dry_run: bool, as_json: bool, **given: Any
+) -> None:
     """Read a span of time of SOURCE again, by windows, and commit what is new.
 
     The watermark stays where it is. Rows that are stored already are updated
@@ -86,6 +90,8 @@ def backfill(source: str, start: str, end: str, dry_run: bool, as_json: bool, **
 
     span = Span(start, end)
     with shown_errors():
+        if every:
+            sys.exit(_by_windows(source, span, given, every=every, again=again, dry_run=dry_run, as_json=as_json))
         if dry_run:
             _show_windows(project_of((source,), given).sources[source], span, as_json=as_json)
             return
@@ -134,6 +140,27 @@ def _change(name: str, given: dict[str, Any], *, as_json: bool, value: str = "",
         click.echo(f"{name}: the next run begins at {value or 'its start'}, by commit {number}")
     else:
         click.echo(f"{name}: nothing to do")
+
+
+def _by_windows(  # noqa: PLR0913  # as above
+    name: str, span: Any, given: dict[str, Any], *, every: Any, again: bool, dry_run: bool, as_json: bool
+) -> int:
+    """Read the windows that are not done, one after the other, or only print them; the exit code."""
+    from pipelines.backfill import windows
+    from pipelines.source_run import run_source
+
+    project = project_of((name,), given)
+    found = windows(project.sources[name], project.settings, span, every, again=again)
+    if dry_run and as_json:
+        print_json(found)
+    elif dry_run:
+        for one in found:
+            told = "done" if one.is_done else "unknown" if one.requests is None else f"{one.requests:,} requests"
+            click.echo(f"{name}  {one.span.start} to {one.span.end}  {told}" + (f" ({one.basis})" if one.basis else ""))
+    for one in () if dry_run else (one for one in found if not one.is_done):
+        if code := work_through((name,), given, as_json=as_json, work=partial(run_source, span=one.span)):
+            return code
+    return 0
 
 
 def _show_windows(source: Source, span: Any, *, as_json: bool) -> None:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pipelines.batch import Json
 from pipelines.config.source import Resource
 from pipelines.errors import ConfigError, CursorError
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.placeholders import names
 from pipelines.extract.watermark import Incremental, Watermark, comparable
 from pipelines.load.draft import Draft
+from pipelines.load.log import Commit
+from pipelines.report.result import ResourceReport
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From `start` to `end`, as a cursor has them: days, instants or numbers."""
+    """From `start` to `end`, as a cursor has them: days, instants or numbers.
+
+    `part_of` names the backfill that it is a window of: its commit says that it
+    is done; with `again` what was done before no longer counts.
+    """
 
     start: str
     end: str
+    part_of: str = ""
+    again: bool = False
 
     def endpoints(self, resources: Mapping[str, Resource]) -> dict[str, Endpoint]:
         """The resources that can be asked for a span, within this one, and the parents they need.
@@ -58,6 +67,31 @@ def watermark_of(draft: Draft, name: str) -> Watermark | None:
     """How far the resource *name* has been committed."""
     state = draft.state(name) or {}
     return Watermark.from_json(state.get("watermark"))
+
+
+def windows_done(head: Commit | None, names: Iterable[str], part_of: str) -> set[str]:
+    """Where the windows of the backfill *part_of* begin that are committed for each of the resources *names*."""
+    done = []
+    for name in names:
+        dataset = head.datasets.get(name) if head else None
+        done.append(set(_done(dataset.state if dataset else None, part_of)))
+    return set.intersection(*done) if done else set()
+
+
+def mark_done(draft: Draft, span: Span | None, reports: Iterable[ResourceReport]) -> None:
+    """Let the commit say that *span*, if it is a window of a backfill, is done for the resources that are whole."""
+    if span is None or not span.part_of:
+        return
+    for name in (one.resource for one in reports if one.verdict in ("complete", "unproved")):
+        state = draft.state(name) or {}
+        done = [] if span.again else _done(state, span.part_of)
+        told = {"of": span.part_of, "done": sorted({*done, span.start})}
+        draft.set_state(name, {**state, "backfill": told})
+
+
+def _done(state: Json, part_of: str) -> list[str]:
+    known = (state or {}).get("backfill") or {}
+    return list(known["done"]) if known.get("of") == part_of else []
 
 
 def _takes_spans(resource: Resource) -> bool:

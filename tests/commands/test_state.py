@@ -127,6 +127,21 @@ def test_a_backfill_dry_run_prints_windows_and_asks_nothing(ledger: LedgerApi) -
     assert ledger.api.asked == []
 
 
+def test_a_backfill_by_windows_commits_each_and_leaves_out_those_that_are_done(ledger: LedgerApi) -> None:
+    ledger.configure()
+    ledger.is_half_open = True
+    span = ("backfill", "ledger", "--from", "2024-05-01", "--to", "2024-05-04", "--every", "day")
+    planned = answer(*span, "--dry-run")
+
+    first, second = threadmill(*span), threadmill(*span)
+
+    assert [one["span"]["start"] for one in planned] == ["2024-05-01", "2024-05-02", "2024-05-03"]
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert [one.params["since"][:10] for one in ledger.api.asked] == ["2024-05-01", "2024-05-02", "2024-05-03"]
+    assert notes(ledger) == [f"backfill from 2024-05-0{day} to 2024-05-0{day + 1}" for day in (1, 2, 3)]
+    assert "2024-05-02 to 2024-05-03  done" in threadmill(*span, "--dry-run").output
+
+
 def test_a_backfill_that_failed_resumes_though_a_run_came_between(ledger: LedgerApi) -> None:
     """The second of two pages fails; the next attempt asks for that page only."""
     ledger.configure(write="append")

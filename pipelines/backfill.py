@@ -1,0 +1,109 @@
+"""A long span of time read again in windows: one commit each, and those that are done are not read twice.
+
+Windows of one source go one after the other, each with as many requests in
+flight as its API allows: side by side they would only wait for the same limits
+and for the source's lock. Sources go side by side. That a window is done is part
+of its commit, so it is true exactly as long as its rows are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pipelines.config.settings import Settings
+from pipelines.config.source import Source
+from pipelines.errors import ConfigError, CursorError
+from pipelines.extract.watermark import instant
+from pipelines.load.lake import Lake
+from pipelines.load.log import Commit
+from pipelines.planning import Planned, plan_of
+from pipelines.report.spans import Span, windows_done
+
+Every = Literal["day", "week", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One sub-run: its span, the requests it will take (None: nobody knows yet), and whether it is done already."""
+
+    source: str
+    span: Span
+    requests: int | None
+    is_done: bool
+    basis: str = ""
+
+
+def split(span: Span, every: Every) -> list[Span]:
+    """*span* cut at each day, week or first of a month; the end of one is the start of the next.
+
+    Raises:
+        ConfigError: A bound is no day or instant, or the span ends before it begins.
+    """
+    try:
+        lower, upper = instant(span.start), instant(span.end)
+    except CursorError as error:
+        raise ConfigError(f"windows are spans of time: {error.message}", "write days, such as 2024-01-31") from None
+    if lower >= upper:
+        raise ConfigError(f"the span ends before it begins: {span.start} to {span.end}", "swap its ends")
+    return list(_cut(lower, upper, every))
+
+
+def windows(source: Source, settings: Settings, span: Span, every: Every, *, again: bool = False) -> list[Window]:
+    """The windows of *span*, oldest first; with *again* none counts as done.
+
+    Raises:
+        ConfigError: No resource of *source* can be asked for a span, or the span is none.
+    """
+    of = f"{span.start} to {span.end} by {every}, configuration {source.config_hash}"
+    spans = [replace(one, part_of=of, again=again and index == 0) for index, one in enumerate(split(span, every))]
+    now = datetime.now(UTC)
+    head = Lake(settings.data, source.name, settings.remote).head()
+    names = list(span.endpoints(source.resources))
+    done = set() if again else windows_done(head, names, of)
+    past = {one.name.partition(".")[2]: one for one in plan_of(source, settings, now)}
+    found = []
+    for one in spans:
+        requests, basis = _requests(source, one, past, head=head, now=now)
+        found.append(Window(source.name, one, requests, one.start in done, basis))
+    return found
+
+
+def _cut(lower: datetime, upper: datetime, every: Every) -> Iterator[Span]:
+    while lower < upper:
+        end = min(_next(lower, every), upper)
+        yield Span(_written(lower), _written(end))
+        lower = end
+
+
+def _next(moment: datetime, every: Every) -> datetime:
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if every == "month":
+        return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return day + timedelta(days=7 - day.weekday() if every == "week" else 1)
+
+
+def _written(moment: datetime) -> str:
+    text = moment.astimezone(UTC).isoformat()
+    return text.removesuffix("T00:00:00+00:00")
+
+
+def _requests(
+    source: Source, span: Span, past: Mapping[str, Planned], *, head: Commit | None, now: datetime
+) -> tuple[int | None, str]:
+    """What a window takes: its chains, each with as many pages as the chains of the last run had."""
+    total, basis = 0, ""
+    for name, endpoint in span.endpoints(source.resources).items():
+        chains = len(endpoint.incremental.windows(None, now)) if endpoint.incremental else 1
+        if endpoint.for_each:
+            parent = head.datasets.get(endpoint.for_each.resource or "") if head else None
+            if endpoint.for_each.resource and parent is None:
+                return None, f"{endpoint.for_each.resource} has no rows yet"
+            chains *= parent.rows if parent else len(list(endpoint.for_each.scopes()))
+        known = past[name]
+        pages = known.requests / known.chains if known.requests and known.chains else 1
+        basis = basis or ("at least" if pages == 1 else f"as {known.basis}")
+        total += round(chains * pages)
+    return total, basis
