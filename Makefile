@@ -87,7 +87,7 @@ $(DOCS)/.ready: docs/requirements.lock
 
 docs: $(DOCS)/.ready ## Build the documentation site into site/; a warning or a dead link is an error
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --clean
-	@echo "site/index.html"
+	@echo "site/index.html; with search: python3 -m http.server --bind 127.0.0.1 -d site"
 
 LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --upgrade

@@ -19,6 +19,7 @@ from pipelines.config.project import Project, load_project
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Place, plan, resolve
 from pipelines.load.target import Target
+from tests.browser import browser
 from tests.load.disks import QUICK
 
 SHOP = """\
@@ -103,6 +104,25 @@ def test_the_page_for_analysts_loads_and_runs_nothing(project: Project) -> None:
     assert "content=\"default-src 'none'; style-src 'unsafe-inline'\"" in page
     assert re.findall(r"<script|<link|<img|<iframe|src=|url\(|@import|\bon\w+=", page) == []
     assert {one for one in re.findall(r'href="([^"]*)"', page) if not one.startswith("#")} == set()
+
+
+def test_a_browser_shows_it_on_any_screen_and_has_nothing_to_complain_of(project: Project, tmp_path: Path) -> None:
+    """Wide and narrow, light and dark; what is wider than a phone scrolls inside the page."""
+    days = pa.array([datetime(2024, 5, day, tzinfo=UTC) for day in range(1, 31)])
+    wide = {f"a_column_with_a_long_name_{number}": ["a value that is not short"] * 30 for number in range(12)}
+    load(project.settings.data, "orders", pa.table({"at": days, **wide}))
+    page_of(project)
+    page = project.settings.data / "catalog.html"
+
+    with browser(tmp_path / "browser") as tab:
+        for width, dark in ((1280, False), (1280, True), (390, False), (390, True)):
+            tab.show(page, width=width, dark=dark)
+
+            assert tab.value("document.documentElement.scrollWidth <= innerWidth"), (width, dark)
+            assert tab.value("document.querySelectorAll('svg.bars rect').length") == 60
+            assert tab.value("document.querySelector('[id=\"shop.orders\"] h2').innerText") == "shop.orders"
+        assert tab.complaints == []
+        assert set(tab.asked) == {page.resolve().as_uri()}
 
 
 def test_links_within_the_page_lead_to_sections_of_it(project: Project) -> None:

@@ -85,7 +85,9 @@ def test_s09_a_pickle_among_the_spooled_pages_is_never_loaded(api: FakeApi, tmp_
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "benchmarks/requirements.lock"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.lock", "requirements-dev.lock", "benchmarks/requirements.lock", "docs/requirements.lock"]
+)
 def test_s25_every_locked_package_has_a_hash_and_none_is_below_its_floor(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8").replace("\\\n", " ")
     packages = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", " "))]
