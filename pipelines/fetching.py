@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from pipelines.batch import Batch
@@ -51,7 +52,10 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
     def on_batch(batch: Batch, milled: Milled) -> None:
         tell(batch_event(batch.resource, milled))
 
-    with Milling(engine, backlog, recipes, on_batch) as milling:
+    def on_busy(resource: str, more: int) -> None:
+        tell(Event("busy", resource, time.monotonic(), size=more))
+
+    with Milling(engine, backlog, recipes, on_batch, on_busy) as milling:
         extractor = Extractor(
             source.connection(),
             endpoints,

@@ -7,7 +7,7 @@ say nothing left out:
 
 `fields` holds what belongs to the event (numbers carry their unit in the name),
 `error` a traceback. A logger gives them by `extra`; in a terminal those marked
-`shown` are left out, as a table on standard output tells them as well.
+`shown` are left out unless more is asked for: progress and the table tell them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def configure(form: LogFormat = "auto", louder: int = 0) -> None:
     chosen = max(-1, min((0 if in_terminal else 1) + louder, 3))
     handler = _Handler()
     handler.setFormatter(TextLines() if is_text else JsonLines())
-    if is_text and in_terminal and _is_terminal(sys.stdout):
+    if is_text and in_terminal and louder <= 0 and _is_terminal(sys.stdout):
         handler.addFilter(lambda record: not getattr(record, "shown", False))
     root = logging.getLogger()
     for known in [one for one in root.handlers if isinstance(one, _Handler)]:

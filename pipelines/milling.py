@@ -55,9 +55,12 @@ class Milling:
         backlog: Backlog,
         recipes: Mapping[str, Recipe],
         on_batch: Callable[[Batch, Milled], None] = lambda batch, milled: None,
+        on_busy: Callable[[str, int], None] = lambda resource, more: None,
     ) -> None:
+        """*on_busy* hears of each resource that a worker begins (1) or ends (-1) to mill."""
         self.ledgers = {resource: Ledger() for resource in recipes}
         self._engine, self._backlog, self._recipes, self._on_batch = engine, backlog, recipes, on_batch
+        self._on_busy = on_busy
         self._lock = threading.Lock()
         self._crash: BaseException | None = None
         self._threads = [threading.Thread(target=self._serve, name=f"mill-{i}") for i in range(engine.workers)]
@@ -95,6 +98,7 @@ class Milling:
         ledger = self.ledgers[batch.resource]
         if ledger.error is not None:
             return
+        self._on_busy(batch.resource, 1)
         try:
             milled = self._engine.call(mill, batch, self._recipes[batch.resource])
         except Exception as raised:  # noqa: BLE001  # a thread that dies unheard would lose the batch and keep its watermark
@@ -102,6 +106,8 @@ class Milling:
             error = raised if isinstance(raised, PipelineError) else defect
             self._fail(batch, describe(error, f"{batch.source}.{batch.resource}"))
             return
+        finally:
+            self._on_busy(batch.resource, -1)
         with self._lock:
             ledger.milled.append(milled)
             ledger.ended_at = time.monotonic()

@@ -24,8 +24,8 @@ _EACH = {
     "merged": "parts merged",
 }
 _SIZES = {"answered": "wire_bytes", "spooled": "bytes", "from_spool": "bytes", "batch": "rows"}
-_SHOWN = ("resource failed", "warning")
-"""What the table that a run prints says as well."""
+_SHOWN = ("request throttled", "request is repeated", "resource failed", "warning")
+"""What progress or the table of a run says as well."""
 _NOTES = {"answered": "status", "batch": "worker"}
 
 

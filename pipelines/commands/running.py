@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -9,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands.options import log_as
-from pipelines.errors import EXIT_INTERRUPTED
+from pipelines.errors import EXIT_INTERRUPTED, PipelineError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pipelines.report.result import SourceReport
     from pipelines.source_run import Shared
 
+_GARBAGE = 50_000
+"""Objects until the garbage collector looks: what imports make stays, and looking at it took a tenth of the start."""
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -47,12 +50,14 @@ def console_on(stream: Any = None) -> Console:
     return Console(file=stream or sys.stderr)
 
 
-def _modules_for(config: Path | None) -> tuple[str, ...]:
-    """What the workers of this configuration will need: a look at its text, long before it is read."""
+def _modules_for(config: Path | None, only: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What the workers of these sources will need: a look at the text of their files, long before it is read."""
     from pipelines.pool import PRELOAD
 
     folder = Path(config or os.environ.get("THREADMILL_CONFIG", "config"))
-    text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.yaml"))
+    names = {"marts", *(name.partition(".")[0] for name in only)} if only else None
+    files = [path for path in folder.glob("*.yaml") if names is None or path.stem in names]
+    text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
     frames = ("pandas",) if "transform:" in text or "function:" in text else ()
     merges = ("polars",) if any(mode in text for mode in ("upsert", "history", "append")) else ()
     return (*frames, *PRELOAD, *merges)
@@ -68,21 +73,41 @@ def work_through(
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
     from pipelines.pool import warm_up
 
-    warm_up(_modules_for(given.get("config")))
+    gc.set_threshold(_GARBAGE)
+    warm_up(_modules_for(given.get("config"), only))
+    from pipelines.marts.model import MARTS
     from pipelines.progress import progress
     from pipelines.report.result import show
-    from pipelines.run import run
+    from pipelines.run import run, worker_count
     from pipelines.source_run import run_source
 
     project = project_of(only, given)
     resources = {source.name: list(source.resources) for source in project.sources}
-    with stopping() as stop, progress(console_on(), resources) as listen:
+    resources |= {MARTS: list(project.marts.marts)} if project.marts.marts else {}
+    shown = progress(
+        console_on(), resources, workers=worker_count(project.settings), past=lambda: _pages_before(project)
+    )
+    with stopping() as stop, shown as listen:
         report = run(project, listen=listen, stop=stop, work=work or run_source)
     if as_json:
         click.echo(report.to_json())
     else:
         show(report, console_on(sys.stdout))
     return EXIT_INTERRUPTED if stop.is_set() else report.exit_code
+
+
+def _pages_before(project: Project) -> dict[str, int]:
+    """How many pages each resource will have, as its last run tells; what cannot be told is left out."""
+    from datetime import UTC, datetime
+
+    from pipelines.planning import plan_of
+
+    found: dict[str, int] = {}
+    for source in project.sources:
+        with suppress(PipelineError):
+            planned = plan_of(source, project.settings, datetime.now(UTC))
+            found |= {one.name: one.requests for one in planned if one.requests}
+    return found
 
 
 @contextmanager

@@ -14,6 +14,8 @@ EventKind = Literal[
     "spooled",
     "from_spool",
     "planned",
+    "expected",
+    "busy",
     "finished",
     "batch",
     "merged",
@@ -32,6 +34,8 @@ class Event:
     `blocked`: a page waited seconds, because workers are behind.
     `spooled`, `from_spool`: a page counts as fetched (size inflated).
     `planned`: size says how many chains of requests were added.
+    `expected`: size says how many pages more the API tells of.
+    `busy`: one worker more (size 1) or less (-1) mills the resource.
     `finished`: the resource has all its pages, or failed; note says which.
     `batch`: a worker has milled a batch (seconds, CPU, size in rows; note is its process).
     `merged`: what workers staged is merged and checked (seconds).
