@@ -16,7 +16,9 @@ from pathlib import Path
 from pipelines.config.problems import Document, Problem, nearest
 from pipelines.config.source import Resource
 from pipelines.extract.chains import known_names
+from pipelines.extract.endpoint import MOST_WEIGHT
 from pipelines.extract.fan_out import ForEach
+from pipelines.extract.limits import Limits
 from pipelines.extract.placeholders import names
 from pipelines.load.partitions import parse
 
@@ -30,7 +32,9 @@ TRANSFORMS = Path(__file__).parents[1] / "transforms"
 Found = Iterator[tuple[tuple[str | int, ...], str]]
 
 
-def check(document: Document, resources: Mapping[str, Resource], *, source: str, transforms: Path) -> list[Problem]:
+def check(
+    document: Document, resources: Mapping[str, Resource], *, source: str, transforms: Path, limits: Limits
+) -> list[Problem]:
     """The problems between *resources*; those not valid by themselves are known by name only."""
     problems = []
     if not _NAME.fullmatch(source) or source in _RESERVED:
@@ -47,6 +51,7 @@ def check(document: Document, resources: Mapping[str, Resource], *, source: str,
         for keys, what in _resource(resource, known, transforms, known_names(resources, name)):
             problems.append(document.problem(("resources", name, *keys), what))
     problems += [document.problem(("resources", name, "for_each"), what) for name, what in _circles(resources)]
+    problems += [document.problem(("resources", name, "weight"), what) for name, what in _weights(resources, limits)]
     problems += [document.problem(("resources", name, *keys), what) for name, keys, what in _partial(resources)]
     return problems
 
@@ -165,6 +170,14 @@ def _partial(resources: Mapping[str, Resource]) -> Iterator[tuple[str, tuple[str
                 yield name, keys, f"{parent} is `incremental`, so the rows of its other records would be dropped"
                 break
             parent = _parent_of(resources, parent)
+
+
+def _weights(resources: Mapping[str, Resource], limits: Limits) -> Iterator[tuple[str, str]]:
+    """Requests that would never get their turn."""
+    least = min([rate.requests for rate in limits.rate] + [limits.daily or MOST_WEIGHT])
+    for name, resource in resources.items():
+        if resource.weight > least:
+            yield name, f"one request counts as {resource.weight}, but `limits` allow {least} in their span"
 
 
 def _parent_of(resources: Mapping[str, Resource], name: str) -> str | None:

@@ -24,6 +24,7 @@ from pipelines.config.references import Lookup, resolve
 from pipelines.config.source import Resource, Source
 from pipelines.config.yaml_source import read
 from pipelines.errors import ConfigError
+from pipelines.extract.limits import Limits
 
 __all__ = ["Resource", "Source", "Sources", "load"]
 
@@ -159,7 +160,8 @@ def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem
         warnings.append(document.problem((), f"{len(short)} secrets are too short to be hidden in logs"))
     resources, found = _resources(document, resolved.data)
     source, unconnected = _connected(document, {**resolved.data, "source": file.name, "resources": resources})
-    crossed = check(document, resources, source=file.name, transforms=reading.transforms)
+    limits = source.limits if source else Limits()
+    crossed = check(document, resources, source=file.name, transforms=reading.transforms, limits=limits)
     # what is not set does not fit either; saying it once is enough
     unset = {(problem.line, problem.where) for problem in problems}
     problems += [each for each in (*found, *unconnected, *crossed) if (each.line, each.where) not in unset]

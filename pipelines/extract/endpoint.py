@@ -24,6 +24,7 @@ def _dates_as_text(value: object) -> object:
     return value.isoformat() if isinstance(value, dt.date) else value
 
 
+MOST_WEIGHT = 1_000_000
 Scalar = str | int | float | bool | None
 Params = Annotated[dict[str, Scalar | list[Scalar]], BeforeValidator(_dates_as_text)]
 
@@ -74,7 +75,7 @@ class Endpoint(Value):
     errors: tuple[ErrorRule, ...] = Field((), description="what certain answers mean")
     max_pages: int | None = Field(None, ge=1, description="pages of one chain, at most; beyond is an error")
     count: Count | None = Field(None, description="address that tells the number of records, as a proof")
-    weight: int = Field(1, ge=1, description="how much one request counts against `limits.rate`")
+    weight: int = Field(1, ge=1, le=MOST_WEIGHT, description="how much one request counts in `limits`, rate and daily")
 
     @model_validator(mode="after")
     def _one_body(self) -> Endpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pipelines.batch import digest
 from pipelines.errors import DecodeError, Drift, PipelineError
@@ -75,7 +76,7 @@ class Step:
     back: int = 0
     turn: int = 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """By which the spool knows the answer."""
         asked = self.request.fingerprint

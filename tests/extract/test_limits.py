@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from pipelines.errors import Interrupted
+from pipelines.config.loading import load
+from pipelines.errors import ConfigError, Interrupted
 from pipelines.extract.limits import Budget, Budgets, Limits
 
 NEVER = threading.Event()
@@ -79,6 +81,18 @@ def test_a_probe_that_is_throttled_again_lets_nobody_follow() -> None:
 
     assert place.probe
     assert following.probe
+
+
+@pytest.mark.parametrize("written", ["rate: 10/s", "daily: 10", "rate: [600/min, 10/s]"])
+def test_a_weight_that_no_limit_ever_allows_is_refused(tmp_path: Path, written: str) -> None:
+    """It would wait for ever."""
+    source = tmp_path / "shop.yaml"
+    source.write_text(
+        f"base_url: https://a.example\nlimits: {{{written}}}\nresources:\n  r:\n    path: /x\n    weight: 11\n"
+    )
+
+    with pytest.raises(ConfigError, match=r"shop.yaml:6: .*one request counts as 11, but `limits` allow 10"):
+        load(tmp_path, env={})
 
 
 def test_a_request_counts_by_its_weight() -> None:
