@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import app
@@ -17,7 +16,6 @@ from pipelines.run import run
 
 ROOT = Path(__file__).parents[1]
 _README = (ROOT / "README.md").read_text(encoding="utf-8")
-_LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 
 
 def _blocks(language: str) -> list[str]:
@@ -65,12 +63,3 @@ def test_every_command_of_the_readme_exists_and_all_are_told() -> None:
     assert told <= set(app.commands)
     for command in app.commands:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
-
-
-@pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda p: p.name)
-def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    missing = [
-        link for link in _LINK.findall(document.read_text(encoding="utf-8")) if not (document.parent / link).exists()
-    ]
-
-    assert missing == []
