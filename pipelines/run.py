@@ -192,11 +192,11 @@ def _ending(pool: Pool | Cluster, stop: threading.Event) -> Iterator[None]:
     over = threading.Event()
 
     def end() -> None:
-        while not stop.wait(_LOOK_EVERY_S):
-            if over.is_set():
+        while not over.wait(_LOOK_EVERY_S):
+            if stop.is_set():
+                if not over.wait(_LAST_MOMENT_S):
+                    pool.close()
                 return
-        if not over.wait(_LAST_MOMENT_S):
-            pool.close()
 
     watch = threading.Thread(target=end, name="ending")
     watch.start()
