@@ -197,7 +197,9 @@ def _placeholders(resource: Resource, parents: frozenset[str]) -> Found:
     for braces in _BRACES.findall(resource.path):
         if not names(braces):
             yield ("path",), f"{braces!r} is no placeholder; known here: {shown}"
-    for key, template in (("path", resource.path), ("params", resource.params), ("headers", resource.headers)):
+    count = resource.count.path if resource.count else ""
+    templates = (("path", resource.path), ("params", resource.params), ("headers", resource.headers), ("count", count))
+    for key, template in templates:
         for name in sorted(names(template)):
             if name.partition(".")[0] not in first:
                 yield (key,), f"no value for the placeholder {{{name}}}; known here: {shown}"

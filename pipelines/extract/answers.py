@@ -15,6 +15,7 @@ from pipelines.extract.endpoint import Endpoint, NoRecords
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.numbered import whole_number
 from pipelines.extract.page import Page, Request
+from pipelines.extract.placeholders import fill_path
 from pipelines.extract.spool import Spool, Stored
 from pipelines.extract.steps import ResourceRun
 
@@ -83,7 +84,7 @@ class Answers:
             DecodeError: It tells no number.
         """
         count = resource.endpoint.count
-        path, value = (count.path, count.value) if count else ("", "@")
+        path, value = (fill_path(count.path, chain.question.scope), count.value) if count else ("", "@")
         question = replace(chain.question.request, url=connection.url(path))
         endpoint = Endpoint(path=path, records=NoRecords(), errors=resource.endpoint.errors)
         page, _ = self.get(replace(resource, endpoint=endpoint), question, question.fingerprint)

@@ -39,7 +39,7 @@ class GraphQL(Value):
 class Count(Value):
     """A second address that tells how many records the same question has, in a field or as a bare number."""
 
-    path: str = Field(description="asked with the same parameters, those of paging aside")
+    path: str = Field(description="asked with the same parameters, those of paging aside; may hold {placeholders}")
     value: str = Field("count", description="JMESPath to the number, where the answer is more than the number")
 
     @model_validator(mode="after")

@@ -101,6 +101,7 @@ class Budget:
         self.allowed = limits.in_flight
         self._welcomed = 0
         self._running = 0
+        self._left = limits.in_flight
         self._resume_at = 0.0
         self._gated = False
         self._probing = False
@@ -150,12 +151,15 @@ class Budget:
             self._gated = True
 
     def learn(self, limits: Limits, headers: Mapping[str, str], now: float) -> None:
-        """Pause until the reset where the API says that nothing remains; *now* is the epoch."""
-        if not (limits.remaining_header and limits.reset_header):
+        """Send no more at once than the API says remain; where none does, pause until the reset. *now* is the epoch."""
+        remaining = headers.get((limits.remaining_header or "").lower(), "").strip()
+        if not remaining.isdigit():
             return
-        remaining = headers.get(limits.remaining_header.lower(), "")
-        reset = headers.get(limits.reset_header.lower(), "")
-        if remaining.strip() == "0" and (seconds := _seconds_until(reset.strip(), now)) is not None:
+        with self._changed:
+            self._left = max(int(remaining), 1)  # one shows whether more are allowed by now
+            self._changed.notify_all()
+        reset = headers.get((limits.reset_header or "").lower(), "").strip()
+        if int(remaining) == 0 and (seconds := _seconds_until(reset, now)) is not None:
             self.pause(max(seconds, 0.0))
 
     def _wait_s(self, weight: int) -> float:
@@ -163,7 +167,7 @@ class Budget:
         now = self._clock()
         if now < self._resume_at:
             return self._resume_at - now
-        if self._running >= self.allowed or (self._gated and self._probing):
+        if self._running >= min(self.allowed, self._left) or (self._gated and self._probing):
             return _LONG_WAIT_S
         wait = self._rate_wait_s(now, weight)
         if wait == 0 and self._daily:

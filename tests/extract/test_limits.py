@@ -83,6 +83,22 @@ def test_a_probe_that_is_throttled_again_lets_nobody_follow() -> None:
     assert following.probe
 
 
+def test_no_more_requests_are_sent_at_once_than_remain() -> None:
+    """Of eight places two are left: the third request waits until the API says that more remain."""
+    told = limits(in_flight=8, remaining_header="X-Left")
+    budget = Budget(told)
+    stop = threading.Event()
+    stop.set()
+    budget.learn(told, {"x-left": "2"}, now=0.0)
+
+    with budget.place(1, NEVER), budget.place(1, NEVER):
+        with pytest.raises(Interrupted), budget.place(1, stop):
+            pass
+        budget.learn(told, {"x-left": "100"}, now=0.0)
+        with budget.place(1, stop):
+            pass
+
+
 @pytest.mark.parametrize("written", ["rate: 10/s", "daily: 10", "rate: [600/min, 10/s]"])
 def test_a_weight_that_no_limit_ever_allows_is_refused(tmp_path: Path, written: str) -> None:
     """It would wait for ever."""

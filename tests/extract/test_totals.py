@@ -46,6 +46,33 @@ def test_a_count_may_be_a_bare_number_or_a_text(shop: Shop, body: bytes, value: 
     assert (extraction.verdict, extraction.error) == ("complete", None), extraction.evidence
 
 
+def test_each_parent_has_a_count_of_its_own(shop: Shop) -> None:
+    """Two parents of two records each; the API counts three for the second."""
+    shop.api.route_all(lambda asked: say(2 if asked.path == "/a/n" else 3 if asked.path == "/b/n" else [{"i": 1}, {}]))
+
+    extraction = shop.extract(
+        {
+            "items": {
+                "path": "/{shop}/items", "for_each": {"values": {"shop": ["a", "b"]}}, "paginate": "none",
+                "count": {"path": "/{shop}/n"},
+            }
+        }
+    ).extractions["items"]  # fmt: skip
+
+    assert (extraction.verdict, extraction.error) == ("incomplete", None)
+    assert "2 of 3 records at" in extraction.evidence
+
+
+@pytest.mark.parametrize(("told", "verdict"), [(20, "complete"), (21, "incomplete")])
+def test_one_answer_that_should_hold_everything_is_compared_with_its_total(shop: Shop, told: int, verdict: str) -> None:
+    """A cap of 20 that nobody spoke of."""
+    shop.api.answer("/orders", say({"data": [{"id": number} for number in range(20)], "total": told}))
+
+    extraction = shop.one(paginate={"none": {"total": "total"}}).extractions["orders"]
+
+    assert (extraction.verdict, extraction.error) == (verdict, None), extraction.evidence
+
+
 def test_a_count_that_tells_no_number_is_an_error(shop: Shop) -> None:
     shop.api.pages("/orders", records=20, page_size=10, style="offset")
     shop.api.answer("/count", say({"total": 20}))
