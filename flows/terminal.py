@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from pipelines.commands.running import progress_of
 from pipelines.config.project import Project
 from pipelines.errors import PipelineError
-from pipelines.progress import progress
 from pipelines.report.result import RunReport
 from pipelines.source_run import Listener
 
@@ -39,9 +39,8 @@ class Terminal:
         """Draw *project*'s progress while the block lasts."""
         self.waiting.stop()
         self.run_started_at = time.monotonic()
-        resources = {source.name: list(source.resources) for source in project.sources}
         try:
-            with progress(self.console, resources) as listen:
+            with progress_of(project, self.console) as listen:
                 yield listen
         finally:
             self.run_ended_at = time.monotonic()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.config.loading import Resource, Source
 from pipelines.config.problems import nearest
@@ -21,6 +21,9 @@ from pipelines.extract.steps import ResourceRun, Step
 from pipelines.extract.watermark import Watermark
 from pipelines.report.result import Problem
 from pipelines.run import answering
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,21 @@ def asking(source: Source, settings: Settings, now: datetime) -> Iterator[Asking
         )
         with closing(client):
             yield Asking(source, client, now)
+
+
+def rows_of(resource: Resource, found: FirstPages, settings: Settings) -> tuple[pa.Table, pa.Table | None]:
+    """The records of *found* as a worker would make rows of them, and those that do not fit."""
+    from pipelines.transform.decode import decode
+    from pipelines.transform.frames import FOLDER, apply, resolve
+    from pipelines.transform.mask import mask
+
+    shape, carry = resource.shape(), dict(found.question.carry)
+    told = [page for page in found.pages if not page.skipped and not page.is_empty_body]
+    bodies = [mask(one.body, shape.format, shape.records, shape.mask) if shape.mask else one.body for one in told]
+    decoded = decode([(body, carry) for body in bodies], shape)
+    if not shape.transform:
+        return decoded.table, decoded.rejects
+    return apply(decoded.table, resolve(shape.transform, (settings.transforms or FOLDER,))), decoded.rejects
 
 
 def answers_of(source: Source, settings: Settings, now: datetime) -> list[dict[str, Any]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.asking import FirstPages
 from pipelines.config.loading import Resource, Source
@@ -14,11 +14,16 @@ from pipelines.extract.chains import Asker
 from pipelines.extract.limits import Limits
 from pipelines.extract.paginators import NoPages
 from pipelines.extract.watermark import Watermark
+from pipelines.impact import Impact, impact_of, with_rows
 from pipelines.load.lake import Lake
-from pipelines.load.log import Commit
+from pipelines.load.log import Commit, Dataset
 from pipelines.report.explain import Work, works
 from pipelines.report.runs import Document, read_run, resources_of, run_ids
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_HOUR_S = 3600.0
 _A_REQUEST_S = 0.5
 """What a request takes while nothing is known of it."""
 _RUNS_TO_READ = 20
@@ -40,6 +45,7 @@ class Planned:
     until: str = ""
     basis: str = ""
     write: str = ""
+    impact: Impact = field(default_factory=Impact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +60,18 @@ class Past:
 
 def plan_of(source: Source, settings: Settings, now: datetime) -> list[Planned]:
     """What the next run would ask of each resource of *source*; no API is asked."""
-    head = Lake(settings.data, source.name, settings.remote).head()
+    lake = Lake(settings.data, source.name, settings.remote)
+    head = lake.head()
     past = _past(settings, source)
     planned: dict[str, Planned] = {}
     for name, resource in source.resources.items():
-        planned[name] = _with_past(_asked(source, name, head, now), past.get(name), resource)
+        one = _with_past(_asked(source, name, head, now), past.get(name), resource)
+        planned[name] = replace(one, impact=impact_of(name, resource.write, head, lake.log))
     return list(planned.values())
 
 
-def with_probe(planned: Planned, found: FirstPages | None) -> Planned:
-    """*planned*, with what the first pages of a chain told."""
+def with_probe(planned: Planned, found: FirstPages | None, rows: pa.Table | None, dataset: Dataset | None) -> Planned:
+    """*planned*, with what the first pages of a chain told and what their *rows* would do to *dataset*."""
     if found is None or not found.pages:
         return replace(planned, requests=0, size_bytes=0, basis="probe, nothing new")
     page_bytes = sum(len(page.body) for page in found.pages) / len(found.pages)
@@ -77,7 +85,21 @@ def with_probe(planned: Planned, found: FirstPages | None) -> Planned:
         requests=per_chain * chains,
         size_bytes=round(per_chain * chains * page_bytes),
         basis=f"probe, {told}",
+        impact=with_rows(planned.impact, dataset, rows, write=planned.write),
     )
+
+
+def budget_of(planned: list[Planned], limits: Limits) -> dict[str, float]:
+    """What share of each budget of an hour or more a source would take, such as {"24,000 a day": 0.02}."""
+    requests = sum(one.requests or 0 for one in planned)
+    rates = [(rate.requests, rate.seconds) for rate in limits.rate if rate.seconds >= _HOUR_S]
+    rates += [(limits.daily, 24.0 * _HOUR_S)] if limits.daily else []
+    return {f"{most:,} {_span(seconds)}": requests / most for most, seconds in rates}
+
+
+def _span(seconds: float) -> str:
+    hours = seconds / _HOUR_S
+    return {1.0: "an hour", 24.0: "a day"}.get(hours, f"in {hours:g} hours")
 
 
 def seconds_of(planned: list[Planned], limits: Limits) -> float | None:

@@ -8,14 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.asking import Asking, resource_of
+from pipelines.asking import Asking, resource_of, rows_of
 from pipelines.config.loading import Source
 from pipelines.config.settings import Settings
 from pipelines.errors import ConfigError
 from pipelines.transform.checks import violations
-from pipelines.transform.decode import decode
-from pipelines.transform.frames import FOLDER, apply, resolve
-from pipelines.transform.mask import mask
+from pipelines.transform.frames import FOLDER
 from pipelines.worker import checked
 
 if TYPE_CHECKING:
@@ -43,17 +41,12 @@ def preview(source: Source, name: str, asking: Asking, *, settings: Settings, no
     shape, found = resource.shape(), asking.first(name)
     if found is None:
         raise ConfigError(f"{source.name}.{name}: there is nothing to ask for", "look at `for_each` and `incremental`")
-    page = found.pages[0]
-    body = mask(page.body, shape.format, shape.records, shape.mask) if shape.mask else page.body
-    decoded = decode([] if page.skipped or page.is_empty_body else [(body, dict(found.question.carry))], shape)
-    table = decoded.table
-    if shape.transform:
-        table = apply(table, resolve(shape.transform, (settings.transforms or FOLDER,)))
+    table, rejects = rows_of(resource, found, settings)
     # what would end a run is told here like everything else
     told = tuple(one.message for one in violations(table, shape.expect, now))
     lenient = tuple(one for one in shape.expect if one.severity == "quarantine")
     table, aside = checked(table, lenient, f"{source.name}.{name}", Counter())
-    return Preview(page.request.safe_url, table, tuple(one for one in (decoded.rejects, aside) if one), told)
+    return Preview(found.pages[0].request.safe_url, table, tuple(one for one in (rejects, aside) if one), told)
 
 
 def new_transform(name: str, folder: Path | None) -> Path:

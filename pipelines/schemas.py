@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.errors import PipelineError
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SchemaChange = str
 """One sentence on one column."""
@@ -27,7 +31,12 @@ def changes(before: Dataset | None, after: Dataset) -> list[SchemaChange]:
     """What became of the columns of a dataset; nothing for its first commit."""
     if before is None or before.schema is None or after.schema is None:
         return []
-    old, new = ({field.name: str(field.type) for field in schema} for schema in (before.schema, after.schema))
+    return differences(before.schema, after.schema)
+
+
+def differences(before: pa.Schema, after: pa.Schema) -> list[SchemaChange]:
+    """What became of the columns from one schema to the other."""
+    old, new = ({field.name: str(field.type) for field in schema} for schema in (before, after))
     gone = [f"column {name} is gone" for name in old if name not in new]
     added = [f"column {name} is new: {kind}" for name, kind in new.items() if name not in old]
     return (

@@ -24,18 +24,20 @@ _WIDEST = 32
 
 
 @click.command(epilog="\b\nExample:\n  threadmill plan usgs")
-@click.argument("sources", nargs=-1)
+@click.argument("sources", nargs=-1, type=SOURCE)
 @click.option("--probe", is_flag=True, help="Ask the first two pages of each resource for better numbers.")
 @on_data
 def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> None:
-    """Say what a run of SOURCES (all by default) would ask: requests, bytes, minutes.
+    """Say what a run of SOURCES (all by default) would ask and rewrite.
 
     Requests come from the configuration and the watermarks, sizes and times from
-    past runs. Without --probe no API is asked.
+    past runs, folders that would be rewritten from past commits. --probe asks two
+    pages of each resource for better numbers and columns that would change;
+    without it no API is asked.
     """
     from dataclasses import asdict
 
-    from pipelines.planning import plan_of, seconds_of
+    from pipelines.planning import budget_of, plan_of, seconds_of
 
     now = datetime.now(UTC)
     found: dict[str, dict[str, Any]] = {}
@@ -48,6 +50,7 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
                 "in_flight": source.limits.in_flight,
                 "daily": source.limits.daily,
                 "seconds": seconds_of(planned, source.limits),
+                "budget": budget_of(planned, source.limits),
                 "resources": [asdict(one) for one in planned],
             }
     if as_json:
@@ -57,6 +60,8 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
     _table(("resource", "chains", "requests", "MB", "since", "basis"), rows, right=(1, 2, 3))
     for name, told in found.items():
         click.echo(f"{name}: {_duration(told)}")
+        for one in told["resources"]:
+            _show_impact(one["name"], one["impact"])
 
 
 @click.command(epilog="\b\nExample:\n  threadmill preview usgs.events")
@@ -189,17 +194,34 @@ def transform(name: str, as_json: bool, **given: Any) -> None:
 
 
 def _probed(source: Any, project: Project, planned: list[Any], now: datetime) -> list[Any]:
-    from pipelines.asking import asking
+    from pipelines.asking import asking, rows_of
     from pipelines.load.lake import Lake
     from pipelines.planning import watermark_of, with_probe
 
     head = Lake(project.settings.data, source.name, project.settings.remote).head()
-    names = list(source.resources)
+    probed = []
     with asking(source, project.settings, now) as asked:
-        return [
-            with_probe(one, asked.first(name, watermark=watermark_of(head, name), pages=2))
-            for name, one in zip(names, planned, strict=True)
-        ]
+        for (name, resource), one in zip(source.resources.items(), planned, strict=True):
+            found = asked.first(name, watermark=watermark_of(head, name), pages=2)
+            rows = rows_of(resource, found, project.settings)[0] if found else None
+            probed.append(with_probe(one, found, rows, head.datasets.get(name) if head else None))
+    return probed
+
+
+def _show_impact(name: str, impact: dict[str, Any]) -> None:
+    if impact["rewritten"]:
+        named = ", ".join(impact["named"]).strip()
+        more = ", ..." if impact["rewritten"] > len(impact["named"]) else ""
+        told = f" ({impact['basis']}{f': {named}{more}' if named else ''})"
+        click.echo(_wrapped(f"{name}: rewrites {impact['rewritten']:,} of {impact['partitions']:,} folders{told}"))
+    for change in impact["schema_changes"]:
+        click.echo(_wrapped(f"{name}: {change}"))
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(text, 79, initial_indent="  ", subsequent_indent="    ")
 
 
 def _plan_row(one: dict[str, Any]) -> tuple[str, ...]:
@@ -257,13 +279,12 @@ def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _duration(told: dict[str, Any]) -> str:
     """How long a source takes, and what share of its daily limit that is."""
-    seconds, in_flight, daily = told["seconds"], told["in_flight"], told["daily"]
+    seconds, in_flight = told["seconds"], told["in_flight"]
     if seconds is None:
         return "not known before a run or a --probe"
-    requests = sum(one["requests"] or 0 for one in told["resources"])
     length = "less than 1 s" if seconds < 1 else f"about {seconds:.0f} s"
     length = f"about {seconds / 60:.0f} minutes" if seconds > 90 else length
-    share = f", {requests / daily:.1%} of {daily:,} a day" if daily else ""
+    share = "".join(f", {share:.1%} of {budget}" for budget, share in told["budget"].items())
     return f"{length} with {in_flight} {'request' if in_flight == 1 else 'requests'} in flight{share}"
 
 

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 _MOST_BYTES = 1 << 20
 
 
-class _Name(click.ParamType):
+class _Name(click.ParamType[str]):
     """The name of a source, of a resource of one, or of either."""
 
     name = "name"

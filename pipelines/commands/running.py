@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipelines.config.project import Project
     from pipelines.config.source import Source
     from pipelines.report.result import SourceReport
-    from pipelines.source_run import Shared
+    from pipelines.source_run import Listener, Shared
 
 _GARBAGE = 50_000
 """Objects until the garbage collector looks: what imports make stays, and looking at it took a tenth of the start."""
@@ -75,25 +75,30 @@ def work_through(
 
     gc.set_threshold(_GARBAGE)
     warm_up(_modules_for(given.get("config"), only))
-    from pipelines.marts.model import MARTS
-    from pipelines.progress import progress
     from pipelines.report.result import show
-    from pipelines.run import run, worker_count
+    from pipelines.run import run
     from pipelines.source_run import run_source
 
     project = project_of(only, given)
-    resources = {source.name: list(source.resources) for source in project.sources}
-    resources |= {MARTS: list(project.marts.marts)} if project.marts.marts else {}
-    shown = progress(
-        console_on(), resources, workers=worker_count(project.settings), past=lambda: _pages_before(project)
-    )
-    with stopping() as stop, shown as listen:
+    with stopping() as stop, progress_of(project, console_on()) as listen:
         report = run(project, listen=listen, stop=stop, work=work or run_source)
     if as_json:
         click.echo(report.to_json())
     else:
         show(report, console_on(sys.stdout))
     return EXIT_INTERRUPTED if stop.is_set() else report.exit_code
+
+
+def progress_of(project: Project, console: Console) -> AbstractContextManager[Listener]:
+    """The progress of a run of *project*, drawn on *console*: its resources, then its marts."""
+    from pipelines.marts.model import MARTS
+    from pipelines.progress import progress
+    from pipelines.run import worker_count
+
+    resources = {source.name: list(source.resources) for source in project.sources}
+    resources |= {MARTS: list(project.marts.marts)} if project.marts.marts else {}
+    workers = worker_count(project.settings)
+    return progress(console, resources, workers=workers, past=lambda: _pages_before(project))
 
 
 def _pages_before(project: Project) -> dict[str, int]:

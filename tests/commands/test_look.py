@@ -100,6 +100,37 @@ def test_before_the_first_run_a_probe_of_two_pages_tells_how_many_there_are(shop
     assert not (shop.folder / "data").exists()
 
 
+def test_a_plan_tells_which_folders_a_run_would_rewrite_and_which_columns_would_change(ran: Shop) -> None:
+    """Before a second commit two pages tell; afterwards the last commit does, and nobody is asked."""
+    before = {one["name"]: one["impact"] for one in answer("plan", "shop")["shop"]["resources"]}
+    ran.api.route("/shop/customers", lambda asked: say({"data": [{"id": 9, "visits": 1.5, "tier": "gold"}]}))
+    ran.api.route("/customers/9/orders", lambda asked: say({"data": []}))
+    ran.api.route("/shop/customers/9/orders", lambda asked: say({"data": []}))
+    probed = {one["name"]: one["impact"] for one in answer("plan", "shop", "--probe")["shop"]["resources"]}
+    told = threadmill("plan", "shop", "--probe").stdout
+    ran.day = 2
+    ran.api.route("/shop/customers", lambda asked: say({"data": [{"id": 1, "visits": 2}]}))
+    assert ran.run().code == 0
+    after = {one["name"]: one["impact"] for one in answer("plan", "shop")["shop"]["resources"]}
+
+    assert (before["shop.orders"]["partitions"], before["shop.orders"]["rewritten"]) == (4, None)
+    assert (before["shop.events"]["rewritten"], before["shop.events"]["basis"]) == (0, "write: append")
+    assert (before["shop.customers"]["rewritten"], before["shop.customers"]["basis"]) == (1, "write: replace")
+    changes = ["column tier is new: string", "column visits was int64, is double"]
+    assert probed["shop.customers"]["schema_changes"] == changes
+    assert "shop.customers: column tier is new: string" in told
+    assert max(map(len, told.splitlines())) <= 80
+    assert after["shop.orders"]["named"] == ["by_customer=1"]
+    assert (after["shop.orders"]["rewritten"], after["shop.orders"]["basis"]) == (1, "commit 2")
+
+
+def test_a_plan_tells_what_share_of_its_budgets_a_run_takes(ran: Shop) -> None:
+    ran.edit("bank.yaml", "retry:", "limits: {rate: 20/h, daily: 1000}\nretry:")
+
+    assert answer("plan", "bank")["bank"]["budget"] == {"20 an hour": 0.05, "1,000 a day": 0.001}
+    assert "5.0% of 20 an hour, 0.1% of 1,000 a day" in " ".join(threadmill("plan", "bank").stdout.split())
+
+
 def test_a_preview_shows_typed_transformed_and_checked_rows_and_writes_nothing(shop: Shop) -> None:
     shop.write("../transforms/double.py", "def double(frame):\n    return frame.assign(twice=frame['visits'] * 2)\n")
     shop.write("settings.toml", f'transforms = "{shop.folder}/transforms"\n')
