@@ -177,3 +177,9 @@ def bash(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["bash", "-e", "-c", script], cwd=folder, env=environment(PATH=path, **_BUNDLED),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def test_the_source_file_of_the_page_about_the_catalog_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(blocks("catalog.md", "yaml")[0])
+
+    assert load(tmp_path, env={}).warnings == ()
