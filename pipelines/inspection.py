@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipelines.load.changes import Change
     from pipelines.load.log import Dataset
 
+_ROW = "·row"
 EXPECTATIONS: TypeAdapter[Expectations] = TypeAdapter(Expectations)
 """Reads the checks of a mart, whose model knows them as plain mappings only."""
 
@@ -48,10 +49,12 @@ def _table(files: Sequence[Path], columns: set[str]) -> pa.Table:
     from pipelines.load.schema import recast, unify
 
     if not columns:
-        return pa.table({"row": pa.nulls(sum(pq.read_metadata(file).num_rows for file in files))})
+        return pa.table({_ROW: pa.nulls(sum(pq.read_metadata(file).num_rows for file in files))})
     tables = []
     for file in files:
         with pq.ParquetFile(file) as opened:
-            tables.append(opened.read([name for name in opened.schema_arrow.names if name in columns]))
+            names = [name for name in opened.schema_arrow.names if name in columns]
+            # a table without columns would have no rows either
+            tables.append(opened.read(names) if names else pa.table({_ROW: pa.nulls(opened.metadata.num_rows)}))
     schema = unify(table.schema for table in tables)
     return pa.concat_tables([recast(table, schema) for table in tables]) if tables else pa.table({})

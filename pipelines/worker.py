@@ -114,7 +114,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
                 table = apply(table, transform)
             if seen is not None:
                 table = unseen(table, seen, recipe.target.key)
-            table, more = checked(table, recipe.shape.expect, f"{recipe.source}.{recipe.resource}", warnings)
+            table, more = checked(table, recipe.shape.checks, f"{recipe.source}.{recipe.resource}", warnings)
             for refused in filter(None, [*aside, more]):
                 rows_rejected += len(refused)
                 rejects.write(refused)

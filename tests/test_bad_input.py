@@ -5,6 +5,7 @@ Most mistakes are made at once: one run of a project with a source for each.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tests.shop import Ended, start
 
 HEADER, QUERY, MASKED = "canary-header-4711", "canary query/4712", "canary-salt-4713"
 SECRETS = {"HEADER": HEADER, "QUERY": QUERY, "SALT": MASKED}
-FORMS = (HEADER, QUERY, "canary%20query", "canary+query", MASKED, "canary", "api_key=", "since=")
+FORMS = (HEADER, QUERY, "canary%20query", "canary+query", MASKED, "canary", "since=")
 """What must not be seen anywhere, as it is or as a URL has it."""
 
 REPLACE, UPSERT = "write: replace", "write: upsert\n    key: id"
@@ -108,6 +109,34 @@ MISTAKES = {
         say([*ROWS, *ROWS]),
         "write: replace\n    expect: [{unique: id}]",
         hint="severity",
+    ),
+    "nameless": Mistake(
+        "ExpectationFailed",
+        ("nameless.rows", "there is no column colour"),
+        say(ROWS),
+        "write: replace\n    expect: [{unique: colour}, {min_rows: 20}]",
+        hint="correct the data or the check",
+    ),
+    "required": Mistake(
+        "ExpectationFailed",
+        ("required.rows", "1 of 21 rows: size is null"),
+        say([*ROWS, {"id": 99, "size": None}]),
+        "write: replace\n    columns: {size: {type: int64, required: true}}",
+        hint="correct the data or the check",
+    ),
+    "absent": Mistake(
+        "ExpectationFailed",
+        ("absent.rows", "20 of 20 rows: colour is null"),
+        say(ROWS),
+        "write: replace\n    columns: {colour: {type: string, required: true}}",
+        hint="correct the data or the check",
+    ),
+    "unsorted": Mistake(
+        "SchemaError",
+        ("unsorted.rows", "`sort_by` names '-size', which is no column of the rows"),
+        say(ROWS),
+        "write: replace\n    sort_by: -size",
+        hint="columns: id, size, mail",
     ),
     "scarce": Mistake(
         "ExpectationFailed",
@@ -217,6 +246,10 @@ def test_p4_no_secret_and_no_query_is_in_output_report_or_data(project: Project)
     leaks = [(where, form) for where, text in texts.items() for form in FORMS if form in text]
 
     assert leaks == []
+    # the line that repeats a request names what the secret was read from
+    told = [text[at.end() :] for text in texts.values() for at in re.finditer("api_key=", text)]
+    assert told
+    assert [text[:20] for text in told if not text.startswith("$QUERY")] == []
 
 
 def test_the_table_for_people_shows_each_error_with_its_hint(project: Project) -> None:
@@ -225,7 +258,8 @@ def test_the_table_for_people_shows_each_error_with_its_hint(project: Project) -
     assert f"html.rows: DecodeError GET {project.api.url}/html: answered" in out
     assert "unauthorized.rows: AuthError" in out
     assert out.count("hint:") == 2
-    assert max(map(len, out.splitlines())) <= 80
+    assert out.count("  repeat: curl ") == 2
+    assert max(len(line) for line in out.splitlines() if not line.startswith("  repeat: ")) <= 80
     assert "Traceback" not in project.ended.err + project.table.err
 
 

@@ -231,7 +231,7 @@ def _columns(resource: Resource) -> Found:
     known = {*resource.columns, *resource.carry}
     sources = {column.source for column in resource.columns.values()}
     wanted: list[tuple[tuple[str | int, ...], str]] = [(("key",), name) for name in resource.key]
-    wanted += [(("sort_by",), name.lstrip("-")) for name in resource.sort_by]
+    wanted += [(("sort_by",), name) for name in resource.sort_by]
     wanted += [(("partition_by",), parse(text).field) for text in resource.partition_by]
     wanted += [(("version",), resource.version)] if resource.version else []
     if resource.incremental and resource.incremental.cursor not in sources:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.batch import Part
+from pipelines.errors import SchemaError
 from pipelines.load.disk import DISK, Disk, store_errors
 from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.open_part import LEAST_ROWS, OpenPart
@@ -170,6 +171,7 @@ class PartWriter:
         schema = _one_schema(tuple(table.schema for table in tables))
         table = pa.concat_tables([recast(table, schema) for table in tables])
         if self._target.sort_by:
+            _refuse_unknown(self._target.sort_by, table)
             table = table.take(pc.sort_indices(table, [(name, "ascending") for name in self._target.sort_by]))
         return table
 
@@ -209,6 +211,15 @@ class PartWriter:
             digest=part.digest,
             sequence=self._sequence,
             stats=part.stats,
+        )
+
+
+def _refuse_unknown(sort_by: Sequence[str], table: pa.Table) -> None:
+    missing = [name for name in sort_by if name not in table.column_names]
+    if missing:
+        raise SchemaError(
+            f"`sort_by` names {missing[0]!r}, which is no column of the rows",
+            f"columns: {', '.join(table.column_names[:20])}; rows are sorted from the least value",
         )
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from pipelines.records import Format, Records, RecordsField
-from pipelines.transform.checks import Expectations
+from pipelines.transform.checks import Expectation, Expectations
 from pipelines.transform.column_types import ColumnType, parse_type
 from pipelines.transform.mask import MaskRule
 from pipelines.values import Value
@@ -104,7 +104,9 @@ class Shape(Value):
     on_mismatch: OnMismatch | None = Field(
         None, description="what a value that does not fit means; by default declared columns fail, others widen"
     )
-    mask: dict[str, MaskRule] = Field({}, description="field: drop, last4 or sha256 (salt: ${MASK_SALT}), before anything is written")
+    mask: dict[str, MaskRule] = Field(
+        {}, description="field: drop, last4 or sha256 (salt: ${MASK_SALT}), before anything is written"
+    )
     expect: Expectations = Field((), description="checks on each batch and on the finished dataset")
     transform: str | None = Field(None, description="module:function in pipelines/transforms, DataFrame to DataFrame")
 
@@ -123,6 +125,7 @@ class Shape(Value):
         return self
 
     @property
-    def required(self) -> tuple[str, ...]:
-        """The columns that must not be null."""
-        return tuple(name for name, column in self.columns.items() if column.required)
+    def checks(self) -> Expectations:
+        """Those of `expect`, and that columns declared `required` are never null."""
+        required = tuple(name for name, column in self.columns.items() if column.required)
+        return (*self.expect, Expectation(not_null=required)) if required else self.expect
