@@ -86,7 +86,8 @@ def heading(how: str) -> str:
 
 def top(subject: Subject, name: str) -> Lines:
     """The lines before `resources`."""
-    lines: Lines = [Line("source", name), Line("base_url", subject.base_url, "the URL up to its last step")]
+    why_name = "as given" if subject.is_named else "from the URL"
+    lines: Lines = [Line("source", name, why_name), Line("base_url", subject.base_url, "the URL up to its last step")]
     why = {"auth": "as given; its value comes from the environment or `.env`"}
     return lines + [Line(key, value, why.get(key, "as given, for every request")) for key, value in subject.top.items()]
 

@@ -66,6 +66,9 @@ class Subject:
     sent: Json = None
     """The same with its references resolved."""
 
+    is_named: bool = False
+    """Whether the user said what the source is called."""
+
     variables: Mapping[str, str] | None = None
     """Of GraphQL: the variables that the query declares, and their types."""
 
@@ -168,6 +171,7 @@ def subject_of(  # noqa: PLR0913  # each is one option of the command
         connection=connection,
         secrets=secrets,
         to_set=tuple(written.literal),
+        is_named=name is not None,
         body=posted,
         sent=sent,
         variables=None if graphql is None else dict(_DECLARED.findall(graphql)),
