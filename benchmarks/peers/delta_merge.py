@@ -7,6 +7,7 @@ that are there afterwards.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -45,6 +46,9 @@ def main(step: str, folder: Path) -> None:
     sums = [len(rows), *(pc.sum(rows[one]).as_py() for one in rows.column_names)]
     told = {"seconds": seconds, "size_mb": size_mb, "files": len(there.file_uris()), "sums": sums}
     sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+    # a thread of the library that still runs would abort the interpreter at its end
+    os._exit(0)
 
 
 def write(path: Path, place: str, partition_by: list[str] | None) -> None:

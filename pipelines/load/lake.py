@@ -271,7 +271,7 @@ class Lake:
             with store_errors("showing the commit"):
                 for name in names:
                     if name in commit.datasets:
-                        view.publish(name, commit.datasets[name])
+                        view.update(name, commit.datasets[name])
                     elif (self.shown / name).exists():
                         view.withdraw(name)
                     published.append(name)

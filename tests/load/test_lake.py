@@ -13,8 +13,10 @@ import pytest
 from pipelines.errors import Busy, Conflict, StoreError
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit
+from pipelines.load.target import Target
 from tests.load.disks import QUICK
 from tests.load.scenario import SOURCE, TARGETS, cursor, expected, pinned, run_once, seen, stage, wrong_after
+from tests.load.test_merge import Shop
 
 TMP = "tmp"
 
@@ -138,6 +140,26 @@ def test_a_clock_that_was_set_back_changes_neither_order_nor_the_head(lake: Lake
     lake.commit(draft)
 
     assert cursor(lake.head()) == 3
+
+
+def test_a_commit_that_touches_one_partition_swaps_that_folder_alone(tmp_path: Path) -> None:
+    """The folders of the others, and the dataset's own, stay the very same; a new partition joins in one step too."""
+    shop, target = Shop(tmp_path), Target(write="upsert", key=("id",), partition_by=("team",))
+    shop.load(target, pa.table({"id": [1, 2, 3], "team": [0, 1, 2], "v": ["a", "b", "c"]}))
+    view = tmp_path / "parquet/shop/orders"
+    before = {path.name: path.stat().st_ino for path in (view, *view.iterdir())}
+
+    shop.load(target, pa.table({"id": [2], "team": [1], "v": ["B"]}))
+    shop.load(target, pa.table({"id": [4], "team": [9], "v": ["d"]}))
+    one = {path.name: path.stat().st_ino for path in (view, *view.iterdir())}
+    rows = [(row["id"], row["v"]) for row in shop.rows]
+    shop.load(target, pa.table({"id": [1, 3], "team": [0, 2], "v": ["A", "C"]}))
+
+    assert {name for name in before if one[name] != before[name]} == {"by_team=1"}
+    assert rows == [(1, "a"), (2, "B"), (3, "c"), (4, "d")]
+    assert view.stat().st_ino != before["orders"]
+    assert [row["v"] for row in shop.rows] == ["A", "B", "C", "d"]
+    assert shop.lake.verify().defects == ()
 
 
 def test_foreign_files_are_moved_out_of_the_view_and_kept(lake: Lake, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -15,13 +18,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import dataset
 
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Place, plan, resolve
+from pipelines.load.partitions import parse
 from pipelines.load.target import Target
 from tests.load.disks import QUICK
 from tests.load.scenario import SOURCE, expected, pinned, run_once
+from tests.load.test_merge import Shop
 
+ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
 NAMES = ["a/b", "..", "%2F", "", "007", "München", "a=b c", "__null__", "CON", "trailing.", "~", "\x01"]
 HOSTILE: list[str | None] = [*NAMES, "x" * 300, "Ü" * 300, None]
 Reader = Callable[[Path, list[str]], list[dict[str, Any]]]
@@ -121,11 +128,84 @@ def test_many_different_numbers_are_packed_and_read_back_equal(tmp_path: Path, r
     assert pairs[99_999] == {"small": 99_999, "share": halves[-1], "pair": {"a": 1, "b": [2]}}
 
 
+def by_pyarrow_hive(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    return dataset.dataset(folder, partitioning="hive").to_table(columns=columns).to_pylist()  # type: ignore[no-any-return]
+
+
+def by_duckdb_hive(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    with duckdb.connect() as connection:
+        names = ", ".join(columns)
+        found = connection.sql(f"SELECT {names} FROM read_parquet('{folder}/*/*.parquet', hive_partitioning = true)")
+        return found.to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+
+
+def by_polars_hive(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    return pl.scan_parquet(folder, hive_partitioning=True).select(columns).collect().to_dicts()
+
+
+def by_polars_glob(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    return pl.read_parquet(f"{folder}/*/*.parquet", columns=columns).to_dicts()
+
+
+def by_python_glob(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    tables = [pq.read_table(path, columns=columns, partitioning=None) for path in folder.glob("*/*.parquet")]
+    return pa.concat_tables(tables).to_pylist()  # type: ignore[no-any-return]
+
+
+GLOBS = (by_pyarrow_hive, by_duckdb_hive, by_polars_hive, by_polars_glob, by_python_glob)
+
+
+@pytest.mark.parametrize("reader", [pytest.param(reader, id=reader.__name__) for reader in GLOBS])
+@pytest.mark.parametrize("partition_by", [("day(at)",), ("team", "month(at)")])
+def test_globs_and_discovered_partitions_see_every_row(
+    tmp_path: Path, reader: Reader, partition_by: tuple[str, ...]
+) -> None:
+    """`dataset/*/*.parquet`, and the names of folders as columns: `day=2024-05-01`, `by_team=a`."""
+    times = pa.array([datetime(2024, 5, 1 + i % 3, tzinfo=UTC) for i in range(9)], pa.timestamp("us", "UTC"))
+    table = pa.table({"id": list(range(9)), "at": times, "team": ["a", "b", "c"] * 3})
+    folder = publish(tmp_path, Target(write="append", partition_by=partition_by), table)
+    below = folder if len(partition_by) == 1 else folder / "by_team=a"
+    found = parse(partition_by[-1]).name
+
+    rows = reader(below, ["id", "team"])
+
+    assert sorted(row["id"] for row in rows) == (list(range(9)) if below == folder else [0, 3, 6])
+    with duckdb.connect() as connection:
+        every = f"read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"
+        query = f"SELECT count(*), count(DISTINCT {found}) FROM {every}"
+        assert connection.sql(query).fetchall() == [(9, 3 if found == "day" else 1)]
+    assert found in dataset.dataset(folder, partitioning="hive").schema.names
+
+
+@pytest.mark.skipif("SPARK_PYTHON" not in os.environ, reason="SPARK_PYTHON names a Python that has pyspark and Java")
+def test_spark_reads_folders_and_globs_with_the_partition_as_a_column(tmp_path: Path) -> None:
+    for _ in range(3):
+        run_once(Lake(tmp_path, SOURCE, disk=QUICK))
+    view = tmp_path / "parquet" / SOURCE
+    code = """
+import json, sys
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+frames = [spark.read.parquet(path) for path in sys.argv[1:]]
+print("told", json.dumps([[frame.count(), sorted(frame.columns)] for frame in frames]))
+"""
+
+    globs = [f"{view}/events", f"{view}/events/*/*.parquet", f"{view}/entities/by_team=*"]
+    done = subprocess.run(
+        [os.environ["SPARK_PYTHON"], "-c", code, *globs],
+        stdout=subprocess.PIPE, text=True, check=True, timeout=110,
+    )  # fmt: skip
+
+    told = next(line for line in done.stdout.splitlines() if line.startswith("told "))
+    entities = [len(expected("entities", 3)), ["id", "team", "value", "version"]]
+    assert json.loads(told[5:]) == [[18, ["at", "day", "id"]], [18, ["at", "id"]], entities]
+
+
 def test_k10_readers_during_commits_see_whole_commits_or_a_loud_error(tmp_path: Path) -> None:
-    """Four kinds of readers in a loop during 15 commits: no wrong rows; pinned reads never fail."""
+    """Four kinds of readers in a loop during 15 commits (more in the long battery); pinned reads never fail."""
     for _ in range(2):
         run_once(Lake(tmp_path, SOURCE, disk=QUICK))
-    whole = {run: expected("entities", run) for run in range(1, 20)}
+    whole = {run: expected("entities", run) for run in range(1, 18 + 15 * ROUNDS)}
     done = threading.Event()
     silent: list[str] = []
     exact: list[str] = []
@@ -145,7 +225,7 @@ def test_k10_readers_during_commits_see_whole_commits_or_a_loud_error(tmp_path: 
     lake = Lake(tmp_path, SOURCE, disk=QUICK)
     try:
         pins = []
-        for run in range(3, 18):
+        for run in range(3, 3 + 15 * ROUNDS):
             run_once(lake)
             pins.append(pinned(lake, "entities") == expected("entities", run))
         deadline = time.monotonic() + 30
@@ -159,3 +239,50 @@ def test_k10_readers_during_commits_see_whole_commits_or_a_loud_error(tmp_path: 
     assert silent == []
     assert set(exact) == {"by_pandas", "by_pyarrow", "by_duckdb", "by_polars"}
     assert all(pins)
+
+
+def test_k10_readers_during_swaps_of_single_partitions_see_whole_commits(tmp_path: Path) -> None:
+    """40 commits (more in the long battery), each of one of six folders; every read is one of them, or an error."""
+    shop = Shop(tmp_path)
+    target = Target(write="upsert", key=("id",), partition_by=("team",))
+    view = tmp_path / "parquet/shop/orders"
+    commits = 40 * ROUNDS
+    done = threading.Event()
+    silent: list[str] = []
+    exact: set[str] = set()
+
+    def rows_of(run: int) -> list[tuple[int, int]]:
+        """(id, v): the ten rows of a team have the number of the last run that touched it."""
+        return sorted((10 * team + i, run - (run - team) % 6) for team in range(6) for i in range(10))
+
+    def read(reader: Reader) -> None:
+        while not done.is_set():
+            try:
+                found = sorted((row["id"], row["v"]) for row in reader(view, ["id", "v"]))
+            except (OSError, pa.ArrowException, duckdb.Error, pl.exceptions.PolarsError):
+                continue
+            newest = max((v for _, v in found), default=0)
+            exact.add(reader.__name__) if found == rows_of(newest) else silent.append(f"{reader.__name__} at {newest}")
+
+    teams = [team for team in range(6) for _ in range(10)]
+    shop.load(target, pa.table({"id": range(60), "team": teams, "v": teams}))
+    shop.load(target, pa.table({"id": range(10), "team": [0] * 10, "v": [6] * 10}))
+    threads = [
+        threading.Thread(target=read, args=(one,)) for one in (by_pandas, by_duckdb, by_polars_hive, by_python_glob)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for run in range(7, commits):
+            ids = range(run % 6 * 10, run % 6 * 10 + 10)
+            shop.load(target, pa.table({"id": ids, "team": [run % 6] * 10, "v": [run] * 10}))
+        deadline = time.monotonic() + 30
+        while len(exact) < len(threads) and time.monotonic() < deadline:
+            done.wait(0.01)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(30)
+
+    assert silent == []
+    assert len(exact) == len(threads)
