@@ -116,12 +116,17 @@ def _wrapped(signature: str) -> str:
 def _docstring(what: Any) -> str:
     """A docstring as Markdown: names in italics stay, examples become blocks, errors a list."""
     text, _, raised = inspect.getdoc(what).partition("Raises:\n")  # type: ignore[union-attr] # all have one
-    text = re.sub(r"\n\n((?:    .*\n?)+)", lambda found: f"\n\n```python\n{inspect.cleandoc(found[1])}\n```\n", text)
+    text = re.sub(r"\n\n((?:    .*\n?)+)", lambda found: f"\n\n```python\n{_example(found[1])}\n```\n", text)
     if not raised:
         return text.strip()
     errors = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", raised, re.MULTILINE)
     listed = [f"- [`{name}`](errors.md#{name.lower()}): {' '.join(why.split())}" for name, why in errors]
     return f"{text.strip()}\n\nRaises:\n\n" + "\n".join(listed)
+
+
+def _example(text: str) -> str:
+    """The lines of an example, those that import apart from the others."""
+    return re.sub(r"^((?:(?:import|from) .*\n)+)", r"\1\n", inspect.cleandoc(text), flags=re.MULTILINE)
 
 
 def main() -> None:

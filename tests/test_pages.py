@@ -89,6 +89,7 @@ def test_the_signatures_in_the_page_about_python_are_those_of_the_code() -> None
     assert page == python(page)
 
 
+@pytest.mark.timeout(300)
 def test_the_tutorial_works_from_its_first_command_to_its_last(tmp_path: Path) -> None:
     """In one shell, in an empty folder; its source file is written before the first command that needs it."""
     page = (DOCS / "tutorial.md").read_text(encoding="utf-8")
