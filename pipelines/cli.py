@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from pipelines.commands import catalog, checking, history, lake, look, state
+from pipelines.commands import catalog, checking, export, history, lake, look, state
 from pipelines.commands.lakes import print_json, settings_of, shown_errors
 from pipelines.commands.names import SOURCE
 from pipelines.commands.options import Commands, log_options, on_data, on_project
@@ -159,7 +159,7 @@ def completion(shell: str) -> None:
         click.echo(found(app, {}, "threadmill", "_THREADMILL_COMPLETE").source())
 
 
-for module in (catalog, checking, lake, history, look, state):
+for module in (catalog, checking, export, lake, history, look, state):
     for command in module.COMMANDS:
         app.add_command(command)
 

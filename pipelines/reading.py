@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +70,27 @@ def scan(name: str, *, at: At = None, data: Path | str | None = None) -> pyarrow
         ConfigError: No such dataset.
         StoreError: No commit that is kept is so old.
     """
+    return snapshot(name, at=at, data=data).rows
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A dataset as of one commit; `rows` reads nothing before it is asked."""
+
+    source: str
+    name: str
+    commit: Commit
+    dataset: Dataset
+    rows: pyarrow.dataset.Dataset
+
+
+def snapshot(name: str, *, at: At = None, data: Path | str | None = None) -> Snapshot:
+    """What `scan` reads, and what is known of it.
+
+    Raises:
+        ConfigError: No such dataset.
+        StoreError: No commit that is kept is so old.
+    """
     source, dataset_name = _resolved(name, lakes := _lakes(data))
     lake = lakes[source]
     commit = _commit(lake, at)
@@ -78,7 +100,7 @@ def scan(name: str, *, at: At = None, data: Path | str | None = None) -> pyarrow
         raise ConfigError(
             f"commit {commit.n if commit else '-'} of {source} has no {dataset_name!r}", f"it has: {known}"
         )
-    return _scanned(lake, dataset)
+    return Snapshot(source, dataset_name, commit, dataset, _scanned(lake, dataset))
 
 
 def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.DuckDBPyRelation:

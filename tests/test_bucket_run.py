@@ -12,8 +12,10 @@ from pathlib import Path
 
 import duckdb
 import orjson
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from deltalake import DeltaTable
 
 import pipelines
 from pipelines.catalog import write_catalog
@@ -169,3 +171,19 @@ def test_the_catalog_describes_a_bucket_and_its_views_name_the_files_of_the_comm
     with duckdb.connect(str(tmp_path / "reader" / "catalog.duckdb"), read_only=True) as connection:
         connection.register_filesystem(for_duckdb(bucket.remote))
         assert connection.sql("SELECT count(*), sum(changes) FROM bank.accounts").fetchall() == [(6, 3)]
+
+
+def test_a_snapshot_of_a_bucket_is_exported_into_a_bucket(
+    shop: Shop, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a Delta table; Delta's own client puts its versions only where none is."""
+    run_here(shop, bucket, tmp_path / "writer")
+    monkeypatch.chdir(shop.folder)
+    target = f"s3://{bucket.name}/delta/events"
+
+    said = [CliRunner().invoke(app, ["export", "shop.events", target, "--format", "delta"]) for _ in range(2)]
+
+    table = DeltaTable(target, storage_options={**bucket.env, "AWS_ALLOW_HTTP": "true"})
+    assert [one.exit_code for one in said] == [0, 0], said
+    assert "nothing to do" in said[1].output
+    assert as_rows(pa.table(table.to_pyarrow_table()).to_pylist()) == expected("shop/events", 1)

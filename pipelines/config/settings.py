@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     _access: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
+    def access(self) -> dict[str, str]:
+        """The `AWS_*` variables: how to get to buckets."""
+        return dict(self._access)
+
+    @property
     def remote(self) -> Remote | None:
         """The lake's bucket, with the `AWS_*` variables that lead there; None where the data folder keeps it all."""
         return Remote(self.lake, self._access) if self.lake else None
