@@ -98,13 +98,14 @@ RESOURCE: dict[str, tuple[str, ...]] = {
         "body: {}\nidempotent: true\npaginate: {page_number: {field: page.number, size: 50, size_field: page.size, "
         "until: short}}",
         "paginate: {page_number: {total_header: X-Total-Count}}",
+        "paginate: {page_number: {reread: true}}",
     ),
     "TotalPages": (
         "paginate: {total_pages: meta.pages}",
         "paginate: {total_pages: {from: meta.pages, param: page, first: 0, size: 100, size_param: per_page, "
         "total: meta.total, until: empty}}",
         "body: {}\nidempotent: true\npaginate: {total_pages: {field: page, size: 100, size_field: size}}",
-        "paginate: {total_pages: {from_header: X-WP-TotalPages, total_header: X-WP-Total}}",
+        "paginate: {total_pages: {from_header: X-WP-TotalPages, total_header: X-WP-Total, reread: false}}",
     ),
     "Offset": (
         "paginate: {offset: {param: skip, first: 0, size: 100, size_param: limit, total: total}}",

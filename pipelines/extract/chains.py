@@ -168,8 +168,8 @@ class Chain:
                 raise PaginationLoop(f"{request.safe_url}: more than {max_pages} pages", hint)
             self.asked.add(key)
 
-    def take_in(self, page: Page, *, counts: bool, repeated: int = 0) -> None:
-        """Note what *page* says of the chain; so many of its records are *repeated* from earlier pages.
+    def take_in(self, page: Page, *, counts: bool, repeated: int = 0, again: bool = False) -> None:
+        """Note what *page*, asked for the first time or *again*, says; so many of its records are *repeated*.
 
         Raises:
             PaginationLoop: Its records are those of another page of this chain.
@@ -177,7 +177,7 @@ class Chain:
         empty = page.is_empty
         with self.lock:
             self.pages += 1
-            if not empty and page.records_digest in self.seen:
+            if not (empty or again) and page.records_digest in self.seen:
                 what = f"{page.request.safe_url}: page {self.pages} has the records of an earlier one"
                 raise PaginationLoop(what, _LOOP_HINT)
             if not empty:
@@ -185,10 +185,12 @@ class Chain:
             if counts and not empty:
                 self.records += page.count - repeated
 
-    def go_on(self, page: Page, stored: Stored, repeated: tuple[int, ...]) -> None:
-        """The newest page of a walk by number is *page*, as it was kept; the next is to follow it."""
-        self.latest.append((page.request, stored))
-        if not page.is_empty and len(repeated) < page.count:
+    def go_on(self, page: Page, stored: Stored, repeated: int, *, again: bool) -> None:
+        """The newest page of a walk by number is *page*, as it was kept; the next follows it, if it is not *again*."""
+        is_new = not page.is_empty and repeated < page.count
+        if is_new or not again:
+            self.latest.append((page.request, stored))
+        if is_new and not again:
             self.anchor, self.page_size = page.edges[1], page.count
 
     def go_back(self, request: Request) -> None:

@@ -155,7 +155,8 @@ class Extractor:
     def _take(self, resource: ResourceRun, step: Step) -> None:
         """Fetch one page, keep it, hand it on, and queue what follows from it."""
         chain = step.chain
-        chain.ask(step.request, step.key, resource.endpoint.max_pages)
+        if not step.again:
+            chain.ask(step.request, step.key, resource.endpoint.max_pages)
         page, stored = self._answers.get(resource, step.request, step.key)
         self._crew.has_page(len(page.body))
         if resource.is_finished:
@@ -171,12 +172,15 @@ class Extractor:
             back = step.stepped_back(resource)
             self._lanes.add(resource.name, replace(back, request=self._checked(back.request)))
             return
-        chain.take_in(page, counts=resource.counts_records, repeated=len(joint.repeated))
-        following = [replace(after, request=self._checked(after.request)) for after in step.following(resource, page)]
+        counts, repeated = resource.counts_records, len(joint.repeated)
+        chain.take_in(page, counts=counts, repeated=repeated, again=step.again)
+        following = [
+            replace(after, request=self._checked(after.request)) for after in step.following(resource, page, joint)
+        ]
         resource.tally.see_date(page.header("date"))
         stored = stored or self._answers.keep(resource, step.key, kept)
         if resource.endpoint.paginator.is_numbered and not chain.is_addressed:
-            chain.go_on(kept, stored, joint.repeated)
+            chain.go_on(kept, stored, repeated, again=step.again)
         self._hand_on(resource, step, page, stored, joint.repeated)
         for child in resource.children:
             self._add_children(child, page, step, joint.repeated)
@@ -249,7 +253,7 @@ class Extractor:
         if resource.endpoint.count is not None:
             chain.total = self._answers.counted(resource, self._connection, chain)
         declared, numbered = isinstance(resource.endpoint.paginate, NoPages), resource.endpoint.paginator.is_numbered
-        resource.tally.close_chain(chain, declared=declared, guarded=not numbered or resource.overlaps)
+        resource.tally.close_chain(chain, declared=declared, guarded=not numbered or resource.notices_moves)
         with self._changed:
             resource.open_chains -= 1
         self._finish_if_done(resource)

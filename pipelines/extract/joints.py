@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pipelines.batch import digest
 from pipelines.extract.page import Page
 
 LOOK_BACK = 5
@@ -40,10 +41,21 @@ def joint(
         return Joint((0,))
     if not overlaps and anchor not in page.digests:
         return Joint()
-    pages = earlier()
-    same = {digest for one in pages for digest in one.digests}
-    known = {name for one in pages for name in one.identities(key)}
+    repeated = _repeated(page, earlier(), key)
+    return Joint(repeated, moved=True, is_lost=overlaps and not repeated)
+
+
+def joint_again(page: Page, before: str, *, earlier: Callable[[], Sequence[Page]], key: Sequence[str]) -> Joint:
+    """What *page* adds to the *earlier* ones, being one of them asked for again; its body had the digest *before*."""
+    if digest(page.body) == before:
+        return Joint(tuple(range(page.count)))
+    repeated = _repeated(page, earlier(), key)
+    return Joint(repeated, moved=len(repeated) < page.count or not repeated)
+
+
+def _repeated(page: Page, earlier: Sequence[Page], key: Sequence[str]) -> tuple[int, ...]:
+    same = {one for page in earlier for one in page.digests}
+    known = {name for page in earlier for name in page.identities(key)}
     names = page.identities(key)
     begins = next((place for place, name in enumerate(names) if name not in known), len(names))
-    repeated = tuple(place for place, digest in enumerate(page.digests) if place < begins or digest in same)
-    return Joint(repeated, moved=True, is_lost=overlaps and not repeated)
+    return tuple(place for place, one in enumerate(page.digests) if place < begins or one in same)

@@ -43,6 +43,11 @@ class Paginator(Value):
         return 0
 
     @property
+    def rereads(self) -> bool:
+        """Whether a page is asked for again once the next has come."""
+        return False
+
+    @property
     def kept_headers(self) -> frozenset[str]:
         """Response headers, in lower case, that paging reads."""
         return frozenset({self.total_header.lower()} if self.total_header else ())
@@ -116,6 +121,21 @@ class PageNumber(Counted):
     param: str = Field("page", description="query parameter for the page number")
     start_at: int = Field(1, alias="first", ge=0, description="number of the first page")
     until: Until = Field("empty", description="`short`: a page with fewer than `size` records is the last")
+    reread: bool = Field(
+        False,
+        description="ask for each page again once the next has come, so that rows that came or went meanwhile are"
+        " noticed and none is lost, where no total is told: twice the requests",
+    )
+
+    @property
+    def rereads(self) -> bool:
+        """`reread`, where no total tells what went away."""
+        return self.reread and not self.tells_total
+
+    def back(self, request: Request, records: int) -> Request | None:
+        """The page before, however many *records* that is; None before the first."""
+        number = self._asked_by(request, self.param, self.start_at)
+        return self._at(request, self.param, number - 1) if number > self.start_at else None
 
     def first(self, request: Request) -> Request:
         """Ask for the first page by its number."""

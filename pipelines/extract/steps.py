@@ -11,8 +11,11 @@ from pipelines.errors import DecodeError, Drift, PipelineError
 from pipelines.extract.chains import DRIFT_HINT, Asker, Chain, Question
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.extraction import Tally
-from pipelines.extract.joints import LOOK_BACK, Joint, joint
+from pipelines.extract.joints import LOOK_BACK, Joint, joint, joint_again
+from pipelines.extract.numbered import Paginator
 from pipelines.extract.page import Page, Request
+
+NO_JOINT = Joint()
 
 
 @dataclass
@@ -41,6 +44,11 @@ class ResourceRun:
         wanted = self.endpoint.paginator.overlapping
         return bool(self.key) if wanted is None else wanted > 0
 
+    @property
+    def notices_moves(self) -> bool:
+        """Whether a row that moves between two pages is noticed."""
+        return self.overlaps or self.endpoint.paginator.rereads
+
     def halves(self, chain: Chain, page: Page) -> list[Question]:
         """Two questions instead of that of *chain*, where the API does not give all of its window.
 
@@ -66,7 +74,8 @@ class Step:
     """One request to make: page *number* of its chain.
 
     `overlaps`: it begins with the last record of the page before; `back`: how often it was moved back to find that;
-    `turn`: how often that happened in the chain so far, after which the same may be asked again.
+    `turn`: how often that happened in the chain so far, after which the same may be asked again; `again`: it is
+    the page before the one that has just come, to see whether rows moved between them, and `then` comes next.
     """
 
     chain: Chain
@@ -75,12 +84,14 @@ class Step:
     overlaps: bool = False
     back: int = 0
     turn: int = 0
+    again: bool = False
+    then: Request | None = None
 
     @cached_property
     def key(self) -> str:
         """By which the spool knows the answer."""
-        asked = self.request.fingerprint
-        return digest(f"{asked} {self.turn}".encode()) if self.turn else asked
+        asked, which = self.request.fingerprint, f"again {self.number}" if self.again else self.turn
+        return digest(f"{asked} {which}".encode()) if which else asked
 
     def joint(self, resource: ResourceRun, page: Page, earlier: Callable[[], Sequence[Page]]) -> Joint:
         """How *page* follows the *earlier* pages, where rows may have moved between them.
@@ -98,13 +109,15 @@ class Step:
             or paginator.total(page) is not None
         ):
             return Joint()
-        found = joint(page, chain.anchor, overlaps=self.overlaps, earlier=earlier, key=resource.key)
-        if found.is_lost and self.back >= LOOK_BACK:
+        if self.again:
+            found = joint_again(page, chain.latest[-2][1].ref.digest, earlier=earlier, key=resource.key)
+        else:
+            found = joint(page, chain.anchor, overlaps=self.overlaps, earlier=earlier, key=resource.key)
+        if self.back >= LOOK_BACK and (found.is_lost or (self.again and not found.repeated)):
             raise Drift(f"{self.request.safe_url}: rows went away while they were read", DRIFT_HINT)
         if found.moved and not chain.notes:
-            what = (
-                "each page was joined to the one before it" if self.overlaps else "those that came twice are left out"
-            )
+            joined, left_out = "each page was joined to the one before it", "those that came twice are left out"
+            what = joined if resource.notices_moves else left_out
             chain.notes.append(f"rows came or went while page {self.number + 1} was awaited: {what}")
         return found
 
@@ -121,9 +134,15 @@ class Step:
             raise Drift(f"{self.request.safe_url}: all rows went away while they were read", DRIFT_HINT)
         return Step(self.chain, request, self.number, overlaps=True, back=self.back + 1, turn=self.turn + 1)
 
-    def following(self, resource: ResourceRun, page: Page) -> list[Step]:
-        """The steps after *page*: all others where the API told how many, else the next, if any."""
+    def following(self, resource: ResourceRun, page: Page, found: Joint = NO_JOINT) -> list[Step]:
+        """The steps after *page*, which was *found* to follow so: all others where the API told how many, or the next.
+
+        Raises:
+            Drift: So many rows went away that the place is not found again.
+        """
         paginator, chain = resource.endpoint.paginator, self.chain
+        if self.again:
+            return self._after_again(paginator, found)
         if page.skipped:
             return []
         total = paginator.total(page)
@@ -141,7 +160,18 @@ class Step:
                 return [Step(chain, request, number) for number, request in enumerate(rest, 1)]
         # a page that holds the anchor alone is the last
         following = None if self.overlaps and page.count == 1 else paginator.next_request(page)
+        if paginator.rereads and self.number and (before := paginator.back(self.request, 0)):
+            return [Step(chain, before, self.number + 1, again=True, then=following)]
         return [] if following is None else [self._next(resource, page, following)]
+
+    def _after_again(self, paginator: Paginator, found: Joint) -> list[Step]:
+        """Go on where the page holds records that are known; else the place is further back still."""
+        if found.repeated:
+            return [Step(self.chain, self.then, self.number + 1)] if self.then else []
+        before = paginator.back(self.request, 0)
+        if before is None:
+            raise Drift(f"{self.request.safe_url}: all rows went away while they were read", DRIFT_HINT)
+        return [Step(self.chain, before, self.number + 1, back=self.back + 1, again=True, then=self.then)]
 
     def _next(self, resource: ResourceRun, page: Page, following: Request) -> Step:
         """The step after *page*; where pages overlap, it asks for its last record again."""

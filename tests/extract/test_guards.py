@@ -96,6 +96,42 @@ def test_g08_a_row_that_moved_into_a_page_already_read_is_found_by_going_back(
     assert len(shop.api.asked) <= 11
 
 
+@pytest.mark.parametrize("many", [1, 7], ids=["one", "seven"])
+@pytest.mark.parametrize("at", [3, 5, 7, 10], ids=lambda at: f"before-request-{at}")
+def test_g08_a_page_that_is_read_again_holds_the_row_that_moved_into_it(shop: Shop, many: int, at: int) -> None:
+    """Pages by number cannot overlap: with `reread` each is asked for again once the next has come."""
+    held = rows(45)
+    serve(shop, held, {at: lambda: held.__delitem__(slice(0, many))}, total=False)
+
+    outcome = shop.one(paginate={"page_number": {"reread": True}})
+
+    assert sorted(row["id"] for row in outcome.rows("orders")) == list(range(45))
+    assert len(shop.api.asked) <= 12
+    # at the end page 5 only got shorter: nothing moved out of sight
+    is_told = "each page was joined to the one before it" in outcome.extractions["orders"].evidence
+    assert is_told or at == 10
+
+
+def test_pages_that_are_read_again_and_did_not_change_are_stored_once(shop: Shop) -> None:
+    serve(shop, rows(45), {}, total=False)
+
+    outcome = shop.one(paginate={"page_number": {"reread": True}})
+    resumed = shop.one(paginate={"page_number": {"reread": True}}).extractions["orders"]
+
+    assert [row["id"] for row in outcome.rows("orders")] == list(range(45))
+    assert "rows came or went" not in outcome.extractions["orders"].evidence
+    assert (len(shop.api.asked), resumed.requests) == (11, 0)
+
+
+def test_g08_rows_of_a_whole_page_that_went_away_are_drift_when_it_is_read_again(shop: Shop) -> None:
+    held = rows(45)
+    serve(shop, held, {4: held.clear}, total=False)
+
+    error = shop.one(paginate={"page_number": {"reread": True}}).error("orders")
+
+    assert error.kind == "Drift"
+
+
 def test_g08_the_last_row_read_may_itself_be_gone(shop: Shop) -> None:
     """Row 9, with which page 1 ended, is deleted: page 2 is joined to row 8."""
     held = rows(35)
