@@ -167,10 +167,29 @@ def _violated(table: pa.Table, one: Expectation, now: datetime) -> Iterable[Viol
 
 
 def _bad_rows(table: pa.Table, one: Expectation, name: str) -> Any:
-    """True where the row breaks the check; a null breaks `not_null` only."""
+    """True where the row breaks the check; a null breaks `not_null` only.
+
+    Raises:
+        ExpectationFailed: The column's type is none that can be checked so.
+    """
+    import pyarrow as pa
+
+    try:
+        return _broken_by(table[name], one, name)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise _unfit(one.kind, name, table) from None
+
+
+def _unfit(kind: str, name: str, table: pa.Table) -> ExpectationFailed:
+    return ExpectationFailed(
+        f"`{kind}` cannot be told of {name!r}, which is {table[name].type}",
+        "declare the type of the column in `columns`, or leave the check out",
+    )
+
+
+def _broken_by(column: pa.ChunkedArray, one: Expectation, name: str) -> Any:
     import pyarrow.compute as pc
 
-    column = table[name]
     if one.not_null is not None:
         return pc.is_null(column)
     if one.matches is not None:
@@ -218,7 +237,13 @@ def _stale(table: pa.Table, name: str, age_s: float, now: datetime) -> tuple[int
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    newest = pc.max(table[name].cast(pa.timestamp("us", "UTC"))).as_py()
+    column = table[name]
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        raise _unfit("freshness", name, table)
+    try:
+        newest = pc.max(column.cast(pa.timestamp("us", "UTC"))).as_py()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise _unfit("freshness", name, table) from None
     if newest is not None and now - newest <= timedelta(seconds=age_s):
         return None
     return table.num_rows, f"the newest {name} is {newest or 'missing'}, older than {timedelta(seconds=age_s)}"

@@ -44,6 +44,28 @@ def test_a_check_counts_the_rows_that_break_it(check: dict[str, Any], rows: int 
     assert [one.rows for one in found] == ([] if rows is None else [rows])
 
 
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        ({"between": {"id": [0, 1]}}, "`between` cannot be told of 'id', which is string"),
+        ({"between": {"at": [0, 1]}}, "`between` cannot be told of 'at', which is timestamp"),
+        ({"matches": {"tags": "x"}}, "`matches` cannot be told of 'tags', which is list"),
+        ({"freshness": {"mag": "7d"}}, "`freshness` cannot be told of 'mag', which is double"),
+        ({"freshness": {"id": "7d"}}, "`freshness` cannot be told of 'id', which is string"),
+    ],
+)
+@pytest.mark.parametrize("severity", ["warn", "fail"])
+def test_a_check_that_does_not_suit_the_type_of_its_column_is_told_as_such(
+    check: dict[str, Any], told: str, severity: str
+) -> None:
+    table = TABLE.append_column("tags", pa.array([["a"]] * 4))
+
+    with pytest.raises(ExpectationFailed, match=told) as refused:
+        violations(table, [Expectation.model_validate({**check, "severity": severity})], NOW)
+
+    assert "`columns`" in refused.value.hint
+
+
 def test_only_severity_fail_ends_the_run() -> None:
     warned = violations(TABLE, [Expectation(unique=("id",), severity="warn")])
     failed = violations(TABLE, [Expectation(unique=("id",))])
