@@ -14,8 +14,9 @@ from typing import Any
 
 import click
 
+import flows.cli  # noqa: F401  # adds the commands that need Prefect
 import pipelines
-from flows.cli import app
+from pipelines.cli import app
 from pipelines.report.result import ResourceReport, RunReport
 
 FOLDER = Path(__file__).parent

@@ -56,6 +56,18 @@ def test_links_and_their_anchors_lead_somewhere(page: Path) -> None:
     assert (missing, dead) == ([], [])
 
 
+def test_every_test_that_a_page_names_exists() -> None:
+    named = {name for page in DOCS.rglob("*.md") for name in re.findall(r"`(test_\w+)`", page.read_text("utf-8"))}
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))
+    }
+
+    assert len(named) > 100
+    assert named - there == set()
+
+
 def test_the_site_shows_every_page() -> None:
     """A new page of docs/ has a line under `nav` in mkdocs.yml."""
     shown = re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2])
