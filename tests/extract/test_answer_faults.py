@@ -193,3 +193,22 @@ def test_more_pages_than_allowed_are_an_error(shop: Shop) -> None:
     error = shop.one(paginate="next_url", max_pages=3).error("orders")
 
     assert (error.kind, shop.api.calls["/orders"]) == ("PaginationLoop", 3)
+
+
+@pytest.mark.parametrize(("action", "requests", "kind"), [("retry", 3, "ApiError"), ("fail", 1, "ApiError")])
+def test_a_rule_may_look_at_a_header(shop: Shop, action: str, requests: int, kind: str) -> None:
+    """The body looks like any other; the header says that it is stale."""
+    shop.api.answer("/orders", say({"data": [{"id": 1}]}, headers={"X-Cache-State": "Stale; age=9"}))
+
+    error = shop.one(errors=[{"header": {"x-cache-state": "stale"}, "do": action}]).error("orders")
+
+    assert (error.kind, shop.api.calls["/orders"]) == (kind, requests)
+    assert "by the rule 'header x-cache-state'" in error.message
+
+
+def test_a_rule_on_a_header_leaves_other_answers_alone(shop: Shop) -> None:
+    shop.api.answer("/orders", say({"data": [{"id": 1}]}, headers={"X-Cache-State": "fresh"}))
+
+    outcome = shop.one(errors=[{"header": {"X-Cache-State": "stale"}, "do": "fail"}])
+
+    assert outcome.rows("orders") == [{"id": 1}]

@@ -324,6 +324,31 @@ def test_windows_are_asked_side_by_side_up_to_the_frozen_bound(shop: Shop) -> No
     assert outcome.extractions["spend"].asked_until == "2024-01-30"
 
 
+def test_each_window_that_came_is_kept_when_another_fails(shop: Shop) -> None:
+    """The last of three windows fails: the next run asks for that one alone."""
+    shop.settings = {"limits": {"in_flight": 1}}
+    fails = {"2024-01-21"}
+    shop.api.route(
+        "/spend", lambda asked: Answer(400) if asked.params["from"] in fails else say([{"from": asked.params["from"]}])
+    )
+    spend = {
+        "path": "/spend",
+        "incremental": {
+            "cursor": "date", "since_param": "from", "until_param": "to", "format": "date", "bounds": "closed",
+            "start": "2024-01-01", "window": "10d", "settle": "1d",
+        },
+    }  # fmt: skip
+    first = shop.extract({"spend": spend})
+    fails.clear()
+    before = len(shop.api.asked)
+
+    second = shop.extract({"spend": spend})
+
+    assert first.error("spend").kind == "HttpError"
+    assert [asked.params["from"] for asked in shop.api.asked[before:]] == ["2024-01-21"]
+    assert [row["from"] for row in second.rows("spend")] == ["2024-01-01", "2024-01-11", "2024-01-21"]
+
+
 def test_a_window_may_stand_in_the_path_and_begins_at_the_watermark(shop: Shop) -> None:
     shop.api.answer("/v1/2024-01-20..2024-01-31", say({"rates": {"2024-01-20": {"USD": 1.1}}}))
 
