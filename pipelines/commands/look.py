@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
     rows = [_plan_row(one) for told in found.values() for one in told["resources"]]
     _table(("resource", "chains", "requests", "MB", "since", "basis"), rows, right=(1, 2, 3))
     for name, told in found.items():
-        click.echo(f"{name}: {_duration(told)}")
+        click.echo(textwrap.fill(f"{name}: {_duration(told)}", 79, subsequent_indent="  "))
         for one in told["resources"]:
             _show_impact(one["name"], one["impact"])
 
@@ -166,9 +167,9 @@ def doctor(as_json: bool, **given: Any) -> None:
         print_json(found)
     colors = {"ok": "green", "warning": "yellow", "problem": "red"}
     for one in found if not as_json else ():
-        click.echo(f"{click.style(f'{one.state:<8}', fg=colors[one.state])} {one.what}: {one.found}")
+        click.echo(f"{click.style(f'{one.state:<8}', fg=colors[one.state])} {_beside(f'{one.what}: {one.found}')}")
         if one.hint:
-            click.echo(f"         hint: {one.hint}")
+            click.echo(f"{'':9}{_beside(f'hint: {one.hint}')}")
     if any(one.state == "problem" for one in found):
         sys.exit(EXIT_FAILED)
 
@@ -218,9 +219,12 @@ def _show_impact(name: str, impact: dict[str, Any]) -> None:
         click.echo(_wrapped(f"{name}: {change}"))
 
 
-def _wrapped(text: str) -> str:
-    import textwrap
+def _beside(text: str) -> str:
+    """*text* in lines that leave room for nine characters to the left of it."""
+    return textwrap.fill(text, 79, initial_indent=" " * 9, subsequent_indent=" " * 9).lstrip()
 
+
+def _wrapped(text: str) -> str:
     return textwrap.fill(text, 79, initial_indent="  ", subsequent_indent="    ")
 
 
@@ -284,7 +288,10 @@ def _duration(told: dict[str, Any]) -> str:
         return "not known before a run or a --probe"
     length = "less than 1 s" if seconds < 1 else f"about {seconds:.0f} s"
     length = f"about {seconds / 60:.0f} minutes" if seconds > 90 else length
-    share = "".join(f", {share:.1%} of {budget}" for budget, share in told["budget"].items())
+    share = "".join(
+        f", {f'{share:.1%}' if share >= 0.001 else 'under 0.1%'} of {budget}"
+        for budget, share in told["budget"].items()
+    )
     return f"{length} with {in_flight} {'request' if in_flight == 1 else 'requests'} in flight{share}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import app
-from pipelines.commands import history, look
 from tests.fake_api import FakeApi, say
 from tests.shop import Shop
 
@@ -42,33 +40,6 @@ def answer(*arguments: str) -> Any:
     result = threadmill(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return orjson.loads(result.stdout)
-
-
-NAMES = [command.name for command in (*history.COMMANDS, *look.COMMANDS) if command.name != "new"] + ["new transform"]
-
-
-@pytest.mark.usefixtures("ran")
-def test_every_help_fits_80_columns_and_its_example_works() -> None:
-    """In a project whose source is called shop."""
-    for name in NAMES:
-        told = threadmill(*shlex.split(str(name)), "--help").stdout
-
-        example = told.partition("Example:")[2].strip().replace("usgs", "shop")
-        assert max(map(len, told.splitlines())) <= 80, name
-        assert example.startswith(f"threadmill {name}")
-        done = threadmill(*shlex.split(example)[1:], *_elsewhere(example))
-        assert done.exit_code == 0, (example, done.output)
-        assert max(map(len, done.stdout.splitlines())) <= 80 or name in {"doctor", "report", "new transform"}, (
-            done.stdout
-        )
-
-
-def _elsewhere(example: str) -> list[str]:
-    """A new transform goes into the folder of the project, not into that of the package."""
-    if "new transform" not in example:
-        return []
-    Path("config/settings.toml").write_text('transforms = "transforms"\n')
-    return []
 
 
 def test_a_plan_asks_no_api_and_knows_after_a_run_what_comes(ran: Shop) -> None:

@@ -1,0 +1,140 @@
+"""What holds for every command: help that fits, an example that works, JSON for programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import app
+from tests.fake_api import FakeApi, say
+from tests.shop import ROOT, Shop, environment
+
+THEIRS = {"usgs": "shop", "frankfurter": "bank", "marts": "bank", " 41": " 1", " 42": " 2"}
+"""What stands for the names and numbers of examples in the project of the tests."""
+WITHOUT_JSON = {"completion", "schema"}
+"""One prints a script, the other is JSON."""
+
+
+def leaves(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its words."""
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*above, name))
+        else:
+            yield " ".join((*above, name)), command
+
+
+COMMANDS = dict(leaves(app))
+
+
+def threadmill(*words: str) -> Result:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(words), prog_name="threadmill")
+
+
+def examples(command: click.Command) -> list[str]:
+    """The lines of a command's example, those that go on joined."""
+    text = (command.epilog or "").partition("Example:")[2].replace("\\\n", " ")
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A project in whose folder commands are called."""
+    monkeypatch.chdir(tmp_path)
+    shop = Shop(api, tmp_path)
+    shop.write("settings.toml", f'workers = 2\ntransforms = "{tmp_path}/transforms"\n')
+    return shop
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_80_columns_and_ends_with_an_example(name: str) -> None:
+    told = threadmill(*name.split(), "--help").stdout
+
+    assert max(map(len, told.splitlines())) <= 80
+    assert told.startswith(f"Usage: threadmill {name} ")
+    assert f"threadmill {name}" in told.partition("Example:")[2]
+    assert ("--json" in told) == (name not in WITHOUT_JSON)
+    assert "--log-format" not in told
+
+
+@pytest.mark.timeout(240)
+def test_every_example_works(shop: Shop) -> None:
+    """One after the other, after two runs; `init` has tests of its own, its URLs lead nowhere here."""
+    for shop.day in (1, 2):
+        assert shop.run().code == 0
+    failed: dict[str, str] = {}
+    for name, command in COMMANDS.items():
+        for line in examples(command) if name != "init" else ():
+            done = typed(line, shop.folder)
+            failed |= {line: done} if done else {}
+
+    assert failed == {}
+
+
+def typed(line: str, folder: Path) -> str:
+    """What went wrong with *line*, in the words of the test's project; through a shell where it needs one."""
+    for word, here in THEIRS.items():
+        line = line.replace(word, here)
+    if line.startswith("threadmill ") and ">" not in line and '"' not in line:
+        done = threadmill(*line.split()[1:])
+        too_wide = max(map(len, done.stdout.splitlines()), default=0) > 80 and str(folder) not in done.stdout
+        return "" if done.exit_code == 0 and not too_wide else done.output
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shell = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment(PATH=path), capture_output=True, text=True, check=False
+    )
+    return "" if shell.returncode == 0 and not shell.stderr else shell.stderr
+
+
+def test_check_online_asks_page_1_of_each_resource_and_tells_what_is_wrong(shop: Shop) -> None:
+    """The exit code is that of the first failure; nothing is written, the line that repeats the request is there."""
+    calls = sum(shop.api.calls.values())
+    good = orjson.loads(threadmill("check", "--online", "--json").stdout)
+    asked = sum(shop.api.calls.values()) - calls
+    shop.api.answer("/bank/accounts", say({"error": "who are you?"}, status=401))
+
+    bad = threadmill("check", "bank", "--online")
+
+    assert {one["resource"]: one["problem"] for one in good["answers"]} == dict.fromkeys(
+        ["bank.accounts", "shop.customers", "shop.orders", "shop.events"]
+    )
+    assert asked <= 5
+    assert bad.exit_code == 1
+    assert "repeat: curl --compressed" in bad.stdout
+    assert "0 of 1 resources answer" in bad.stdout
+
+
+def test_a_shell_completes_commands_and_the_names_of_sources_and_resources(shop: Shop) -> None:
+    def completed(*words: str) -> list[str]:
+        env = environment(
+            _THREADMILL_COMPLETE="bash_complete", COMP_WORDS=" ".join(words), COMP_CWORD=str(len(words) - 1)
+        )
+        command = [sys.executable, "-m", "pipelines"]
+        done = subprocess.run(command, cwd=shop.folder, env=env, capture_output=True, text=True, check=True)
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    assert completed("threadmill", "sta") == ["state", "status"]
+    assert completed("threadmill", "run", "b") == ["bank"]
+    assert completed("threadmill", "preview", "shop.") == ["shop.customers", "shop.events", "shop.orders"]
+    assert "complete --no-files --command threadmill" in threadmill("completion", "fish").stdout
+
+
+def test_starting_takes_less_than_half_a_second() -> None:
+    """0.15 s on a machine that has nothing else to do: the CPU that help needs, which waiting does not change."""
+    code = (
+        "import time, sys; sys.argv = ['threadmill', '--help']\n"
+        "from pipelines.cli import app\n"
+        "try: app()\nexcept SystemExit: print(time.process_time())"
+    )
+    env = environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+
+    assert float(done.stdout.splitlines()[-1]) < 0.5
