@@ -185,12 +185,11 @@ class Chain:
             if counts and not empty:
                 self.records += page.count - repeated
 
-    def go_on(self, page: Page, stored: Stored, repeated: int, *, again: bool) -> None:
+    def go_on(self, page: Page, stored: Stored, repeated: tuple[int, ...], *, again: bool) -> None:
         """The newest page of a walk by number is *page*, as it was kept; the next follows it, if it is not *again*."""
-        is_new = not page.is_empty and repeated < page.count
-        if is_new or not again:
+        if len(repeated) < page.count or not again:
             self.latest.append((page.request, stored))
-        if is_new and not again:
+        if page.count and page.count - 1 not in repeated and not again:
             self.anchor, self.page_size = page.edges[1], page.count
 
     def go_back(self, request: Request) -> None:

@@ -180,7 +180,7 @@ class Extractor:
         resource.tally.see_date(page.header("date"))
         stored = stored or self._answers.keep(resource, step.key, kept)
         if resource.endpoint.paginator.is_numbered and not chain.is_addressed:
-            chain.go_on(kept, stored, repeated, again=step.again)
+            chain.go_on(kept, stored, joint.repeated, again=step.again)
         self._hand_on(resource, step, page, stored, joint.repeated)
         for child in resource.children:
             self._add_children(child, page, step, joint.repeated)

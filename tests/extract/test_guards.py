@@ -78,6 +78,18 @@ def test_g07_g08_a_total_that_changes_while_paging_is_told(
     assert evidence in extraction.evidence
 
 
+def test_g07_a_page_that_does_not_reach_what_was_read_moves_the_place_nowhere(shop: Shop) -> None:
+    """Ten rows come in before row 7: page 2 ends with row 8, page 3 begins with 8 and 9 before anything new."""
+    held = rows(35)
+    serve(shop, held, {2: lambda: held.__setitem__(slice(7, 7), rows(1010)[1000:])}, total=False)
+
+    outcome = shop.one(paginate={"offset": {"overlap": 1}})
+
+    found = [row["id"] for row in outcome.rows("orders")]
+    assert [one for one in found if one < 1000] == list(range(35))
+    assert len(found) == len(set(found))
+
+
 @pytest.mark.parametrize(("paginate", "key"), KINDS[:2])
 @pytest.mark.parametrize("many", [1, 7, 18], ids=["one", "seven", "eighteen"])
 @pytest.mark.parametrize("at", [3, 4, 5], ids=["page-3", "page-4", "the-last"])
