@@ -114,6 +114,21 @@ class FullDisk(SteppingDisk):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+class ReadOnlyDisk(SteppingDisk):
+    """Mounted read-only from step *at* on: nothing can be added or removed."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at, self._refuse, lasting=True)
+
+    def folder(self, path: Path) -> None:
+        if 0 < self.at <= self.steps and not path.is_dir():
+            self._refuse()
+        super().folder(path)
+
+    def _refuse(self) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
 class ForgetfulDisk(SteppingDisk):
     """Loses power before step *at*: what was not synced may be lost, which *chance* decides.
 

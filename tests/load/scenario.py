@@ -2,7 +2,8 @@
 
 Run *n* of it reads rows that follow from *n* alone: `events` are appended,
 `entities` upserted (keys move between partitions, versions come out of order),
-`totals` replaced; `prices`, in `ALL_TARGETS` only, keep every version of a key.
+`totals` replaced. In `ALL_TARGETS` only, `prices` keep every version of a key, and
+what a run does not read is gone from `stock`, and ended in `members`.
 All of them keep the number of the run as their watermark.
 """
 
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from pipelines.batch import Part
 from pipelines.errors import PipelineError
+from pipelines.load.deletes import Deletes
 from pipelines.load.disk import DISK, Disk
 from pipelines.load.lake import Committed, Draft, Lake
 from pipelines.load.merge import Place
@@ -31,7 +33,12 @@ TARGETS = {
     "entities": Target(write="upsert", key=("id",), version="version", partition_by=("team",)),
     "totals": Target(write="replace"),
 }
-ALL_TARGETS = {**TARGETS, "prices": Target(write="history", key=("id",), version="version")}
+ALL_TARGETS = {
+    **TARGETS,
+    "prices": Target(write="history", key=("id",), version="version"),
+    "stock": Target(write="upsert", key=("id",), deletes=Deletes(missing=True)),
+    "members": Target(write="history", key=("id",), deletes=Deletes(missing=True)),
+}
 Rows = list[tuple[Any, ...]]
 
 
@@ -43,6 +50,8 @@ def read_rows(dataset: str, run: int) -> list[dict[str, Any]]:
         return [{"name": name, "total": run * 100 + i} for i, name in enumerate(("a", "b", "c"))]
     if dataset == "prices":
         return [{"id": (run + i) % 4, "version": run, "price": run * 100 + i} for i in range(3)]
+    if dataset in {"stock", "members"}:
+        return [{"id": (run + i) % 5, "name": f"n{(run + i) % 5}"} for i in range(3)]
     fresh = [(run * 3 + i) % 10 for i in range(5)]
     rows = [{"id": key, "version": run, "value": f"{key} of {run}", "team": (key + run) % 2} for key in fresh]
     late = [{"id": key, "version": run - 2, "value": "too late", "team": 0} for key in fresh[:2]]
@@ -52,8 +61,10 @@ def read_rows(dataset: str, run: int) -> list[dict[str, Any]]:
 def expected(dataset: str, runs: int) -> Rows:
     """All rows after *runs* runs, by a merge too simple to be wrong."""
     rows = [row for run in range(1, runs + 1) for row in read_rows(dataset, run)]
-    if dataset == "totals":
+    if dataset in {"totals", "stock"}:
         rows = read_rows(dataset, runs) if runs else []
+    if dataset == "members":
+        rows = list(_memberships(runs))
     if dataset == "prices":
         rows = [row | _held(row, rows) for row in rows]
     if dataset == "entities":
@@ -73,12 +84,28 @@ def _held(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"valid_from": row["version"], "valid_to": until, "is_current": until is None}
 
 
+def _memberships(runs: int) -> Iterator[dict[str, Any]]:
+    """For each key the spans of runs that read it."""
+    for key in range(5):
+        there = [key in {row["id"] for row in read_rows("members", run)} for run in range(runs + 1)]
+        for begin in (run for run in range(1, runs + 1) if there[run] and (run == 1 or not there[run - 1])):
+            end = next((run for run in range(begin, runs + 1) if not there[run]), None)
+            span = {"valid_from": day(begin), "valid_to": end and day(end), "is_current": end is None}
+            yield {"id": key, "name": f"n{key}", **span}
+
+
+def day(run: int) -> datetime:
+    """When run number *run* takes place."""
+    return datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=run)
+
+
 def stage(lake: Lake, draft: Draft, run: int, disk: Disk, targets: dict[str, Target] = TARGETS) -> list[Part]:
     """Read, write and merge the rows of run number *run* into *draft*; the parts written."""
     parts: list[Part] = []
     try:
         for name, target in targets.items():
-            place = Place(lake.store, lake.tmp, name, target, disk=disk)
+            full = target.deletes is not None
+            place = Place(lake.store, lake.tmp, name, target, disk=disk, now=day(run), full=full)
             with place.writer() as writer:
                 writer.write(pa.Table.from_pylist(read_rows(name, run)))
                 staged = writer.close()
@@ -98,16 +125,17 @@ def run_once(
     locked: bool = True,
     redo: bool = True,
     targets: dict[str, Target] = TARGETS,
+    now: datetime | None = None,
 ) -> Committed:
     """One run from lock to vacuum, as a real one does it."""
     with lake.lock(f"process {os.getpid()}") if locked else nullcontext():
         if locked and redo:
             lake.recover()
-        draft = lake.begin(os.urandom(8).hex())
+        draft = lake.begin(os.urandom(8).hex(), now=now)
         stage(lake, draft, cursor(draft.head) + 1, disk, targets)
         committed = lake.commit(draft)
         if locked and not committed.pending:
-            lake.vacuum(keep=2, grace=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+            lake.vacuum(keep=2, grace=timedelta(0), now=(now or datetime.now(UTC)) + timedelta(days=1))
         return committed
 
 
@@ -131,7 +159,7 @@ def cursor(head: Any) -> int:
 
 def seen(root: Path, dataset: str) -> Rows:
     """What a plain reader of the folder sees."""
-    names = [*read_rows(dataset, 1)[0], *(VALIDITY if dataset == "prices" else ())]
+    names = [*read_rows(dataset, 1)[0], *(VALIDITY if ALL_TARGETS[dataset].write == "history" else ())]
     return _sorted(pq.read_table(root / "parquet" / SOURCE / dataset, columns=names).to_pylist())
 
 

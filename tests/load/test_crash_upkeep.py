@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.errors import StoreError
 from pipelines.load.lake import Lake
 from tests.load.children import killed_history, killed_recovery, killed_upkeep
-from tests.load.disks import QUICK, Killed, SteppingDisk, vanish
+from tests.load.disks import QUICK, ForgetfulDisk, FullDisk, Killed, ReadOnlyDisk, SteppingDisk, vanish
 from tests.load.scenario import ALL_TARGETS, SOURCE, UPKEEP, clone, cursor, keep_up, run_once, wrong_after, wrong_now
 
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
@@ -137,3 +140,66 @@ def test_k01_a_run_that_ends_and_begins_versions_killed_before_any_step_doubles_
 
     assert steps > 40
     assert problems == []
+
+
+def one_run(lake: Lake, disk: SteppingDisk) -> object:
+    """A run of all modes: append, upsert, replace, history, deletes."""
+    return run_once(lake, disk, targets=ALL_TARGETS)
+
+
+@pytest.mark.timeout(120 * ROUNDS)
+@pytest.mark.parametrize("kind", [FullDisk, ReadOnlyDisk])
+def test_k05_a_disk_that_refuses_costs_a_run_of_all_modes_and_nothing_else(
+    fresh: Callable[[], Path], kind: type[FullDisk | ReadOnlyDisk]
+) -> None:
+    """Full, or read-only, from every twelfth durable step on; from every one in the long battery."""
+    problems: list[str] = []
+    outcomes: set[str] = set()
+    steps = steps_of(one_run, fresh())
+
+    for at in range(1, steps + 1, 1 if ROUNDS > 1 else 12):
+        root, disk = fresh(), kind(at)
+        try:
+            one_run(Lake(root, SOURCE, disk=disk), disk)
+            outcomes.add("committed")
+        except StoreError as error:
+            outcomes.add(error.hint.partition(":")[0])
+        problems += [f"step {at}: {line}" for line in wrong_now(root, Lake(root, SOURCE, disk=QUICK))]
+        problems += [f"step {at}, after: {line}" for line in problems_afterwards(root, run=ROUNDS > 1 or at % 2 == 0)]
+
+    assert problems == []
+    assert {"the disk is full" if kind is FullDisk else "the file system is mounted read-only"} <= outcomes
+
+
+def test_k01_a_power_cut_in_a_run_of_all_modes_loses_no_commit_that_was_reported(fresh: Callable[[], Path]) -> None:
+    """Unsynced bytes are cut and unsynced names dropped, at random."""
+    problems: list[str] = []
+    steps = steps_of(one_run, fresh())
+
+    for seed in range(5 * ROUNDS):
+        root, chance = fresh(), random.Random(seed)
+        disk = ForgetfulDisk(chance.randrange(1, steps + 8), chance)
+        finished = True
+        try:
+            one_run(Lake(root, SOURCE, disk=disk), disk)
+        except Killed:
+            finished = False
+        disk.cut()
+        problems += [f"seed {seed}: {line}" for line in problems_afterwards(root, run=True)]
+        if finished and cursor(Lake(root, SOURCE).head()) != 4:
+            problems.append(f"seed {seed}: a commit that was reported is gone")
+
+    assert problems == []
+
+
+def test_a_clock_that_jumps_back_and_forth_changes_no_row_of_any_mode(fresh: Callable[[], Path]) -> None:
+    """Commits are ordered by number; vacuum forgets none that is kept; each run goes on from the one before."""
+    root = fresh()
+
+    for year in (1999, 2040, 2001, 1980):
+        run_once(Lake(root, SOURCE, disk=QUICK), targets=ALL_TARGETS, now=datetime(year, 1, 1, tzinfo=UTC))
+
+    lake = Lake(root, SOURCE)
+    assert list(wrong_after(root, lake)) == []
+    assert (cursor(lake.head()), lake.log.numbers()[-1]) == (6, 6)
+    assert lake.verify().defects == ()

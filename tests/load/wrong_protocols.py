@@ -128,7 +128,8 @@ class PublishesFirst(Protocol):
     class lake(Lake):  # noqa: N801
         def commit(self, draft: Draft) -> Committed:
             for name in draft.changed:
-                self.view.publish(name, draft.dataset(name))
+                if self.view is not None:
+                    self.view.publish(name, draft.dataset(name))
             return super().commit(draft)
 
 
