@@ -29,7 +29,7 @@ from tests.load.scenario import SOURCE, expected, pinned, run_once
 from tests.load.test_merge import Shop
 
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
-NAMES = ["a/b", "..", "%2F", "", "007", "München", "a=b c", "__null__", "CON", "trailing.", "~", "\x01"]
+NAMES = ["a/b", "..", "%2F", "", "007", "München", "a=b c", "__null__", "CON", "trailing.", "~", "\x01", "nul\x00"]
 HOSTILE: list[str | None] = [*NAMES, "x" * 300, "Ü" * 300, None]
 Reader = Callable[[Path, list[str]], list[dict[str, Any]]]
 
@@ -88,6 +88,36 @@ def test_k09_any_value_partitions_and_reads_back_equal(tmp_path: Path, reader: R
     assert rows == [{"id": i, "team": value} for i, value in zip(ids, HOSTILE, strict=True)]
     assert all(path.is_relative_to(tmp_path / "lake/shop/store/orders") for path in outside)
     assert max(len(part.encode()) for path in folder.rglob("*") for part in path.parts[-2:]) < 160
+
+
+def whole_by_pandas(folder: Path) -> list[dict[str, Any]]:
+    return pd.read_parquet(folder, dtype_backend="pyarrow").to_dict("records")  # type: ignore[return-value]
+
+
+def whole_by_pyarrow(folder: Path) -> list[dict[str, Any]]:
+    return pq.read_table(folder).to_pylist()  # type: ignore[no-any-return]
+
+
+def whole_by_duckdb(folder: Path) -> list[dict[str, Any]]:
+    with duckdb.connect() as connection:
+        found = connection.sql(f"SELECT * FROM read_parquet('{folder}/**/*.parquet', hive_partitioning = false)")
+        return found.to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+
+
+def whole_by_polars(folder: Path) -> list[dict[str, Any]]:
+    return pl.read_parquet(f"{folder}/**/*.parquet", hive_partitioning=False).to_dicts()
+
+
+@pytest.mark.parametrize("reader", [whole_by_pandas, whole_by_pyarrow, whole_by_duckdb, whole_by_polars])
+def test_k09_any_column_name_reads_back_equal(tmp_path: Path, reader: Callable[[Path], list[dict[str, Any]]]) -> None:
+    """Separators, dots, percent signs, quotes, reserved and long names are names of columns like any other."""
+    names = ["a/b", "..", ".", "%2F", "München", "a=b c", "CON", "trailing.", '"quoted"', "it's", "n" * 300, "SELECT"]
+    table = pa.table({name: [number, number + 1] for number, name in enumerate(names)})
+    folder = publish(tmp_path, Target(write="append", sort_by=(names[0],)), table)
+
+    rows = reader(folder)
+
+    assert rows == table.to_pylist()
 
 
 @pytest.mark.parametrize("reader", READERS)
