@@ -42,7 +42,7 @@ class Assets:
     def metadata(self, dataset: str) -> dict[str, Any]:
         """What the newest commit says of *dataset*."""
         source, _, name = dataset.partition(".")
-        head = Lake(self.project.settings.data, source).head()
+        head = Lake(self.project.settings.data, source, self.project.settings.remote).head()
         if head is None or name not in head.datasets:
             return {}
         found = head.datasets[name]

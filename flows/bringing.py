@@ -145,7 +145,7 @@ def _project(assignment: Assignment) -> Project:
 def _forget_watermarks(project: Project) -> None:
     """Let every incremental resource begin at its start; a retry of the run does not forget what it has read since."""
     for source in project.sources:
-        lake = Lake(project.settings.data, source.name)
+        lake = Lake(project.settings.data, source.name, project.settings.remote)
         with locked(lake, "refresh"):
             move(lake, chosen(source, ""), "", "", run="refresh", config_hash=source.config_hash)
 

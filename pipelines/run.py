@@ -134,7 +134,7 @@ def _saved(report: RunReport, settings: Settings) -> RunReport:
 
     try:
         path = report.save(settings.data / "runs")
-        write(read_run(settings.data, path.stem), settings.data)
+        write(read_run(settings.data, path.stem), settings.data, settings.remote)
         forget_old(settings.data)
     except (OSError, StoreError) as error:
         why = error.strerror if isinstance(error, OSError) else error.message

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import PipelineError
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
+from pipelines.load.stores import Remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,12 +18,14 @@ SchemaChange = str
 """One sentence on one column."""
 
 
-def committed(data: Path, source: str, number: int | None) -> Iterator[tuple[str, Dataset, list[SchemaChange]]]:
+def committed(
+    data: Path, source: str, number: int | None, remote: Remote | None = None
+) -> Iterator[tuple[str, Dataset, list[SchemaChange]]]:
     """Each dataset of commit *number* of *source*, with what became of its columns; nothing if it is not kept."""
-    commit = _kept(data, source, number)
+    commit = _kept(data, source, number, remote)
     if commit is None:
         return
-    before = _kept(data, source, commit.parent)
+    before = _kept(data, source, commit.parent, remote)
     for name, dataset in sorted(commit.datasets.items()):
         yield name, dataset, changes(before.datasets.get(name) if before else None, dataset)
 
@@ -46,10 +49,10 @@ def differences(before: pa.Schema, after: pa.Schema) -> list[SchemaChange]:
     )
 
 
-def _kept(data: Path, source: str, number: int | None) -> Commit | None:
+def _kept(data: Path, source: str, number: int | None, remote: Remote | None) -> Commit | None:
     if not number or not (data / "lake" / source).is_dir():
         return None
     try:
-        return Lake(data, source).log.read(number)
+        return Lake(data, source, remote).log.read(number)
     except PipelineError:
         return None

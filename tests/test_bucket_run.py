@@ -102,6 +102,8 @@ def test_k01_a_run_killed_between_upload_and_commit_changed_nothing_and_the_next
     assert (bool(uploaded), committed, ended.code) == (True, [], 0), ended
     assert wrong(1) == []
     assert ended.resource("shop.events")["requests"] == 0
+    (report,) = (tmp_path / "data" / "runs").glob("*.html")
+    assert "7 rows in 1 files" in report.read_text()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert SECRET not in ended.out + ended.err
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]

@@ -88,9 +88,9 @@ def report(run_id: str | None, as_json: bool, **given: Any) -> None:
     from pipelines.report.runs import read_run
 
     with shown_errors():
-        data = settings_of(given).data
-        run = read_run(data, run_id)
-        path = write(run, data)
+        settings = settings_of(given)
+        run = read_run(settings.data, run_id)
+        path = write(run, settings.data, settings.remote)
     if as_json:
         print_json({"run": run["run_id"], "path": str(path), "bytes": path.stat().st_size})
     else:

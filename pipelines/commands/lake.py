@@ -220,6 +220,4 @@ def _compacted(lake: Lake, work: Work, size: int) -> dict[str, Any]:
     return {"commit": number, "changed": done.changed, "files_before": files[0], "files_after": files[1]}
 
 
-
-
 COMMANDS = (log, diff, rollback, verify, repair, compact, vacuum)

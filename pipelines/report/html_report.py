@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.load.log import Dataset
+from pipelines.load.stores import Remote
 from pipelines.marts.model import MARTS
 from pipelines.report.critical_path import critical_path, verdict
 from pipelines.report.drawing import grouped, rates, share_bar, timeline
@@ -43,12 +44,12 @@ _HEAD = (
 )
 
 
-def write(run: Document, data: Path) -> Path:
+def write(run: Document, data: Path, remote: Remote | None = None) -> Path:
     """Write `runs/<id>.html` of *data* whole or not at all, and return its path."""
     path = data / "runs" / f"{run['run_id']}.html"
     aside = path.with_suffix(".html.tmp")
     try:
-        aside.write_text(page(run, data), encoding="utf-8")
+        aside.write_text(page(run, data, remote), encoding="utf-8")
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)
@@ -56,10 +57,10 @@ def write(run: Document, data: Path) -> Path:
     return path
 
 
-def page(run: Document, data: Path) -> str:
-    """The whole document; schemas come from the commits of *data* that the run made, as far as they are kept."""
+def page(run: Document, data: Path, remote: Remote | None = None) -> str:
+    """The whole document; schemas come from the commits that the run made, in *data* or a bucket, if they are kept."""
     style = files("pipelines.report").joinpath("report.css").read_text(encoding="utf-8")
-    aside = set_aside(run, data)
+    aside = set_aside(run, data, remote)
     sections = (
         _summary(run),
         problems(run),
@@ -69,7 +70,7 @@ def page(run: Document, data: Path) -> str:
         _timeline(run),
         _time(run),
         _path(run),
-        _schemas(run, data),
+        _schemas(run, data, remote),
     )
     title = f"Run {escape(run['run_id'])}"
     head = f"{_HEAD}<title>{title}</title><style>{style}</style></head>"
@@ -206,11 +207,11 @@ def _path(run: Document) -> str:
     return section("Critical path: what nothing else could have shortened", table(("s", "share", "step"), rows))
 
 
-def _schemas(run: Document, data: Path) -> str:
+def _schemas(run: Document, data: Path, remote: Remote | None) -> str:
     parts = [
         _dataset(f"{source['source']}.{name}", dataset, changes)
         for source in run["sources"]
-        for name, dataset, changes in committed(data, source["source"], source["commit"])
+        for name, dataset, changes in committed(data, source["source"], source["commit"], remote)
     ]
     return section("Datasets", "".join(parts)) if parts else ""
 

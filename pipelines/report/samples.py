@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import PipelineError
 from pipelines.load.lake import Lake
+from pipelines.load.stores import Remote
 from pipelines.report.runs import Document, resources_of
 
 if TYPE_CHECKING:
@@ -34,30 +35,30 @@ class SetAside:
     sample: str
 
 
-def set_aside(run: Document, data: Path) -> list[SetAside]:
+def set_aside(run: Document, data: Path, remote: Remote | None = None) -> list[SetAside]:
     """The commonest reasons of each resource of *run* that set records aside; nothing of a commit no longer kept."""
     commits = {source["source"]: source["commit"] for source in run["sources"]}
     found: list[SetAside] = []
     for one in resources_of(run):
         if one["rejected"] and (number := commits[one["source"]]):
-            table = _rejects(data, one["source"], f"{one['resource']}__rejects", number)
+            table = _rejects(data, one["source"], f"{one['resource']}__rejects", number, remote)
             found += _grouped(one["name"], table) if table is not None else []
     return found
 
 
-def _rejects(data: Path, source: str, dataset: str, number: int) -> pa.Table | None:
+def _rejects(data: Path, source: str, dataset: str, number: int, remote: Remote | None) -> pa.Table | None:
     """The rejects that commit *number* wrote, as many as are worth looking at."""
     import pyarrow.dataset as ds
 
     if not (data / "lake" / source).is_dir():
         return None
     try:
-        lake = Lake(data, source)
+        lake = Lake(data, source, remote)
         commit = lake.log.read(number)
         before = lake.log.read(commit.parent) if commit.parent else None
         old = {file.path for file in before.datasets[dataset].files} if before and dataset in before.datasets else set()
-        new = [lake.store / file.path for file in commit.datasets[dataset].files if file.path not in old]
-        return ds.dataset(new).head(_MOST_ROWS) if new else None
+        new = lake.home.addresses(file.path for file in commit.datasets[dataset].files if file.path not in old)
+        return ds.dataset(list(new.paths), filesystem=new.filesystem).head(_MOST_ROWS) if new.paths else None
     except (PipelineError, OSError, KeyError):
         return None
 
