@@ -47,6 +47,7 @@ class RunLog:
 
     def __init__(self, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._clock = run_id, clock
+        self._requests = log.isEnabledFor(logging.DEBUG)
         self._lock = threading.Lock()
         self._told: dict[tuple[str, str, str], float] = {}
         self._counts: Counter[tuple[str, str, str]] = Counter()
@@ -57,6 +58,8 @@ class RunLog:
 
     def listen(self, source: str, event: Event) -> None:
         """Log *event* of *source* at its level."""
+        if event.kind == "answered" and not self._requests:
+            return  # the commonest event by far
         match event.kind:
             case "retried" | "throttled":
                 self._repeated(source, event)
@@ -90,7 +93,7 @@ class RunLog:
 
     def _each(self, source: str, event: Event) -> None:
         """What there is much of: one line each at DEBUG, now and then one at INFO with what came so far."""
-        if log.isEnabledFor(logging.DEBUG):
+        if self._requests:
             fields: dict[str, object] = {"seconds": round(event.seconds, 3)} if event.seconds else {}
             fields |= {_SIZES[event.kind]: event.size} if event.kind in _SIZES else {}
             fields |= {_NOTES[event.kind]: event.note} if event.kind in _NOTES else {}
