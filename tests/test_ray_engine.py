@@ -52,7 +52,7 @@ def test_a_run_on_a_cluster_ends_when_it_is_asked_to(ray_address: str, api: Fake
     eventually(lambda: told.exists() or running.poll() is not None)
 
     running.send_signal(signal.SIGTERM)
-    ended = Ended.of(running, 20)
+    ended = Ended.of(running, 60)
 
     assert ended.code == 130, ended
     assert "stopping" in ended.err

@@ -25,7 +25,7 @@ _LOOK_S = 60
 
 
 class RayClient:
-    """Asks the cluster at *address*: this machine must be one of its nodes, or the address begin with `ray://`."""
+    """Asks the cluster at *address*; this machine must be one of its nodes."""
 
     def __init__(self, address: str) -> None:
         self.name, self._ours = f"ray cluster at {address}", not ray.is_initialized()
