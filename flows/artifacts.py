@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from pipelines.errors import PipelineError
 from pipelines.report.critical_path import critical_path, verdict
-from pipelines.report.result import RunReport
+from pipelines.report.result import Problem, RunReport
 from pipelines.report.runs import read_run
 
 _WORTH_TELLING_S = 0.1
@@ -31,11 +31,10 @@ def result_table(report: RunReport) -> list[dict[str, str | int | float]]:
             "resource": resource.name,
             "verdict": resource.verdict,
             "requests": resource.requests,
-            "rows read": resource.rows_read,
-            "rows written": resource.rows_written,
+            "read": resource.rows_read,
             "new": resource.new,
             "updated": resource.updated,
-            "seconds": round(resource.seconds, 1),
+            "s": round(resource.seconds, 1),
             "evidence": resource.evidence,
         }
         for resource in report.resources
@@ -55,7 +54,7 @@ def summary(report: RunReport) -> str:
 
 def told(report: RunReport) -> str:
     """The summary, and a line for each problem."""
-    problems = [f"{name}: {problem.kind}: {problem.message}" for name, problem in report.problems]
+    problems = [f"{name}: {problem.kind}: {_message(name, problem)}" for name, problem in report.problems]
     return "\n".join([summary(report), *problems])
 
 
@@ -63,7 +62,7 @@ def summary_text(report: RunReport) -> str:
     """Problems with their hints, and where the Parquet lies, as Markdown."""
     lines = [f"## Run {report.run_id}", "", summary(report), ""]
     for name, problem in report.problems:
-        lines += [f"- **{name}**: {problem.kind}: {_plain(problem.message)}"]
+        lines += [f"- **{name}**: {problem.kind}: {_plain(_message(name, problem))}"]
         lines += [f"    - hint: {_plain(problem.hint)}"] if problem.hint else []
     lines += [f"- warning: {_plain(warning)}" for warning in report.warnings]
     lines += ["", *_where_the_time_went(report)]
@@ -83,6 +82,11 @@ def _where_the_time_went(report: RunReport) -> list[str]:
     steps = [step for step in critical_path(run) if step.seconds >= _WORTH_TELLING_S]
     rows = (f"| {step.what} {step.name} | {step.seconds:.1f} | {_plain(step.why)} |" for step in steps[:_MOST_STEPS])
     return [f"{_plain(verdict(run))}.", "", "| step | seconds | why |", "| --- | --- | --- |", *rows]
+
+
+def _message(name: str, problem: Problem) -> str:
+    """Its message, which often begins with the name that stands before it already."""
+    return problem.message.removeprefix(f"{name}: ")
 
 
 def _plain(text: str) -> str:

@@ -30,8 +30,8 @@ SILENT_S = 3 * HEARTBEAT_S
 _ENDED = frozenset({"Completed", "Incomplete", "Failed", "ExpectationFailed", "TimedOut", "Cancelled", "Crashed"})
 _NEEDS_A_PERSON = _ENDED - {"Completed", "Cancelled"}
 _PAYLOAD = """\
-{"flow_run": {{ flow_run.name|tojson }}, "state": {{ flow_run.state.name|tojson }},
- "message": {{ flow_run.state.message|tojson }}, "url": {{ flow_run|ui_url|tojson }}}"""
+{"flow_run": {{ flow_run.name|tojson }}, "state": {{ event.payload.validated_state.name|tojson }},
+ "message": {{ event.payload.validated_state.message|tojson }}, "url": {{ flow_run|ui_url|tojson }}}"""
 
 
 def register_automations(*, notify: str | None, silent_s: float = SILENT_S) -> None:

@@ -12,6 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRunPolicy
 from prefect.context import FlowRunContext
 from prefect.futures import wait
 from prefect.states import Completed, Failed
@@ -82,8 +84,9 @@ def bring(
 ) -> State[Any]:
     """Do what *assignment* says inside a flow run, until *stop* is set; artifacts are named after *key*."""
     terminal = TERMINAL.get()
-    overdue = threading.Event()
-    reporting = Reporting()
+    overdue, reporting = threading.Event(), Reporting()
+    if terminal:
+        terminal.unreported = reporting.missed
     try:
         project = _project(assignment)
         stop = stop or threading.Event()
@@ -96,6 +99,7 @@ def bring(
     if terminal:
         terminal.report = report
     if overdue.is_set():
+        reporting.attempt("that it shall not be retried", _retry_no_more)
         after = f"stopped after {(assignment.timeout_s or 0) / 60:g} minutes; the next run resumes"
         return Failed(name="TimedOut", message=f"{after}\n{told(report)}")
     return _state(report, on_problem)
@@ -125,7 +129,8 @@ def _run(  # noqa: PLR0913  # whom the run tells what
         engine(project, milestones, listen, work=work, stop=stop) as result,
         showing_progress(project, milestones, reporting, key=artifact_key(f"{key}-progress")),
     ):
-        tasks = [follow(stage) for stage in milestones.stages()]
+        started = [reporting.attempt("its tasks", partial(follow, stage)) for stage in milestones.stages()]
+        tasks = [task for task in started if task is not None]
         if terminal:
             terminal.tasks = len(tasks)
         report = result.result()
@@ -195,6 +200,14 @@ def _failed(message: str, *, name: str | None = None) -> State[Any]:
     if context and context.flow and context.flow_run and _attempt() <= (context.flow.retries or 0):
         raise RunFailed(message)
     return Failed(name=name, message=message) if name else Failed(message=message)
+
+
+def _retry_no_more() -> None:
+    """Tell the server, which would let a Failed run wait for its next attempt."""
+    context = FlowRunContext.get()
+    if context and context.flow_run:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(context.flow_run.id, empirical_policy=FlowRunPolicy(retries=0))
 
 
 def _attempt() -> int:

@@ -35,7 +35,7 @@ def sync(sources: tuple[str, ...], profile: str | None, on_problem: str) -> None
     try:
         with embedded_api(os.environ, HOME) as own:
             terminal = _flow_run(sources, profile, on_problem)
-            if own:
+            if own and terminal.flow_run:
                 _recorded(terminal)
     except KeyboardInterrupt:
         click.echo("stopped; what was fetched is kept for the next run", err=True)
@@ -55,13 +55,23 @@ def _flow_run(sources: tuple[str, ...], profile: str | None, on_problem: str) ->
 
     console = Console(stderr=True)
     with console.status("Starting Prefect ...") as status:
+        from httpx import HTTPError
+        from prefect import tags
+
         from flows.sync import sync as flow
         from flows.terminal import TERMINAL, Terminal
 
         terminal = Terminal(console, status)
         TERMINAL.set(terminal)
-        state = flow(list(sources) or None, profile=profile, on_problem=on_problem, return_state=True)
-    terminal.flow_run = state.state_details.flow_run_id
+        try:
+            with tags("threadmill"):
+                state = flow(list(sources) or None, profile=profile, on_problem=on_problem, return_state=True)
+        except HTTPError:
+            if terminal.report is None and terminal.error is None:
+                raise
+            terminal.unreported.append("how the run ended")
+        else:
+            terminal.flow_run = state.state_details.flow_run_id
     return terminal
 
 
@@ -94,6 +104,9 @@ def _show(terminal: Terminal, started: float, api: str) -> None:
         click.echo(f"{click.style(terminal.error.kind, fg='red')}: {terminal.error}", err=True)
     else:
         click.echo("the flow run failed before it began; .prefect/embedded-api.log may say why", err=True)
+    if terminal.unreported:
+        missed = ", ".join(dict.fromkeys(terminal.unreported))
+        click.echo(f"Prefect's server did not answer: it could not be told {missed}; the data is there", err=True)
     run_s = terminal.run_ended_at - terminal.run_started_at
     start_s, rest_s = terminal.run_started_at - started, time.monotonic() - terminal.run_ended_at
     click.echo(f"Prefect ({api}): {start_s:.1f} s to start, {rest_s:.1f} s to record; the run itself: {run_s:.1f} s")

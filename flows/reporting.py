@@ -17,13 +17,13 @@ Told = TypeVar("Told")
 
 @dataclass
 class Reporting:
-    """Keeps what Prefect could not be told; each try takes a minute, so after the first failure there is no other."""
+    """Keeps what Prefect could not be told; each try takes a minute, so what has failed once is not tried again."""
 
     missed: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, tell: Callable[[], Told]) -> Told | None:
         """What *tell* returns; None where Prefect's API does not answer, and *what* is said to be missing."""
-        if not self.missed:
+        if what not in self.missed:
             try:
                 return tell()
             except (HTTPError, PrefectException, OSError) as error:

@@ -31,6 +31,7 @@ class Terminal:
     tasks: int = 0
     report: RunReport | None = None
     error: PipelineError | None = None
+    unreported: list[str] = field(default_factory=list)
     run_started_at: float = field(default_factory=time.monotonic)
     run_ended_at: float = field(default_factory=time.monotonic)
 

@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,12 @@ from tests.fake_api import FakeApi, fake_api
 from tests.shop import ROOT, Ended
 
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+_PROMPT = {
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+}
+"""What the server notices by itself, it notices within a second."""
 _SOURCE = """\
 base_url: {url}
 schedule: {{cron: "15 * * * *", timezone: Europe/Madrid}}
@@ -146,7 +153,7 @@ def server(embedded_run: EmbeddedRun, tmp_path_factory: pytest.TempPathFactory) 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    env = {**os.environ, **QUIET, "PREFECT_HOME": str(home)}
+    env = {**os.environ, **QUIET, **_PROMPT, **_pages(port), "PREFECT_HOME": str(home)}
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}/api"
@@ -154,7 +161,8 @@ def server(embedded_run: EmbeddedRun, tmp_path_factory: pytest.TempPathFactory) 
         _wait_for(url, process, home / "log")
         yield url
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it never started
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -175,6 +183,11 @@ def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShopP
     project = ShopProject(tmp_path, api)
     monkeypatch.chdir(tmp_path)
     return project
+
+
+def _pages(port: int) -> dict[str, str]:
+    """Where the server's pages find its API, and where links to them lead."""
+    return {"PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_UI_URL": f"http://127.0.0.1:{port}"}
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

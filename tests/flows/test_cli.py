@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import click
 import pytest
 
 from flows.cli import COMMANDS
 from tests.shop import Ended, start
+
+if TYPE_CHECKING:
+    import click
 
 THREADMILL = (sys.executable, "-m", "flows.cli")
 SOURCE = "base_url: https://a.example\nschedule: {cron: '15 * * * *'}\nresources: {r: {path: /x}}\n"

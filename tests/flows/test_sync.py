@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -12,10 +9,30 @@ import pytest
 
 from tests.fake_api import Answer, Asked, say
 from tests.flows.conftest import ShopProject, worker_modules
+from tests.flows.heard import artifacts, materialized, message, tasks
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import Artifact, State, TaskRun
+    from prefect.client.schemas.objects import State
 
+_MART = """\
+marts:
+  country_day:
+    inputs: {exposure: shop.orders, refunds: shop.refunds}
+    sql: country_day.sql
+"""
+_EVENT = {
+    "id": 1,
+    "event_id": "e",
+    "country_code": "ES",
+    "country": "Spain",
+    "date": "2024-01-01",
+    "mag": 4.6,
+    "km_to_city": 1.0,
+    "people_100km": 5,
+    "currency": "EUR",
+    "rate": 1.0,
+    "rate_change_pct": 0.5,
+}
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.usefixtures("prefect_api"),
@@ -29,13 +46,13 @@ def test_a_failed_resource_is_named_and_the_others_are_committed(shop: ShopProje
 
     state: State[Any] = sync(return_state=True)
 
-    tasks = _tasks(state)
+    ended = tasks(state)
     assert state.is_failed()
     assert "failed: shop.refunds" in str(state.message)
     assert pq.read_table("data/parquet/shop/orders").num_rows == 40
-    assert tasks["extract shop.refunds"].state_name == "Failed"
-    assert "hint: " in _message(tasks["extract shop.refunds"])
-    assert {tasks[name].state_name for name in ("extract shop.orders", "mill shop.orders", "commit shop.orders")} == {
+    assert ended["extract shop.refunds"].state_name == "Failed"
+    assert "hint: " in message(ended["extract shop.refunds"])
+    assert {ended[name].state_name for name in ("extract shop.orders", "mill shop.orders", "commit shop.orders")} == {
         "Completed"
     }
 
@@ -70,8 +87,8 @@ def test_the_result_is_an_artifact_and_so_are_the_problems(shop: ShopProject) ->
 
     state: State[Any] = sync(return_state=True)
 
-    artifacts = _artifacts(state)
-    table, text = str(artifacts["sync-result"].data), str(artifacts["sync-summary"].data)
+    found = artifacts(state)
+    table, text = str(found["sync-result"].data), str(found["sync-summary"].data)
     assert "shop.orders" in table
     assert "unproved" in table
     assert "**shop.refunds**: AuthError" in text
@@ -92,7 +109,7 @@ def test_a_token_from_a_secret_block_reaches_the_api_and_nothing_else(
 
     state: State[Any] = sync_source.with_options(retries=0)("shop", return_state=True)
 
-    told = f"{state.message} {_tasks(state)} {_artifacts(state)} {caplog.text}"
+    told = f"{state.message} {tasks(state)} {artifacts(state)} {caplog.text}"
     assert {asked.headers["authorization"] for asked in shop.api.asked} == {"Bearer sesame-open-7341"}
     assert state.is_failed()
     assert "sesame" not in told
@@ -111,22 +128,36 @@ def test_a_missing_secret_block_is_a_problem_with_its_line(shop: ShopProject) ->
     assert shop.api.asked == []
 
 
-def test_calls_to_prefect_do_not_grow_with_pages_or_rows(shop: ShopProject) -> None:
-    """At most 25 calls for two resources, whether they have 6 pages or 400."""
+def test_commits_materialize_assets_that_know_what_they_are_made_from(shop: ShopProject) -> None:
+    """The API > two datasets > a mart, each with its rows, columns and commit."""
     from flows.sync import sync
 
-    with _calls() as few:
-        sync(return_state=True)
-    shop.api.pages("/orders", records=3000)
-    shop.api.pages("/refunds", records=1000)
+    (shop.folder / "config/marts.yaml").write_text(_MART)
+    shop.api.answer("/orders", say({"data": [_EVENT], "next": None}))
 
-    with _calls() as many:
-        state: State[Any] = sync(return_state=True)
+    state: State[Any] = sync(return_state=True)
 
-    assert state.is_completed()
-    assert shop.api.calls["/orders"] > 300
-    assert len(many) <= len(few) + 3  # log records are sent by the second
-    assert len(many) <= 25
+    made = materialized(state)
+    assert state.is_completed(), state.message
+    assert {key: event["related"] for key, event in made.items()} == {
+        "threadmill://shop/orders": {"threadmill://shop"},
+        "threadmill://shop/refunds": {"threadmill://shop"},
+        "threadmill://marts/country_day": {"threadmill://shop/orders", "threadmill://shop/refunds"},
+    }
+    orders = made["threadmill://shop/orders"]["payload"]
+    assert (orders["rows"], orders["commit"], orders["columns"]["id"]) == (1, 1, "int64")
+    assert orders["committed_at"].startswith("20")
+
+
+def test_progress_is_an_artifact_that_ends_at_a_hundred(shop: ShopProject) -> None:
+    from flows.sync import sync
+
+    state: State[Any] = sync(return_state=True)
+
+    progress = artifacts(state)["sync-progress"]
+    assert progress.data == 100.0
+    assert "6 of 6 stages" in str(progress.description)
+    assert "60 rows read" in str(progress.description)
 
 
 def test_a_retry_resumes_from_the_pages_that_were_fetched(shop: ShopProject) -> None:
@@ -160,49 +191,3 @@ def test_workers_of_a_flow_called_in_a_program_never_import_prefect(shop: ShopPr
     modules = worker_modules(shop.noted)
     assert modules
     assert not any(name.split(".")[0] in ("prefect", "flows", "pytest") for worker in modules for name in worker)
-
-
-def _tasks(state: State[Any]) -> dict[str, TaskRun]:
-    """The task runs of the flow run that ended in *state*, once the server has the end of each."""
-    import time
-
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-
-    flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
-    deadline = time.monotonic() + 20
-    with get_client(sync_client=True) as client:
-        while True:
-            runs = client.read_task_runs(flow_run_filter=flow_run)
-            if (runs and all(run.state and run.state.is_final() for run in runs)) or time.monotonic() > deadline:
-                return {run.name: run for run in runs}
-            time.sleep(0.05)
-
-
-def _message(run: TaskRun) -> str:
-    return str(run.state.message) if run.state else ""
-
-
-def _artifacts(state: State[Any]) -> dict[str, Artifact]:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-
-    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
-    with get_client(sync_client=True) as client:
-        return {str(one.key): one for one in client.read_artifacts(artifact_filter=wanted)}
-
-
-@contextmanager
-def _calls() -> Iterator[list[str]]:
-    """Every request to Prefect's API while the block lasts, as httpx logs them."""
-    found: list[str] = []
-    handler, logger = logging.Handler(), logging.getLogger("httpx")
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]  # a handler of one line
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield found
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)

@@ -1,0 +1,48 @@
+"""What a person sees of a run in Prefect's pages, in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fake_api import say
+from tests.flows.browser import CHROMIUM, browser
+from tests.flows.conftest import ShopProject
+from tests.flows.heard import artifacts
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("prefect_api"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium"),
+]
+
+
+def test_the_pages_of_a_run_show_its_name_its_tables_and_what_to_do(
+    shop: ShopProject, prefect_api: str, tmp_path: Path
+) -> None:
+    """One resource of two fails; pictures are kept beside the project."""
+    from flows.sync import sync_source
+
+    shop.api.answer("/refunds", say({"error": "no"}, 401))
+    state: State[Any] = sync_source.with_options(retries=0)("shop", return_state=True)
+    run, site = state.state_details.flow_run_id, prefect_api.removesuffix("/api")
+
+    with browser(tmp_path / "chromium") as page:
+        seen = {"run": page.open(f"{site}/runs/flow-run/{run}", until="Task runs")}
+        page.picture(tmp_path / "run.png")
+        for key, artifact in artifacts(state).items():
+            seen[key] = page.open(f"{site}/artifacts/artifact/{artifact.id}", until=f"Key\n{key}")
+            page.picture(tmp_path / f"{key}.png")
+        complaints = [one for one in page.complaints if ".ico" not in one and "/ico/" not in one]
+
+    assert "sync shop" in seen["run"]
+    assert "Failed" in seen["run"]
+    assert all(word in seen["sync-shop-result"] for word in ("verdict", "shop.orders", "unproved", "shop.refunds"))
+    assert "hint: check auth" in seen["sync-shop-summary"]
+    assert "data/parquet/shop/" in seen["sync-shop-summary"]
+    assert complaints == []
