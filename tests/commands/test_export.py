@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -176,3 +177,15 @@ def test_the_example_of_the_help_works() -> None:
     assert max(map(len, told.splitlines())) <= 80
     assert done.exit_code == 0, done.output
     assert len(delta("exports/events")) == 2
+
+
+@pytest.mark.parametrize(("form", "module"), [("delta", "deltalake"), ("iceberg", "pyiceberg.exceptions")])
+def test_without_its_package_a_format_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, form: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+
+    done = export(form)
+
+    assert done.exit_code == 2
+    assert f"pip install threadmill[{form}]" in done.stderr

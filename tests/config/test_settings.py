@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.config.settings import describe, environment, read_settings
 from pipelines.errors import ConfigError
+from pipelines.load.stores import Remote
 
 TOML = """
 profile = "bundled"
@@ -135,3 +136,21 @@ def test_a_settings_file_that_is_not_toml_or_has_no_tables_is_refused(tmp_path: 
 
     with pytest.raises(ConfigError, match=r"settings\.toml"):
         read_settings({}, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "lake", ["s3://KEY:sesame@acme/x", "https://acme.example/x", "s3://acme/x?token=sesame", "acme"]
+)
+def test_a_lake_is_a_bucket_and_a_prefix_and_what_else_it_says_is_not_told(lake: str) -> None:
+    """Credentials belong into AWS_* variables; somebody may write them here all the same."""
+    with pytest.raises(ConfigError, match=r"needs s3://bucket/prefix") as refused:
+        read_settings({"THREADMILL_LAKE": lake})
+
+    assert "sesame" not in str(refused.value)
+
+
+def test_the_way_to_a_bucket_is_read_from_the_environment_and_shown_nowhere() -> None:
+    settings = read_settings({"THREADMILL_LAKE": "s3://acme/x", "AWS_SECRET_ACCESS_KEY": "sesame"})
+
+    assert settings.remote == Remote("s3://acme/x", {"AWS_SECRET_ACCESS_KEY": "sesame"})
+    assert "sesame" not in f"{settings!r}{settings.remote!r}{describe(settings)!r}{settings.model_dump()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import obstore
 import pytest
 
-from pipelines.errors import Conflict, StoreError
+from pipelines.errors import ConfigError, Conflict, StoreError
 from pipelines.load.lake import Lake
 from pipelines.load.stores import sources_of
 from tests.buckets import SECRET, Bucket, new_bucket, s3_server, way_to
@@ -214,3 +215,14 @@ def test_a_merge_brings_only_the_files_that_it_touches(tmp_path: Path, bucket: B
     here = list((lake.store / "events").rglob("*.parquet"))
     assert len(here) == 2
     assert len(lake.log.read(4).datasets["events"].files) == 8
+
+
+def test_without_its_package_a_bucket_is_an_error_that_names_it(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+
+    with pytest.raises(ConfigError) as refused:
+        machine(tmp_path, bucket)
+
+    assert "pip install threadmill[s3]" in refused.value.hint
