@@ -129,8 +129,11 @@ def deployed(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         finally:
             found.over.set()
             if found.worker:
+                below = children(found.worker.pid)
                 found.worker.kill()
                 found.worker.communicate()
+                for process in alive(below):
+                    os.kill(process, signal.SIGKILL)
 
 
 def test_the_server_has_what_prefect_yaml_says(deployed: Deployed) -> None:
