@@ -177,11 +177,11 @@ def _transform(recipe: Recipe) -> Transform | None:
 
 def _writer(recipe: Recipe, batch: Batch) -> PartWriter:
     stats = (recipe.cursor.name,) if recipe.cursor else ()
-    return PartWriter(recipe.store, recipe.resource, recipe.target, sequence=batch.sequence, stats=stats)
+    return PartWriter(recipe.store, recipe.resource, recipe.target, sequence=batch.sequence, stats=stats, staged=True)
 
 
 def _rejects_writer(recipe: Recipe, batch: Batch) -> PartWriter:
-    return PartWriter(recipe.store, rejects_of(recipe.resource), REJECTS, sequence=batch.sequence)
+    return PartWriter(recipe.store, rejects_of(recipe.resource), REJECTS, sequence=batch.sequence, staged=True)
 
 
 def rejects_of(resource: str) -> str:

@@ -28,13 +28,14 @@ class Merge:
     """Write the rows of *files*, in their order, into as few new ones as their size allows."""
 
     place: Place
-    files: tuple[LiveFile, ...]
+    files: tuple[LiveFile | Part, ...]
     schema: pa.Schema
     file_bytes: int
+    sequence: int = 0
 
     def work(self) -> tuple[Part, ...]:
         """The new parts; memory: what a writer holds back."""
-        with self.place.writer(sizes=Sizes(file_bytes=self.file_bytes)) as writer:
+        with self.place.writer(self.sequence, sizes=Sizes(file_bytes=self.file_bytes)) as writer:
             for file in self.files:
                 for table in groups(self.place.store / file.path):
                     writer.write_to(file.partition, recast(table, self.schema))

@@ -146,13 +146,14 @@ class Lake:
     def merge(self, place: Place, dataset: Dataset, staged: Sequence[Part], do: Work = _here) -> Change:
         """What the write mode makes of *staged* and *dataset*; live files that it reads are brought here first."""
         from pipelines.load.changes import bringing, reshapes, resolve
+        from pipelines.load.encode import encoded
         from pipelines.load.merge import plan
 
-        if self.remote is None:
-            return resolve(plan(place, dataset, staged), do)
-        if reshapes(place, dataset, staged):
-            self.home.bring(dataset.files)
-        return resolve(plan(place, dataset, staged), bringing(dataset, self.home.bring, do))
+        if self.remote is not None:
+            if reshapes(place, dataset, staged):
+                self.home.bring(dataset.files)
+            do = bringing(dataset, self.home.bring, do)
+        return resolve(encoded(place, resolve(plan(place, dataset, staged), do)), do)
 
     def discard(self, parts: tuple[Part, ...]) -> None:
         """Remove staged parts that will not be committed; what cannot be removed is swept up later."""

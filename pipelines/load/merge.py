@@ -21,7 +21,7 @@ from pipelines.load.casting import outgrown
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.schema import OnMismatch, recast, record_schema, same_columns, unify
-from pipelines.load.stored import file_schema, groups
+from pipelines.load.stored import STAGED, file_schema, groups
 from pipelines.load.target import VALIDITY
 
 __all__ = ["Change", "Place", "Step", "plan", "resolve", "work"]
@@ -93,6 +93,8 @@ def _adopt(  # noqa: PLR0913 - the parts that make a change
     unused: tuple[Part, ...] = (),
 ) -> Step:
     """Keep *kept*, add *files*; those of them that are *odd* are written again first."""
+    # what is only staged gets the schema of the dataset when it is encoded
+    odd = [file for file in odd if not file.path.endswith(STAGED)]
     rewritten = {file.path for file in odd}
     fine = [part for part in files if isinstance(part, Part) and part.path not in rewritten]
     dropped = (*unused, *(part for part in odd if isinstance(part, Part)))

@@ -1,4 +1,4 @@
-"""One Parquet file of the store while it is written: its encodings, its hash, its least and greatest values."""
+"""One file of the store while it is written: its encodings, its hash, its least and greatest values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import xxhash
 
 from pipelines.batch import Json
 from pipelines.load.disk import Disk
-from pipelines.load.stored import bounds
+from pipelines.load.stored import STAGED, bounds
 
 LEAST_ROWS = 100_000
 _SAMPLE = 10_000
@@ -24,7 +24,7 @@ _BLOCK = 256 * 1024
 
 
 class OpenPart:
-    """One Parquet file while it grows; knows its rows, bytes, digest and min/max.
+    """One file while it grows, Parquet or staged; knows its rows, bytes, digest and min/max.
 
     *first* are the rows that it begins with: they show what its values are like.
     """
@@ -35,7 +35,7 @@ class OpenPart:
         self._names = [name for name in stats if name in first.column_names]
         self._sink = _HashedFile(disk.create(path), disk)
         try:
-            self._writer = _writer(self._sink, first)
+            self._writer = _stager(self._sink, first) if path.suffix == STAGED else _writer(self._sink, first)
         except OSError:
             self._sink.close()
             disk.unlink(path)
@@ -53,7 +53,7 @@ class OpenPart:
 
     def write(self, table: pa.Table, rows_per_group: int) -> None:
         """Add the rows of *table*, so many to a row group at most."""
-        self._writer.write_table(table, row_group_size=rows_per_group)
+        self._writer.write_table(table, rows_per_group)
         for name in self._names:
             self._widen(name, bounds(table[name]))
         self.rows += len(table)
@@ -127,6 +127,12 @@ def _writer(sink: _HashedFile, first: pa.Table) -> pq.ParquetWriter:
         column_encoding=encodings or None,
         write_statistics=True,
         write_page_checksum=True,
+    )
+
+
+def _stager(sink: _HashedFile, first: pa.Table) -> pa.ipc.RecordBatchFileWriter:
+    return pa.ipc.new_file(
+        pa.PythonFile(sink, mode="w"), first.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")
     )
 
 

@@ -26,6 +26,7 @@ from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.open_part import LEAST_ROWS, OpenPart
 from pipelines.load.partitions import parse, split
 from pipelines.load.schema import recast, unify
+from pipelines.load.stored import STAGED
 from pipelines.load.target import Target
 
 _MB = 10**6
@@ -61,7 +62,10 @@ class PartWriter:
         stats: Sequence[str] = (),
         sizes: Sizes = SIZES,
         disk: Disk = DISK,
+        staged: bool = False,
     ) -> None:
+        """Parts that are *staged* are quick to write and read, and become Parquet when it is known what stays."""
+        self._suffix = STAGED if staged else ".parquet"
         self._store, self._dataset, self._target = store, dataset, target
         self._sequence, self._sizes, self._disk = sequence, sizes, disk
         fields = [parse(text).field for text in target.partition_by]
@@ -170,6 +174,8 @@ class PartWriter:
     def _sorted(self, tables: list[pa.Table]) -> pa.Table:
         schema = _one_schema(tuple(table.schema for table in tables))
         table = pa.concat_tables([recast(table, schema) for table in tables])
+        if self._suffix == STAGED:
+            table = table.combine_chunks()  # a batch for each row group, not for each page
         if self._target.sort_by:
             _refuse_unknown(self._target.sort_by, table)
             table = table.take(pc.sort_indices(table, [(name, "ascending") for name in self._target.sort_by]))
@@ -179,7 +185,7 @@ class PartWriter:
         return int(max(LEAST_ROWS, self._sizes.row_group_bytes * len(table) // max(1, table.nbytes)))
 
     def _begun(self, folder: str, table: pa.Table) -> OpenPart:
-        path = self._store / self._dataset / folder / f"{uuid.uuid4().hex}.parquet"
+        path = self._store / self._dataset / folder / f"{uuid.uuid4().hex}{self._suffix}"
         return OpenPart(path, table, self._stats, self._disk)
 
     def _part(self, folder: str, table: pa.Table) -> OpenPart:

@@ -1,8 +1,13 @@
-"""What can be known of Parquet files and columns without reading all rows: bounds, columns, row groups."""
+"""What can be known of files and columns without reading all rows: bounds, columns, row groups.
+
+Files of the store are Parquet. Parts that are only staged are Arrow files: they
+are read once or twice and gone, and Parquet takes four times as long to write.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +18,8 @@ from pipelines.batch import Json
 from pipelines.load.disk import store_errors
 
 _LONGEST_TEXT = 200
+STAGED = ".arrow"
+"""How the names of parts end that no commit may name."""
 
 
 def bounds(column: pa.ChunkedArray) -> tuple[Json, Json] | None:
@@ -46,12 +53,38 @@ def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
     Raises:
         StoreError: The file is gone or no longer what was written.
     """
+    if path.suffix == STAGED:
+        yield from _staged_groups(path, columns)
+        return
     with store_errors("reading the store"), path.open("rb") as file, pq.ParquetFile(file) as parquet:
         for group in range(parquet.num_row_groups):
             yield parquet.read_row_group(group, columns=list(columns) if columns is not None else None)
 
 
 def file_schema(path: Path) -> pa.Schema:
-    """The columns of a stored file, from its footer."""
+    """The columns of a stored file, from its footer; those of a staged part as they will be stored."""
+    if path.suffix == STAGED:
+        with store_errors("reading the store"), pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as staged:
+            return _as_stored(staged.schema)
     with store_errors("reading the store"), pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
         return parquet.schema_arrow
+
+
+def _staged_groups(path: Path, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    with store_errors("reading the store"), pa.memory_map(str(path)) as file:
+        with pa.ipc.open_file(file) as staged:
+            schema = staged.schema
+        wanted = list(columns) if columns is not None else schema.names
+        some = pa.ipc.IpcReadOptions(included_fields=sorted(map(schema.get_field_index, wanted)))
+        with pa.ipc.open_file(file, options=some) as staged:
+            for number in range(staged.num_record_batches):
+                table = pa.Table.from_batches([staged.get_batch(number)]).select(wanted)
+                yield table.cast(_as_stored(table.schema))
+
+
+@lru_cache(maxsize=64)
+def _as_stored(schema: pa.Schema) -> pa.Schema:
+    """What Parquet makes of *schema*: it knows no seconds, for instance."""
+    sink = pa.BufferOutputStream()
+    pq.write_metadata(schema, sink)
+    return pq.read_schema(pa.BufferReader(sink.getvalue()))
