@@ -53,6 +53,7 @@ class Crew:
 
     def open(self) -> None:
         """From now on threads may come."""
+        self._looked = (time.monotonic(), 0.0)
         self._is_open = True
 
     def close(self) -> None:

@@ -71,13 +71,20 @@ def test_threads_that_wait_are_joined_by_more_up_to_the_requests_in_flight(works
 
 
 def test_threads_that_compute_are_not_joined_by_more(works: list[Work]) -> None:
-    crew = crew_of(works, Size(32), computes=True)
+    """Seen at a moment when the machine lets them compute: the share that other programs take looks like waiting."""
+    share = 0.0
+    deadline = time.monotonic() + 50
+    while share < 0.9 and time.monotonic() < deadline:
+        for work in works:
+            work.end()
+        crew = crew_of(works, Size(32), computes=True)
+        began, used = time.monotonic(), time.process_time()
+        crew.wanted(AT_ONCE)
+        threading.Event().wait(0.2)
+        crew.wanted(1)
+        share = (time.process_time() - used) / (time.monotonic() - began)
 
-    for _ in range(20):
-        threading.Event().wait(0.05)
-        crew.wanted(100)
-
-    assert AT_ONCE <= threads() < 32
+    assert threads() == AT_ONCE
 
 
 def test_pages_that_fill_the_memory_keep_threads_away(works: list[Work]) -> None:
