@@ -73,7 +73,7 @@ def test_threads_that_wait_are_joined_by_more_up_to_the_requests_in_flight(works
 def test_threads_that_compute_are_not_joined_by_more(works: list[Work]) -> None:
     """Seen at a moment when the machine lets them compute: the share that other programs take looks like waiting."""
     share = 0.0
-    deadline = time.monotonic() + 50
+    deadline = time.monotonic() + 20
     while share < 0.9 and time.monotonic() < deadline:
         for work in works:
             work.end()
@@ -83,6 +83,8 @@ def test_threads_that_compute_are_not_joined_by_more(works: list[Work]) -> None:
         threading.Event().wait(0.2)
         crew.wanted(1)
         share = (time.process_time() - used) / (time.monotonic() - began)
+    if share < 0.9:
+        pytest.skip("other programs left this one no whole processor for 0.2 s")
 
     assert threads() == AT_ONCE
 
