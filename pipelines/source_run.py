@@ -34,17 +34,12 @@ from pipelines.pool import Engine
 from pipelines.recipes import recipe_of
 from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
 from pipelines.report.spans import Span, all_endpoints, mark_done, watermark_of
-from pipelines.spools import built_on, forget_pages, open_spool, spool_folder
+from pipelines.spools import built_on, forget_pages, open_spool, spool_folder, worth_keeping
 from pipelines.version import CODE_VERSION
 from pipelines.worker import REJECTS, Recipe, rejects_of
 
 log = logging.getLogger(__name__)
 
-_BAD_PAGES = frozenset(
-    {"ApiError", "CursorError", "DecodeError", "Drift", "ExpectationFailed", "KeyMissing", "OrderViolation"}
-    | {"PaginationLoop", "PartitionError", "RecordsMissing", "SchemaError", "StateTooLarge", "TypeConflict"}
-)
-"""What is wrong with the pages themselves: kept, they would fail the next run as well."""
 Listener = Callable[[str, Event], None]
 
 
@@ -108,7 +103,7 @@ class SourceRun:
                 keeps = committed.changed and number and shared.settings.spool_retention > 0
                 keep = kept_folder(spool_folder(shared.settings, self._source.name), number or 0) if keeps else None
                 base = built_on(number or 0, self._source, self._span)
-                spool.settle(_resumable(reports), commit=base, keep=keep)
+                spool.settle(worth_keeping(reports), commit=base, keep=keep)
         self._tell("committed", seconds=time.monotonic() - began, size=number or 0)
         if not committed.pending:
             sweep(self._lake, shared)
@@ -290,11 +285,6 @@ def sweep(lake: Lake, shared: Shared) -> None:
         lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=shared.now)
     except StoreError as error:
         log.warning("vacuum failed source=%s: %s", lake.source, error.message)
-
-
-def _resumable(reports: Sequence[ResourceReport]) -> list[str]:
-    """The failed resources whose fetched pages are worth keeping: pages that are no good are asked for again."""
-    return [report.resource for report in reports if report.problem and report.problem.kind not in _BAD_PAGES]
 
 
 def _warnings(name: str, ledger: Ledger) -> Iterator[str]:

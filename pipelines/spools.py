@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,9 +14,15 @@ from pipelines.extract.spool import Plan, Spool, forget
 from pipelines.extract.watermark import Watermark
 from pipelines.load.draft import Draft
 from pipelines.load.lake import Lake
+from pipelines.report.result import ResourceReport
 from pipelines.report.spans import Span
 
 _A_DAY_S = 86_400
+_BAD_PAGES = frozenset(
+    {"ApiError", "CursorError", "DecodeError", "Drift", "ExpectationFailed", "KeyMissing", "OrderViolation"}
+    | {"PaginationLoop", "PartitionError", "RecordsMissing", "SchemaError", "StateTooLarge", "TypeConflict"}
+)
+"""What is wrong with the pages themselves: kept, they would fail the next run as well."""
 
 
 def spool_folder(settings: Settings, source: str) -> Path:
@@ -63,3 +69,8 @@ def forget_pages(settings: Settings, lake: Lake, now: datetime) -> None:
     folder = spool_folder(settings, lake.source)
     with suppress(OSError, StoreError):
         forget(folder, lake.log.numbers(), before=now - timedelta(seconds=settings.spool_retention))
+
+
+def worth_keeping(reports: Sequence[ResourceReport]) -> list[str]:
+    """The failed resources whose fetched pages are worth keeping: pages that are no good are asked for again."""
+    return [report.resource for report in reports if report.problem and report.problem.kind not in _BAD_PAGES]

@@ -8,7 +8,6 @@ Polars or pyarrow.json, which are measured in `benchmarks/decode.py`.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,14 +26,13 @@ from pipelines.transform.column_types import ColumnType
 from pipelines.transform.convert import Misfit, converter
 from pipelines.transform.exact import array_for, fields_in, type_of, values_of
 from pipelines.transform.exact_json import parse_json
+from pipelines.transform.packing import plain_array
 from pipelines.transform.plan import Plan, Reading
 from pipelines.transform.settle import settle
 from pipelines.transform.times import FIRST_SECOND, LAST_SECOND, PER_SECOND, Zoneless
 
 _KEY_END = int.from_bytes(b'":', "little")
 _EXACT_FLOAT = 2.0**53
-_PACKED = {pa.int64(): "q", pa.int32(): "i", pa.int16(): "h", pa.int8(): "b", pa.float64(): "d"}
-"""The letters by which `struct` knows types of which it makes Arrow's very bytes."""
 
 
 class Refused(Exception):
@@ -230,7 +228,7 @@ def _taken_apart(
 
 def _array(reading: Reading, values: Sequence[Any]) -> pa.Array:
     """Values that msgspec has checked as the column's type; `Refused` or an Arrow error where they may not fit."""
-    return _checked(reading, _plain(values, _carrier(reading)))
+    return _checked(reading, plain_array(values, _carrier(reading)))
 
 
 def _checked(reading: Reading, array: pa.Array) -> pa.Array:
@@ -243,30 +241,6 @@ def _checked(reading: Reading, array: pa.Array) -> pa.Array:
         if max(-extremes["min"].as_py(), extremes["max"].as_py()) >= _EXACT_FLOAT:
             raise Refused  # it may have been an integer that a float rounds
     return array
-
-
-def _plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """`pa.array` of values that msgspec has checked; numbers without it, which takes a sixth of its time."""
-    letter = _PACKED.get(kind)
-    if letter is None:
-        return pa.array(values, kind)
-    try:
-        return pa.Array.from_buffers(kind, len(values), [None, _packed(values, letter)])
-    except struct.error:
-        nulls = [place for place, value in enumerate(values) if value is None]
-    filled, valid = list(values), np.ones(len(values), np.bool_)
-    valid[nulls] = False
-    for place in nulls:
-        filled[place] = 0
-    try:
-        buffers = [pa.py_buffer(np.packbits(valid, bitorder="little")), _packed(filled, letter)]
-    except struct.error as error:
-        raise Refused from error  # a number that the type cannot hold
-    return pa.Array.from_buffers(kind, len(values), buffers, len(nulls))
-
-
-def _packed(values: Sequence[Any], letter: str) -> pa.Buffer:
-    return pa.py_buffer(struct.pack(f"{len(values)}{letter}", *values))
 
 
 def _times(kind: ColumnType, zone: str | None, values: pa.Array) -> pa.Array:

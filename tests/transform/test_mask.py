@@ -18,7 +18,11 @@ BODY = (
 
 
 def test_fields_are_dropped_hashed_and_shortened_and_numbers_stay_exact() -> None:
-    rules: dict[str, Any] = {"customer.email": Sha256(sha256="pepper-and-salt"), "customer.phone": "drop", "cards[].no": "last4"}
+    rules: dict[str, Any] = {
+        "customer.email": Sha256(sha256="pepper-and-salt"),
+        "customer.phone": "drop",
+        "cards[].no": "last4",
+    }
 
     masked = mask(BODY, "json", Records(rows="rows"), rules)
 
