@@ -213,7 +213,7 @@ def test_a_killed_flow_process_is_crashed_and_the_next_run_resumes(deployed: Dep
     again = deployed.ended(deployed.start())
 
     assert (gone, states, again) == (True, ["Crashed"], ["Completed"])
-    assert pages.count("1") == 1, "the first page was fetched twice"
+    assert {page for page in pages if pages.count(page) > 1} == {"3"}, "a page that had been fetched was fetched again"
     assert alive(processes) == []
 
 
