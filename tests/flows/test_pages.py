@@ -15,6 +15,8 @@ from tests.flows.heard import artifacts
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
+_SHOWN = {"sync-shop-progress": "progress", "sync-shop-result": "shop.refunds", "sync-shop-summary": "data/parquet"}
+"""What is there once a page has drawn its artifact."""
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.usefixtures("prefect_api"),
@@ -36,7 +38,7 @@ def test_the_pages_of_a_run_show_its_name_its_tables_and_what_to_do(
         seen = {"run": page.open(f"{site}/runs/flow-run/{run}", until="Task runs")}
         page.picture(tmp_path / "run.png")
         for key, artifact in artifacts(state).items():
-            seen[key] = page.open(f"{site}/artifacts/artifact/{artifact.id}", until=f"Key\n{key}")
+            seen[key] = page.open(f"{site}/artifacts/artifact/{artifact.id}", until=_SHOWN[key])
             page.picture(tmp_path / f"{key}.png")
         complaints = [one for one in page.complaints if ".ico" not in one and "/ico/" not in one]
 
