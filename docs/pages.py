@@ -14,9 +14,8 @@ from typing import Any
 
 import click
 
-import flows.cli  # noqa: F401  # adds the commands that need Prefect
 import pipelines
-from pipelines.cli import app
+from flows.cli import app
 from pipelines.report.result import ResourceReport, RunReport
 
 FOLDER = Path(__file__).parent

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from copy import copy
 
 import click
 
-from pipelines.cli import app
+from pipelines.cli import app as library
 from pipelines.commands.lakes import shown_errors
 from pipelines.errors import EXIT_FAILED, EXIT_OK
 
@@ -72,8 +73,9 @@ def serve(profile: str, limit: int) -> None:
 
 
 COMMANDS = (deploy, serve)
-for command in COMMANDS:
-    app.add_command(command)
+app = copy(library)
+"""The library's commands and these; the library's own program stays as it is."""
+app.commands = {**library.commands, **{str(command.name): command for command in COMMANDS}}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from pipelines.cli import app
+from flows.cli import app
 from pipelines.config.loading import load
 from pipelines.config.project import load_project
 from pipelines.run import run

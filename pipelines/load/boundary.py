@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.errors import CursorError, StateTooLarge
-from pipelines.load.disk import store_errors
 from pipelines.load.schema import recast, unify
+from pipelines.load.stored import file_schema, groups
 
 MAX_ROWS = 2_000_000
 
@@ -43,10 +42,9 @@ def at_or_after(  # noqa: PLR0913 - which rows, and how they are told
     tables: list[pa.Table] = []
     rows = 0
     for path in files:
-        with store_errors("reading the store"):
-            columns = pq.read_schema(path).names
-            wanted = [name for name in columns if name in (*names, cursor)] if names else columns
-            table = pq.read_table(path, columns=wanted, partitioning=None)
+        columns = file_schema(path).names
+        wanted = [name for name in columns if name in (*names, cursor)] if names else columns
+        table = pa.concat_tables(groups(path, wanted))
         if cursor not in table.column_names and schema is not None and cursor in schema.names:
             continue
         if cursor not in table.column_names:

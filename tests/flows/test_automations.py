@@ -59,7 +59,7 @@ def test_a_webhook_block_that_is_not_there_is_named() -> None:
         register_automations(notify="nowhere")
 
 
-def test_k09_a_run_that_falls_silent_is_crashed_by_the_server(shop: ShopProject, prefect_api: str) -> None:
+def test_a_run_that_falls_silent_is_crashed_by_the_server(shop: ShopProject, prefect_api: str) -> None:
     """Its process and all others are killed; nobody is left to say so."""
     from flows.automations import SILENT_S, register_automations
 

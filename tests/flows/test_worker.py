@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -174,9 +173,6 @@ def test_of_runs_that_are_late_one_is_run_and_the_others_are_cancelled(deployed:
     assert pq.read_table(deployed.project.folder / "data/parquet/shop/orders").num_rows == 40
 
 
-@pytest.mark.skipif(
-    version("sqlalchemy") >= "2.1", reason="Prefect 3.8's server makes no runs of schedules with SQLAlchemy 2.1"
-)
 def test_a_schedule_runs_without_anybody(deployed: Deployed) -> None:
     deployed.work()
     done = {"state": {"type": {"any_": ["COMPLETED"]}}, "start_time": {"after_": deployed.since.isoformat()}}
