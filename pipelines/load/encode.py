@@ -17,10 +17,10 @@ from pipelines.load.parquet import SIZES
 from pipelines.load.stored import STAGED
 from pipelines.machine import processors
 
-_LEAST_BYTES = 8 * 10**6
+_LEAST_BYTES = 16 * 10**6
 """Staged rows that are worth a processor of their own: about 100,000."""
-_MOST_BYTES = 4 * SIZES.file_bytes
-"""Staged rows that make one file: Parquet takes a quarter of their room."""
+_MOST_BYTES = 8 * SIZES.file_bytes
+"""Staged rows that make one file: Parquet takes an eighth of their room, or less."""
 _MOST_AT_ONCE = 4
 
 

@@ -131,9 +131,8 @@ def _writer(sink: _HashedFile, first: pa.Table) -> pq.ParquetWriter:
 
 
 def _stager(sink: _HashedFile, first: pa.Table) -> pa.ipc.RecordBatchFileWriter:
-    return pa.ipc.new_file(
-        pa.PythonFile(sink, mode="w"), first.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")
-    )
+    """Not compressed: that would take longer than Parquet saves, and the file is gone before it reaches the disk."""
+    return pa.ipc.new_file(pa.PythonFile(sink, mode="w"), first.schema)
 
 
 def _encodings(table: pa.Table) -> dict[str, str]:
