@@ -28,6 +28,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 PRELOAD = ("pipelines.lean_arrow", "pipelines.worker", "pyarrow.parquet")
 """What every worker needs; pandas and Polars come with the first transform or merge that wants them."""
+_BEHIND_THREADS = 5
+"""How much workers stand back (nice) for the threads that fetch: these compute little, and pages wait for them."""
 _STOPPED_HINT = "run again: it resumes from the pages that were already fetched"
 
 
@@ -229,6 +231,7 @@ def _serve(pipe: connection.Connection) -> None:
     """A worker's life: answer calls until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.nice(_BEHIND_THREADS)
     gc.set_threshold(50_000)  # decoding makes and drops many tuples that are in no cycle
     gc.freeze()  # what was imported stays shared with the fork server, and is never looked through again
     threading.Thread(target=_leash, daemon=True).start()

@@ -170,7 +170,7 @@ class Extractor:
         if joint.is_lost:
             _ = stored or self._answers.keep(resource, step.key, kept)  # the same
             back = step.stepped_back(resource)
-            self._lanes.add(resource.name, replace(back, request=self._checked(back.request)))
+            self._lanes.follow(resource.name, replace(back, request=self._checked(back.request)))
             return
         counts, repeated = resource.counts_records, len(joint.repeated)
         chain.take_in(page, counts=counts, repeated=repeated, again=step.again)
@@ -187,7 +187,7 @@ class Extractor:
         with chain.lock:
             chain.outstanding += len(following) - 1
             is_last = chain.outstanding == 0
-        self._lanes.add(resource.name, *following)
+        self._lanes.follow(resource.name, *following)
         if step.number == 0 and chain.is_addressed:
             self._tell("expected", resource.name, size=len(following))
         if is_last:

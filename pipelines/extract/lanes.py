@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -32,19 +32,35 @@ class Lanes(Generic[Step]):
 
     def add(self, resource: str, *steps: Step) -> None:
         """Queue *steps* behind those of the same resource."""
-        if not steps:
-            return
-        with self._changed:
-            self._waiting.setdefault(resource, deque()).extend(steps)
-            self._changed.notify(len(steps))
-        self.look()
+        if steps:
+            self._queue(resource, steps, len(steps))
+
+    def follow(self, resource: str, *steps: Step) -> None:
+        """Queue what follows from a step that is done: the thread that did it takes one itself, nobody else need wake.
+
+        Call it last in a step: nothing may come between it and the next `take`.
+        """
+        if steps:
+            self._queue(resource, steps, len(steps) - 1)
 
     def look(self) -> None:
         """Tell how many steps wait that no idle thread will take, if there are any."""
         with self._changed:
-            short = sum(map(len, self._waiting.values())) - self._idle
+            short = self._short()
         if short > 0:
             self._on_short(short)
+
+    def _queue(self, resource: str, steps: Sequence[Step], others: int) -> None:
+        """Queue *steps*, so many of which are for other threads than this one."""
+        with self._changed:
+            self._waiting.setdefault(resource, deque()).extend(steps)
+            self._changed.notify(others)
+            short = min(self._short(), others)
+        if short > 0:
+            self._on_short(short)
+
+    def _short(self) -> int:
+        return sum(map(len, self._waiting.values())) - self._idle
 
     def take(self) -> Turn[Step] | None:
         """The next step, waiting for one; None once the lanes are closed."""
