@@ -19,7 +19,8 @@ from pipelines.batch import Part
 from pipelines.errors import ExpectationFailed, KeyMissing, TypeConflict
 from pipelines.load.changes import Unit
 from pipelines.load.lake import Committed, Lake
-from pipelines.load.merge import Change, Place, plan, resolve, work
+from pipelines.load.merge import Change, Place, work
+from pipelines.load.parquet import PartWriter
 from pipelines.load.target import Target
 from tests.load.disks import QUICK
 
@@ -41,11 +42,10 @@ class Shop:
             place = Place(self.lake.store, self.lake.tmp, "orders", target, disk=QUICK)
             parts: list[Part] = []
             for number, table in enumerate(tables):
-                with place.writer(number) as writer:
+                with PartWriter(place.store, "orders", target, sequence=number, disk=QUICK, staged=True) as writer:
                     writer.write(table)
                     parts += writer.close()
-            step = plan(place, draft.dataset("orders"), parts)
-            self.change = resolve(step, run) if run else resolve(step)
+            self.change = self.lake.merge(place, draft.dataset("orders"), parts, *([run] if run else []))
             draft.set_files("orders", self.change, target)
             return self.lake.commit(draft)
 
