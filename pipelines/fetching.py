@@ -55,6 +55,7 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
     def on_busy(resource: str, more: int) -> None:
         tell(Event("busy", resource, time.monotonic(), size=more))
 
+    masks = {name: Masking(source.resources[name]) for name in endpoints if source.resources[name].mask}
     with Milling(engine, backlog, recipes, on_batch, on_busy) as milling:
         extractor = Extractor(
             source.connection(),
@@ -65,13 +66,16 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
             backlog=backlog,
             watermarks=watermarks,
             clock=spool.plan.clock_of,
-            masks={name: mask for name in endpoints if (mask := _mask(source.resources[name]))},
+            masks=masks,
             keys={name: _key(source.resources[name]) for name in endpoints},
             listen=tell,
             stop=stop,
             size=crew_size(source, settings),
         )
-        return extractor.run(), milling.ledgers
+        extractions = extractor.run()
+    for name, masking in masks.items():
+        milling.ledgers[name].unmet = masking.unmet
+    return extractions, milling.ledgers
 
 
 def _key(resource: Resource) -> list[str]:
@@ -89,9 +93,21 @@ def crew_size(source: Source, settings: Settings) -> Size:
     return Size(settings.threads, is_fixed=True)
 
 
-def _mask(resource: Resource) -> Callable[[bytes], bytes] | None:
-    """What covers the fields named by `mask` in a page, before anything of it is written."""
-    if not resource.mask:
-        return None
-    rules, records, layout = resource.mask, resource.records, resource.format
-    return lambda body: mask_page(body, layout, records, rules)
+class Masking:
+    """Covers the fields that `mask` of *resource* names in a page, before anything of it is written."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._met: set[str] = set()
+        self._pages = 0
+
+    def __call__(self, body: bytes) -> bytes:
+        """The page with these fields covered."""
+        one = self._resource
+        self._pages += 1
+        return mask_page(body, one.format, one.records, one.mask, self._met)
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """Paths that no record of the pages has."""
+        return tuple(path for path in self._resource.mask if path not in self._met) if self._pages else ()

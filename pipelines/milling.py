@@ -19,10 +19,14 @@ from pipelines.worker import Milled, Recipe, describe, mill
 
 @dataclass(slots=True)
 class Ledger:
-    """What came of a resource's batches so far; *error* is the first that failed."""
+    """What came of a resource's batches so far; *error* is the first that failed.
+
+    *unmet* are paths of `mask` that no record has.
+    """
 
     milled: list[Milled] = field(default_factory=list)
     error: PipelineError | None = None
+    unmet: tuple[str, ...] = ()
     ended_at: float = 0.0
 
     @property

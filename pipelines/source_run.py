@@ -288,8 +288,11 @@ def sweep(lake: Lake, shared: Shared) -> None:
 
 
 def _warnings(name: str, ledger: Ledger) -> Iterator[str]:
-    """A sentence for each check that some rows of the batches break, but that only warns."""
+    """A sentence for each check that some rows break, but that only warns, and for each mask that covered nothing."""
     rows: Counter[str] = Counter()
     for milled in ledger.milled:
         rows.update(milled.warnings)
-    return (f"{name}: {broken} {'row' if broken == 1 else 'rows'}: {sentence}" for sentence, broken in rows.items())
+    for sentence, broken in rows.items():
+        yield f"{name}: {broken} {'row' if broken == 1 else 'rows'}: {sentence}"
+    for path in ledger.unmet if ledger.rows_read else ():
+        yield f"{name}: `mask` names {path!r}, which no record has: it covered nothing"

@@ -145,6 +145,26 @@ def test_a_record_that_is_set_aside_is_not_taken_for_gone(api: FakeApi, tmp_path
     assert stored == [[1, 2], [1, 2], [1]]
 
 
+def test_a_mask_that_covers_nothing_is_told(api: FakeApi, tmp_path: Path) -> None:
+    """A slip of the pen in its path must not leave a field in the open unnoticed."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(
+        f"base_url: {api.url}\n"
+        "resources:\n"
+        "  people: {path: /people, records: data, paginate: {next_url: next}, key: id, write: upsert,\n"
+        "    mask: {emial: drop, phones: last4}}\n"
+    )
+    api.pages("/people", records=[{"id": 1, "email": "a@b.example", "phones": ["0123456789"]}])
+    project = load_project({}, root=tmp_path, data=tmp_path / "data")
+
+    report = run_source(project.sources["shop"], Shared("r", NOW, project.settings, Here()))
+
+    assert report.resources[0].warnings == (
+        "shop.people: `mask` names 'emial', which no record has: it covered nothing",
+    )
+    assert "0123456789" not in str(seen(tmp_path / "data", "shop/people"))
+
+
 def test_a_read_that_lacks_records_does_not_replace_one_that_has_more(api: FakeApi, tmp_path: Path) -> None:
     """10 of 10, then 4 of 10, then 4 of 4."""
     (tmp_path / "config").mkdir()

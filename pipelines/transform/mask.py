@@ -36,25 +36,44 @@ class Sha256(Value):
 MaskRule = Literal["drop", "sha256", "last4"] | Sha256
 
 
-def mask(body: bytes, layout: Format, records: Records, rules: Mapping[str, MaskRule]) -> bytes:
+def mask(
+    body: bytes, layout: Format, records: Records, rules: Mapping[str, MaskRule], met: set[str] | None = None
+) -> bytes:
     """The page with every field that *rules* names covered, in all its records.
+
+    Paths of *rules* that some record has are added to *met*: one that none ever has is a slip.
 
     Raises:
         DecodeError: The page is not *layout*, so nothing of it may be kept.
         RecordsMissing: No records where *records* points.
         ConfigError: `sha256` without a salt, or records that are copies made by the path.
     """
-    covers = {tuple(path.replace("[*]", "").replace("[]", "").split(".")): _cover(rules[path]) for path in rules}
+    paths = {tuple(path.replace("[*]", "").replace("[]", "").split(".")): path for path in rules}
+    covers = {steps: _cover(rules[path]) for steps, path in paths.items()}
+    seen: set[tuple[str, ...]] = set()
+    masked = _masked(body, layout, records, covers, seen)
+    if met is not None:
+        met.update(paths[steps] for steps in seen)
+    return masked
+
+
+def _masked(
+    body: bytes,
+    layout: Format,
+    records: Records,
+    covers: Mapping[tuple[str, ...], Cover],
+    seen: set[tuple[str, ...]],
+) -> bytes:
     if not covers or not body.strip():
         return body
     if layout == "csv":
-        return _masked_csv(body, covers)
+        return _masked_csv(body, covers, seen)
     if layout == "ndjson":
         document = parse_lines(body)
-        _mask_records(document, records, covers)
+        _mask_records(document, records, covers, seen)
         return b"\n".join(json_text(line).encode() for line in document)
     document = parse_json(body)
-    _mask_records(document, records, covers)
+    _mask_records(document, records, covers, seen)
     return json_text(document).encode()
 
 
@@ -74,7 +93,9 @@ def _last4(value: Json) -> str:
     return f"***{text[-4:]}" if len(text) > 8 else "***"
 
 
-def _mask_records(document: Json, records: Records, covers: Mapping[tuple[str, ...], Cover]) -> None:
+def _mask_records(
+    document: Json, records: Records, covers: Mapping[tuple[str, ...], Cover], seen: set[tuple[str, ...]]
+) -> None:
     found = find(document, records.path)
     rows = [found] if isinstance(found, dict) else found
     if records.columns is None and records.entries is None:
@@ -87,7 +108,8 @@ def _mask_records(document: Json, records: Records, covers: Mapping[tuple[str, .
         raise ConfigError(f"mask: the records path {records.path!r} makes copies", "let it select objects as they are")
     for path, cover in covers.items():
         for row in rows:
-            _apply(row, path, cover, len(records.keys) if records.entries else 0)
+            if _apply(row, path, cover, len(records.keys) if records.entries else 0):
+                seen.add(path)
 
 
 def _objects(value: Json) -> Iterator[Json]:
@@ -100,19 +122,18 @@ def _objects(value: Json) -> Iterator[Json]:
         todo += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
 
 
-def _apply(value: Json, path: tuple[str, ...], cover: Cover, levels: int = 0) -> None:
-    """Cover what *path* names below *value*, after *levels* of objects whose keys are data."""
+def _apply(value: Json, path: tuple[str, ...], cover: Cover, levels: int = 0) -> bool:
+    """Cover what *path* names below *value*, after *levels* of objects whose keys are data; whether it is there."""
     if isinstance(value, list):
-        for item in value:
-            _apply(item, path, cover, levels)
-    elif isinstance(value, dict) and levels:
-        for item in value.values():
-            _apply(item, path, cover, levels - 1)
-    elif isinstance(value, dict) and path[0] in value:
-        if len(path) > 1:
-            _apply(value[path[0]], path[1:], cover)
-        else:
-            _put(value, path[0], cover)
+        return sum(_apply(item, path, cover, levels) for item in value) > 0  # not any: all are to be covered
+    if isinstance(value, dict) and levels:
+        return sum(_apply(item, path, cover, levels - 1) for item in value.values()) > 0
+    if not isinstance(value, dict) or path[0] not in value:
+        return False
+    if len(path) > 1:
+        return _apply(value[path[0]], path[1:], cover)
+    _put(value, path[0], cover)
+    return True
 
 
 def _put(owner: dict[str, Json], name: str, cover: Cover) -> None:
@@ -125,8 +146,9 @@ def _put(owner: dict[str, Json], name: str, cover: Cover) -> None:
         owner[name] = cover(value)
 
 
-def _masked_csv(body: bytes, covers: Mapping[tuple[str, ...], Cover]) -> bytes:
+def _masked_csv(body: bytes, covers: Mapping[tuple[str, ...], Cover], seen: set[tuple[str, ...]]) -> bytes:
     rows = parse(body, "csv")
+    seen.update(path for path in covers if rows and len(path) == 1 and path[0] in rows[0])
     names = [name for name in (rows[0] if rows else {}) if not _drops(covers.get((str(name),)))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
