@@ -43,10 +43,11 @@ def test_a_webhook_hears_of_runs_that_need_a_person_and_of_no_other(shop: ShopPr
         states += [_sync(shop)]
         _edit(shop, _COUNTED, "paginate: none, write: replace, expect: [{min_rows: 5}]}")
         states += [_sync(shop)]
-        eventually(lambda: len(heard) >= 3, within_s=60)
+        eventually(lambda: len({one["state"] for one in heard}) >= 3, within_s=60)
 
     assert [state.name for state in states] == ["Completed", "Failed", "Incomplete", "ExpectationFailed"]
-    assert sorted(one["state"] for one in heard) == ["ExpectationFailed", "Failed", "Incomplete"]
+    # a set: Prefect delivers at least once, and under load sometimes twice
+    assert {one["state"] for one in heard} == {"ExpectationFailed", "Failed", "Incomplete"}
     assert {one["flow_run"] for one in heard} == {"sync shop"}
     assert all("shop.refunds" in one["message"] and "/runs/flow-run/" in one["url"] for one in heard)
 
