@@ -23,6 +23,7 @@ from flows.bringing import Assignment, artifact_key, bring
 from flows.reporting import Reporting
 from flows.secret_blocks import prefect_secret
 from flows.sync import RETRIES, RETRY_DELAY_S
+from flows.variables import with_variables
 from pipelines.backfill import Every, Window, windows
 from pipelines.config.project import load_project
 from pipelines.errors import PipelineError
@@ -107,7 +108,8 @@ def backfill(  # noqa: PLR0913  # what a person may choose in Prefect's form
         profile: Which [profiles] table of settings.toml applies.
     """
     try:
-        project = load_project(os.environ, only=sources, profile=profile, prefect_secret=prefect_secret)
+        env = with_variables(os.environ)
+        project = load_project(env, only=sources, profile=profile, prefect_secret=prefect_secret)
         span = Span(start, end)
         plan = {one.name: windows(one, project.settings, span, every, again=again) for one in project.sources}
     except PipelineError as error:

@@ -28,6 +28,7 @@ from flows.reporting import Reporting
 from flows.secret_blocks import prefect_secret
 from flows.stages import following
 from flows.terminal import TERMINAL, Terminal
+from flows.variables import with_variables
 from pipelines.commands.lakes import locked
 from pipelines.config.project import Project, load_project
 from pipelines.errors import ConfigError, PipelineError
@@ -140,7 +141,10 @@ def _run(  # noqa: PLR0913  # whom the run tells what
 
 def _project(assignment: Assignment) -> Project:
     project = load_project(
-        os.environ, only=assignment.sources, profile=assignment.profile, prefect_secret=prefect_secret
+        with_variables(os.environ),
+        only=assignment.sources,
+        profile=assignment.profile,
+        prefect_secret=prefect_secret,
     )
     for logger in (logging.getLogger(), *(logging.getLogger(name) for name in ("prefect", "prefect.flow_runs"))):
         project.sources.secrets.guard(logger)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 AT_ONCE = 8
-"""So many may come before it is known whether they wait or compute."""
+"""So many come in any case, as far as memory allows."""
 _BUSY = 0.8
 """Threads of one process compute on one processor: beyond this share of it, one more only takes turns."""
+_WINDOW_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Crew:
         self._threads: list[threading.Thread] = []
         self._largest = 0
         self._is_open = False
-        self._looked = (0.0, 0.0)
+        self._looked, self._share = (0.0, 0.0), 0.0
 
     def wanted(self, steps: int) -> None:
         """There are *steps* that wait and that no idle thread will take: let more threads come if it helps."""
@@ -77,10 +78,13 @@ class Crew:
         return self._computing() < _BUSY
 
     def _computing(self) -> float:
-        """The share of a processor that the threads took since the last look."""
-        now, used = time.monotonic(), sum(map(_cpu_s, self._threads))
-        (before, had), self._looked = self._looked, (now, used)
-        return (used - had) / (now - before) if now > before else 1.0
+        """The share of a processor that the threads took lately; none at first, as nothing is known."""
+        now = time.monotonic()
+        before, had = self._looked
+        if now - before >= _WINDOW_S:
+            used = sum(map(_cpu_s, self._threads))
+            self._looked, self._share = (now, used), (used - had) / (now - before)
+        return self._share
 
 
 def _cpu_s(thread: threading.Thread) -> float:

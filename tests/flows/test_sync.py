@@ -116,6 +116,22 @@ def test_a_token_from_a_secret_block_reaches_the_api_and_nothing_else(
     assert not any(b"sesame" in path.read_bytes() for path in (shop.folder / "data").rglob("*") if path.is_file())
 
 
+def test_a_prefect_variable_is_a_value_in_a_source_file(shop: ShopProject) -> None:
+    """The environment comes first; what is not named there is asked of Prefect, in small letters."""
+    from prefect.variables import Variable
+
+    from flows.sync import sync_source
+
+    Variable.set("shop_region", "north", overwrite=True)
+    config = shop.folder / "config/shop.yaml"
+    config.write_text(config.read_text() + "headers: {X-Region: '${SHOP_REGION}', X-Size: '${SHOP_SIZE:-9}'}\n")
+
+    state: State[Any] = sync_source.with_options(retries=0)("shop", return_state=True)
+
+    assert state.is_completed()
+    assert {(asked.headers["x-region"], asked.headers["x-size"]) for asked in shop.api.asked} == {("north", "9")}
+
+
 def test_a_missing_secret_block_is_a_problem_with_its_line(shop: ShopProject) -> None:
     from flows.sync import sync
 
