@@ -247,6 +247,7 @@ class Extractor:
         self._add_questions(resource, halves)
         with self._changed:
             resource.open_chains -= 1
+        self._finish_if_done(resource)  # other threads may be done with the halves by now
 
     def _close(self, resource: ResourceRun, chain: Chain) -> None:
         """All pages of *chain* are there: compare them with what the API tells, and count it off."""
