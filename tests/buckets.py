@@ -115,7 +115,8 @@ class Way:
     """Passes requests on to *server*; what happens to those that put a commit's document, a test says.
 
     `lose` so many of their answers, and with `breaks` everything after the first; `hold` them until it is told
-    otherwise, `held` tells that one waits. `careless` hides from the server that objects must not be overwritten.
+    otherwise, `held` tells how many wait, `forget` lets them never arrive. `careless` hides from the server that
+    objects must not be overwritten.
     """
 
     server: str
@@ -124,8 +125,10 @@ class Way:
     breaks: bool = False
     careless: bool = False
     hold: threading.Event = field(default_factory=threading.Event)
-    held: threading.Event = field(default_factory=threading.Event)
+    held: int = 0
+    forget: bool = False
     endpoint: str = ""
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.hold.set()
@@ -159,8 +162,11 @@ class Way:
             while data := client.recv(65536):
                 if _DOCUMENT.match(data):
                     if not self.hold.is_set():
-                        self.held.set()
+                        with self._counting:
+                            self.held += 1
                         self.hold.wait(60)
+                        if self.forget:
+                            return
                     if self.lose > self.lost:
                         loses.set()
                 if self.careless:

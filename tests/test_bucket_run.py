@@ -92,9 +92,10 @@ def test_k01_a_run_killed_between_upload_and_commit_changed_nothing_and_the_next
     with way_to(server) as way:
         way.hold.clear()
         killed = shop.start(data=tmp_path / "data", **bucket.behind(way).settings)
-        eventually(way.held.is_set)
+        eventually(lambda: way.held == 2)  # both sources have all their pages
         os.killpg(killed.pid, signal.SIGKILL)
         killed.communicate()
+        way.forget = True
         uploaded, committed = bucket.keys("/store/"), bucket.keys("/log/0")
 
     ended = shop.run("--json", data=tmp_path / "data", **bucket.settings)
@@ -118,7 +119,7 @@ def test_k06_of_two_runs_at_once_one_gets_a_conflict_and_its_next_run_loses_noth
     with way_to(server) as way, ThreadPoolExecutor(1) as other:
         way.hold.clear()
         slow = other.submit(run_here, shop, bucket.behind(way), tmp_path / "slow", "shop")
-        eventually(way.held.is_set)
+        eventually(lambda: way.held == 1)
         fast = run_here(shop, bucket, tmp_path / "fast", "shop")
         way.hold.set()
         lost = slow.result()

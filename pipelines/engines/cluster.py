@@ -80,12 +80,10 @@ class Cluster:
             WorkerDied: Several workers ended during the call, or none is left.
             Interrupted: The engine was closed meanwhile.
         """
-        if self._closed.is_set():
-            raise _interrupted()
         packed = pickle.dumps((function, args))
         with store_errors("flushing the page spool"):
             DISK.sync_all(self._shared)  # a worker on another machine reads what is named in the call
-        answer = self._answer(self._client.submit(compute, LOADED, self._shared, packed))
+        answer = self._answer(self._begun(packed))
         if not answer.done:
             raise answer.value
         return self._here(answer)  # type: ignore[no-any-return]  # the worker returns what the function does
@@ -144,6 +142,12 @@ class Cluster:
         if one.transforms != fingerprint(transforms or TRANSFORMS):
             hint = "put the same files there, or set THREADMILL_TRANSFORMS to a folder that all share"
             raise ConfigError(f"{where} has other transforms than {transforms or TRANSFORMS}", hint)
+
+    def _begun(self, packed: bytes) -> Any:
+        with self._lock:  # a client that was closed in between would be asked for what it cannot do
+            if self._closed.is_set():
+                raise _interrupted()
+            return self._client.submit(compute, LOADED, self._shared, packed)
 
     def _answer(self, call: Any) -> Answer:
         counted, without_since = time.monotonic(), None
