@@ -26,6 +26,7 @@ from flows.milestones import Milestones
 from flows.progress import showing_progress
 from flows.reporting import Reporting
 from flows.secret_blocks import prefect_secret
+from flows.signals import deferred
 from flows.stages import following
 from flows.terminal import TERMINAL, Terminal
 from flows.variables import with_variables
@@ -129,8 +130,9 @@ def _run(  # noqa: PLR0913  # whom the run tells what
         following(milestones, Assets(project)) as follow,
         engine(project, milestones, listen, work=work, stop=stop) as result,
         showing_progress(project, milestones, reporting, key=artifact_key(f"{key}-progress")),
+        deferred() as heed,
     ):
-        started = [reporting.attempt("its tasks", partial(follow, stage)) for stage in milestones.stages()]
+        started = [reporting.attempt("its tasks", partial(follow, stage)) for stage in milestones.stages(heed)]
         tasks = [task for task in started if task is not None]
         if terminal:
             terminal.tasks = len(tasks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -52,9 +52,9 @@ class Milestones:
         self._started: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()
         self._closed = False
 
-    def stages(self) -> Iterator[Stage]:
-        """Each stage as it starts, until the run has ended."""
-        while (stage := self._next()) is not None:
+    def stages(self, heed: Callable[[], None] = lambda: None) -> Iterator[Stage]:
+        """Each stage as it starts, until the run has ended; *heed* is called now and then meanwhile, and may raise."""
+        while (stage := self._next(heed)) is not None:
             yield stage
 
     def wait(self, stage: Stage) -> Milestone:
@@ -112,8 +112,9 @@ class Milestones:
         waiting = (stage for stage, end in self._ends.items() if not end.done())
         return [stage for stage in waiting if stage.kind == "commit" and stage.name.startswith(f"{source}.")]
 
-    def _next(self) -> Stage | None:
+    def _next(self, heed: Callable[[], None]) -> Stage | None:
         while True:
+            heed()
             # the system may hand a signal to any thread; the main thread must wake up to see that one came
             with suppress(queue.Empty):
                 return self._started.get(timeout=_WAKE_S)

@@ -1,0 +1,58 @@
+"""A signal is heard where a flow run asks for it, not where it happens to come."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from flows.signals import deferred
+
+
+@pytest.fixture(autouse=True)
+def as_python_has_it() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Finalized:
+    """Ctrl-C comes while this goes: what a handler raises there, Python drops."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_that_comes_within_a_finalizer_is_heard_at_the_next_safe_place() -> None:
+    reached = []
+
+    with pytest.raises(KeyboardInterrupt), deferred() as heed:
+        heed()
+        reached.append("before")
+        del [Finalized()][0]
+        reached.append("after")
+        heed()
+        reached.append("never")
+
+    assert reached == ["before", "after"]
+
+
+def test_a_signal_that_nobody_asked_for_is_heard_at_the_end() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    reached = []
+
+    with pytest.raises(KeyboardInterrupt), deferred():
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append("first")
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append("never")
+
+    assert reached == ["first"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
