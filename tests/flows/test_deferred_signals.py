@@ -26,16 +26,22 @@ class Finalized:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_signal_that_comes_within_a_finalizer_is_heard_at_the_next_safe_place() -> None:
-    reached = []
-
-    with pytest.raises(KeyboardInterrupt), deferred() as heed:
+def interrupted(reached: list[str]) -> None:
+    """Ctrl-C comes in a finalizer, twice asked for: before and after."""
+    with deferred() as heed:
         heed()
         reached.append("before")
         del [Finalized()][0]
         reached.append("after")
         heed()
         reached.append("never")
+
+
+def test_a_signal_that_comes_within_a_finalizer_is_heard_at_the_next_safe_place() -> None:
+    reached: list[str] = []
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(reached)
 
     assert reached == ["before", "after"]
 
@@ -45,14 +51,20 @@ def test_a_signal_that_nobody_asked_for_is_heard_at_the_end() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_second_signal_does_not_wait() -> None:
-    reached = []
-
-    with pytest.raises(KeyboardInterrupt), deferred():
+def interrupted_twice(reached: list[str]) -> None:
+    """Nobody asks, but a second signal comes."""
+    with deferred():
         os.kill(os.getpid(), signal.SIGINT)
         reached.append("first")
         os.kill(os.getpid(), signal.SIGINT)
         reached.append("never")
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    reached: list[str] = []
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_twice(reached)
 
     assert reached == ["first"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
