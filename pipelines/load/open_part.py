@@ -20,6 +20,7 @@ from pipelines.load.stored import STAGED, bounds
 
 LEAST_ROWS = 100_000
 _SAMPLE = 10_000
+_LEAST_SAMPLE = 2_500
 _BLOCK = 256 * 1024
 
 
@@ -35,7 +36,8 @@ class OpenPart:
         self._names = [name for name in stats if name in first.column_names]
         self._sink = _HashedFile(disk.create(path), disk)
         try:
-            self._writer = _stager(self._sink, first) if path.suffix == STAGED else _writer(self._sink, first)
+            sink = pa.PythonFile(self._sink, mode="w")
+            self._writer = _stager(sink, first) if path.suffix == STAGED else _writer(sink, first)
         except OSError:
             self._sink.close()
             disk.unlink(path)
@@ -115,10 +117,18 @@ class _HashedFile(io.RawIOBase):
                 super().close()
 
 
-def _writer(sink: _HashedFile, first: pa.Table) -> pq.ParquetWriter:
+def encoded_bytes(table: pa.Table) -> memoryview:
+    """A Parquet file of *table* in memory: one row group, encoded as all files of the store are."""
+    sink = pa.BufferOutputStream()
+    with _writer(sink, table) as writer:
+        writer.write_table(table, len(table))
+    return memoryview(sink.getvalue())
+
+
+def _writer(sink: pa.NativeFile, first: pa.Table) -> pq.ParquetWriter:
     encodings = _encodings(first)
     return pq.ParquetWriter(
-        pa.PythonFile(sink, mode="w"),
+        sink,
         first.schema,
         version="2.6",
         compression="zstd",
@@ -130,23 +140,24 @@ def _writer(sink: _HashedFile, first: pa.Table) -> pq.ParquetWriter:
     )
 
 
-def _stager(sink: _HashedFile, first: pa.Table) -> pa.ipc.RecordBatchFileWriter:
+def _stager(sink: pa.NativeFile, first: pa.Table) -> pa.ipc.RecordBatchFileWriter:
     """Not compressed: that would take longer than Parquet saves, and the file is gone before it reaches the disk."""
-    return pa.ipc.new_file(pa.PythonFile(sink, mode="w"), first.schema)
+    return pa.ipc.new_file(sink, first.schema)
 
 
 def _encodings(table: pa.Table) -> dict[str, str]:
     """For columns of many different numbers or times an encoding that is smaller and twice as fast as a dictionary."""
-    if len(table) < LEAST_ROWS:
+    sample = min(len(table) // 4, _SAMPLE)
+    if sample < _LEAST_SAMPLE:
         return {}
-    some = table.take(pa.array(np.linspace(0, len(table) - 1, _SAMPLE, dtype=np.int64)))
+    some = table.take(pa.array(np.linspace(0, len(table) - 1, sample, dtype=np.int64)))
     found = {}
     for field in table.schema:
         kind = field.type
         whole = pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)
         if (whole or kind in (pa.float32(), pa.float64())) and pc.count_distinct(
             some[field.name]
-        ).as_py() > _SAMPLE // 4:
+        ).as_py() > sample // 4:
             found[field.name] = "DELTA_BINARY_PACKED" if whole else "BYTE_STREAM_SPLIT"
     return found
 

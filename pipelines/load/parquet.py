@@ -31,6 +31,8 @@ from pipelines.load.target import Target
 
 _MB = 10**6
 _THREADS, _WORTH_THREADS = 2, 8
+_GROUP_ROWS, _GROUP_BYTES = 10_000, 4 * _MB
+"""Rows of a batch that are worth a row group of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,11 @@ class PartWriter:
         disk: Disk = DISK,
         staged: bool = False,
     ) -> None:
-        """Parts that are *staged* are quick to write and read, and become Parquet when it is known what stays."""
-        self._suffix = STAGED if staged else ".parquet"
+        """Parts that are *staged* may be such that only a later step makes files of them that a commit may name.
+
+        They are then quick to write and read, or, where that step will not look at single rows, Parquet already.
+        """
+        self._is_staged = staged
         self._store, self._dataset, self._target = store, dataset, target
         self._sequence, self._sizes, self._disk = sequence, sizes, disk
         fields = [parse(text).field for text in target.partition_by]
@@ -174,7 +179,7 @@ class PartWriter:
     def _sorted(self, tables: list[pa.Table]) -> pa.Table:
         schema = _one_schema(tuple(table.schema for table in tables))
         table = pa.concat_tables([recast(table, schema) for table in tables])
-        if self._suffix == STAGED:
+        if self._is_staged:
             table = table.combine_chunks()  # a batch for each row group, not for each page
         if self._target.sort_by:
             _refuse_unknown(self._target.sort_by, table)
@@ -185,8 +190,12 @@ class PartWriter:
         return int(max(LEAST_ROWS, self._sizes.row_group_bytes * len(table) // max(1, table.nbytes)))
 
     def _begun(self, folder: str, table: pa.Table) -> OpenPart:
-        path = self._store / self._dataset / folder / f"{uuid.uuid4().hex}{self._suffix}"
+        path = self._store / self._dataset / folder / f"{uuid.uuid4().hex}{self._suffix(table)}"
         return OpenPart(path, table, self._stats, self._disk)
+
+    def _suffix(self, first: pa.Table) -> str:
+        is_group = len(first) >= _GROUP_ROWS or first.nbytes >= _GROUP_BYTES
+        return STAGED if self._is_staged and not (self._target.as_they_come and is_group) else ".parquet"
 
     def _part(self, folder: str, table: pa.Table) -> OpenPart:
         part = self._open.get(folder)

@@ -66,6 +66,11 @@ class Target(Value):
         return self.write in {"upsert", "history"} and (bool(self.sort_by) or not self.keys_stay)
 
     @property
+    def as_they_come(self) -> bool:
+        """Whether rows are stored in the order of their pages, whatever is committed, and in one folder."""
+        return self.write in {"append", "replace"} and not self.partition_by and not self.sort_by
+
+    @property
     def identity(self) -> tuple[str, ...]:
         """The columns that tell the rows of one run apart: the key, and with a history of versions the version."""
         versions = self.write == "history" and self.version and self.version not in self.key

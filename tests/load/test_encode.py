@@ -77,7 +77,8 @@ def test_each_partition_becomes_one_file(tmp_path: Path) -> None:
     assert staging.read(change)["by_team=t3"] == [i for i in range(500) if i % 100 % 7 == 3]
 
 
-def test_rows_of_many_bytes_are_encoded_side_by_side(staging: Staging) -> None:
+def test_rows_of_many_bytes_are_encoded_side_by_side(tmp_path: Path) -> None:
+    staging = Staging(tmp_path, Target(write="append", sort_by=("id",)))
     wide = pa.array(["x" * 1_000] * 10_000)
     staging.stage(*(numbers(10_000 * i, 10_000 * i + 10_000, text=wide) for i in range(5)))
 
@@ -87,7 +88,9 @@ def test_rows_of_many_bytes_are_encoded_side_by_side(staging: Staging) -> None:
     assert staging.read(change) == {"": list(range(50_000))}
 
 
-def test_parquet_parts_beside_staged_ones_stay_as_they_are(staging: Staging) -> None:
+def test_what_is_sorted_or_merged_stays_beside_what_is_staged(tmp_path: Path) -> None:
+    """Files of an upsert know the keys that they hold; one of all rows would be rewritten for each key."""
+    staging = Staging(tmp_path, Target(write="upsert", key=("id",)))
     with staging.place.writer(9) as writer:
         writer.write(numbers(0, 10))
         (finished,) = writer.close()
@@ -97,6 +100,23 @@ def test_parquet_parts_beside_staged_ones_stay_as_they_are(staging: Staging) -> 
 
     assert finished in change.added
     assert not any(part.path.endswith(STAGED) for part in change.added)
+
+
+def test_batches_of_many_rows_are_row_groups_of_one_file(staging: Staging) -> None:
+    """In the order of their pages, with what is too little for a group between them."""
+    staging.stage(*(numbers(20_000 * i, 20_000 * i + (20_000 if i % 3 else 500)) for i in range(20)))
+
+    change = staging.encode()
+
+    (part,) = change.added
+    file = pq.ParquetFile(staging.place.store / part.path, page_checksum_verification=True)
+    assert {Path(one.path).suffix for one in staging.parts} == {STAGED, ".parquet"}
+    assert staging.read(change) == {
+        "": [one for i in range(20) for one in range(20_000 * i, 20_000 * i + (20_000 if i % 3 else 500))]
+    }
+    assert change.dropped == tuple(staging.parts)
+    assert file.metadata.num_row_groups == 20
+    assert file.read().num_rows == part.rows == 13 * 20_000 + 7 * 500
 
 
 def test_a_staged_part_is_read_as_the_parquet_file_that_it_will_be(staging: Staging) -> None:
