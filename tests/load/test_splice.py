@@ -62,6 +62,10 @@ def place_in(folder: Path) -> Place:
     return Place(folder / "store", folder / "tmp", "orders", Target(write="append"), ("id",), disk=QUICK)
 
 
+def seen_by_duckdb(what: str) -> list[tuple[object, ...]]:
+    return duckdb.connect().execute(f"FROM {what}").fetchall()
+
+
 def part_of(place: Place, table: pa.Table, number: int, *, staged: bool = False) -> Part:
     """*table* as a worker leaves it, in row groups of 7."""
     path = place.store / "orders" / f"{number}{'.arrow' if staged else '.parquet'}"
@@ -87,7 +91,7 @@ def test_what_is_read_of_the_file_is_what_was_in_the_parts(
     whole = pa.concat_tables(tables)
     assert pq.read_table(path, page_checksum_verification=True).equals(whole)
     assert pl.read_parquet(path).rows() == pl.from_arrow(whole).rows()  # type: ignore[union-attr]  # a table is a frame
-    assert duckdb.sql(f"FROM '{path}'").fetchall() == duckdb.from_arrow(whole).fetchall()
+    assert seen_by_duckdb(f"'{path}'") == duckdb.from_arrow(whole).fetchall()
     assert (part.rows, part.size_bytes) == (len(whole), path.stat().st_size)
     assert part.digest == xxhash.xxh3_128_hexdigest(path.read_bytes())
 
@@ -101,10 +105,7 @@ def test_row_groups_keep_their_bounds_so_that_readers_skip_them(tmp_path: Path) 
     (fragment,) = ds.dataset(place.store / part.path).get_fragments(ds.field("id") == 1_234)
     assert len(fragment.row_groups) == 30 * 15
     assert len(fragment.subset(ds.field("id") == 1_234).row_groups) == 1
-    assert duckdb.sql(f"FROM '{place.store / part.path}' WHERE id BETWEEN 1233 AND 1234").fetchall() == [
-        (1_233,),
-        (1_234,),
-    ]
+    assert seen_by_duckdb(f"'{place.store / part.path}' WHERE id BETWEEN 1233 AND 1234") == [(1_233,), (1_234,)]
     assert part.stats == {"id": (0, 2_999)}
 
 
