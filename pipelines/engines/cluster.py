@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 _LOOK_EVERY_S = 0.2
 _COUNT_EVERY_S = 5.0
 _MOST_CALLS = 256
+_LEAVING_S = 10.0
 
 
 class Client(Protocol):
@@ -65,6 +66,8 @@ class Cluster:
         self._client, self._shared, self._patience_s = client, shared, patience_s
         self._closed = threading.Event()
         self._lock = threading.Lock()
+        self._fewer = threading.Condition(self._lock)
+        self._under_way = 0
         self._lanes: dict[tuple[str, int, int], int] = {}
 
     def __enter__(self) -> Self:
@@ -83,7 +86,13 @@ class Cluster:
         packed = pickle.dumps((function, args))
         with store_errors("flushing the page spool"):
             DISK.sync_all(self._shared)  # a worker on another machine reads what is named in the call
-        answer = self._answer(self._begun(packed))
+        call = self._begun(packed)
+        try:
+            answer = self._answer(call)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._fewer.notify_all()
         if not answer.done:
             raise answer.value
         return self._here(answer)  # type: ignore[no-any-return]  # the worker returns what the function does
@@ -99,6 +108,8 @@ class Cluster:
             if self._closed.is_set():
                 return
             self._closed.set()
+            # a Ray client that is left while another thread asks it ends the process, with exit code 0
+            self._fewer.wait_for(lambda: not self._under_way, _LEAVING_S)
         self._client.close()
 
     def look_over(self, transforms: Path | None) -> None:
@@ -147,7 +158,9 @@ class Cluster:
         with self._lock:  # a client that was closed in between would be asked for what it cannot do
             if self._closed.is_set():
                 raise _interrupted()
-            return self._client.submit(compute, LOADED, self._shared, packed)
+            call = self._client.submit(compute, LOADED, self._shared, packed)
+            self._under_way += 1
+            return call
 
     def _answer(self, call: Any) -> Answer:
         counted, without_since = time.monotonic(), None
