@@ -1,9 +1,9 @@
 """The two pieces of work that an upsert hands to worker processes.
 
 `Match` takes live files and finds the rows that the winners replace: a file
-without any stays as it is, another is streamed row group by row group into a
-new one. `Settle` takes the staged parts of a partition and leaves in them only
-the rows that are new there.
+without any stays as it is, another is streamed piece by piece into a new one.
+`Settle` takes the staged parts of a partition and leaves in them only the rows
+that are new there.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from pipelines.batch import Part
 from pipelines.load.changes import Place
 from pipelines.load.disk import store_errors
 from pipelines.load.log import LiveFile
-from pipelines.load.parquet import PartWriter
+from pipelines.load.parquet import SIZES, PartWriter, Sizes
 from pipelines.load.schema import recast
-from pipelines.load.stored import groups
+from pipelines.load.stored import groups, pieces
 from pipelines.load.winners import GONE, HASH, PART, ROW, VERSION, Winners, key_columns, key_frame, row_hashes
 
 Rows: TypeAlias = np.ndarray[Any, Any]
 _WINNER, _LIVE, _READ_VERSION = "·winner", "·live", "·version_right"
 _CACHED_BYTES = 256 * 10**6
+_SIZES = Sizes(row_group_bytes=24 * 10**6, file_bytes=2 * SIZES.file_bytes)
+"""Two such writers side by side hold little; and a file that grows is not cut into a large and a tiny one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Match:
     stale: frozenset[str]
 
     def work(self) -> Matched:
-        """The new files; memory: the winners' keys, a file's keys, one row group and its new rows."""
+        """The new files; memory: the winners' keys, a piece of a file, a small row group, and a byte for each row."""
         winners = self.winners.load().with_row_index(_WINNER)
         rows = StagedRows(self.place, self.staged, self.schema)
         taken = np.zeros(self.winners.rows, bool)
@@ -92,46 +94,58 @@ class _FileMerge:
         """The new parts; None if the file stays."""
         place, path = self.unit.place, self.unit.place.store / self.file.path
         found = self._hits()
-        live = np.arange(self.file.rows if self.unit.place.drops_missing else 0)
-        lost = np.setdiff1d(live, found[_LIVE].to_numpy())
-        self.removed += len(lost)
+        lost = self._lost(found)
+        self.removed += int(lost.sum())
         hits = self._fresh(found)
-        if not len(hits) and not len(lost) and self.file.path not in self.unit.stale:
+        if not len(hits) and not lost.any() and self.file.path not in self.unit.stale:
             return None
         with (
             store_errors("reading the store"),
             path.open("rb") as file,
             pq.ParquetFile(file) as parquet,
-            place.writer() as writer,
+            place.writer(sizes=_SIZES) as writer,
         ):
             return writer.close() if self._stream(parquet, hits, lost, writer) else None
 
     def _stream(self, parquet: pq.ParquetFile, hits: pl.DataFrame, lost: Rows, writer: PartWriter) -> bool:
-        """Write the successor, from the first row group that differs on; False if none does."""
+        """Write the successor, from the first piece that differs on; False if none does."""
         changed, first = self.file.path in self.unit.stale, 0
         positions = hits[_LIVE].to_numpy()
         for group in range(parquet.num_row_groups):
-            rows = parquet.metadata.row_group(group).num_rows
-            low, high = np.searchsorted(positions, [first, first + rows])
-            gone = lost[slice(*np.searchsorted(lost, [first, first + rows]))] - first
-            if changed or high > low or len(gone):
-                table = recast(parquet.read_row_group(group), self.unit.schema)
+            end = first + parquet.metadata.row_group(group).num_rows
+            low, high = np.searchsorted(positions, [first, end])
+            if not (changed or high > low or lost[first:end].any()):
+                first = end
+                continue
+            for piece in pieces(parquet, group):
+                low, high = np.searchsorted(positions, [first, first + len(piece)])
+                gone = np.flatnonzero(lost[first : first + len(piece)])
+                table = recast(piece, self.unit.schema)
                 updates = self._updates(table, hits[low:high], first)
                 if (len(updates) or len(gone)) and not changed:
                     changed = True
-                    self._copy(parquet, group, writer)
+                    self._copy(parquet, first, writer)
                 if changed:
                     writer.write_to(self.file.partition, self._patched(table, updates, gone, first))
-            first += rows
+                first += len(piece)
         return changed
 
     def _hits(self) -> pl.DataFrame:
         """Winners whose key is in the file, with their place in it, in its order."""
         unit, keys = self.unit, list(self.unit.place.target.key)
-        tables = groups(unit.place.store / self.file.path, key_columns(unit.place, unit.schema))
-        frame = pl.concat([key_frame(unit.place, table, unit.schema) for table in tables])
         winners = _within(self.winners, keys, self.file)
-        return frame.with_row_index(_LIVE).join(winners, on=keys, how="inner").sort(_LIVE)
+        found, first = [], 0
+        for table in groups(unit.place.store / self.file.path, key_columns(unit.place, unit.schema)):
+            frame = key_frame(unit.place, table, unit.schema).with_row_index(_LIVE, first)
+            found.append(frame.join(winners, on=keys, how="inner"))
+            first += len(table)
+        return pl.concat(found).sort(_LIVE)
+
+    def _lost(self, found: pl.DataFrame) -> Rows:
+        """For each row of the file whether it is gone because it was not read."""
+        lost = np.full(self.file.rows, self.unit.place.drops_missing)
+        lost[found[_LIVE].to_numpy()] = False
+        return lost
 
     def _fresh(self, hits: pl.DataFrame) -> pl.DataFrame:
         """The hits without those whose live row has a greater version."""
@@ -172,9 +186,14 @@ class _FileMerge:
         new = self.rows.take(here[PART].to_numpy(), here[ROW].to_numpy())
         return pa.concat_tables([table, new]).take(pa.array(order[order >= 0]))
 
-    def _copy(self, parquet: pq.ParquetFile, end: int, writer: PartWriter) -> None:
-        for group in range(end):
-            writer.write_to(self.file.partition, recast(parquet.read_row_group(group), self.unit.schema))
+    def _copy(self, parquet: pq.ParquetFile, rows: int, writer: PartWriter) -> None:
+        """Write the first *rows* as they are."""
+        for group in range(parquet.num_row_groups):
+            for piece in pieces(parquet, group):
+                if rows <= 0:
+                    return
+                writer.write_to(self.file.partition, recast(piece, self.unit.schema))
+                rows -= len(piece)
 
 
 class StagedRows:

@@ -18,6 +18,7 @@ from pipelines.batch import Json
 from pipelines.load.disk import store_errors
 
 _LONGEST_TEXT = 200
+_PIECES, _LEAST_PIECE = 16, 10_000
 STAGED = ".arrow"
 """How the names of parts end that no commit may name."""
 
@@ -48,7 +49,7 @@ def _is_time(kind: pa.DataType) -> bool:
 
 
 def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The row groups of a stored file, one after the other.
+    """The rows of a stored file, a piece at a time; of a staged one a row group at a time.
 
     Raises:
         StoreError: The file is gone or no longer what was written.
@@ -58,7 +59,17 @@ def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
         return
     with store_errors("reading the store"), path.open("rb") as file, pq.ParquetFile(file) as parquet:
         for group in range(parquet.num_row_groups):
-            yield parquet.read_row_group(group, columns=list(columns) if columns is not None else None)
+            yield from pieces(parquet, group, columns)
+
+
+def pieces(parquet: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """A row group of *parquet* in pieces, so that never all of it is decoded at once."""
+    rows = max(_LEAST_PIECE, -(-parquet.metadata.row_group(group).num_rows // _PIECES))
+    for batch in parquet.iter_batches(rows, [group], list(columns) if columns is not None else None):
+        yield pa.Table.from_batches([batch])
+    if rows > _LEAST_PIECE:
+        # else freed memory is kept in portions that fit nothing, the more the larger the file
+        pa.default_memory_pool().release_unused()
 
 
 def file_schema(path: Path) -> pa.Schema:
