@@ -28,6 +28,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Building the environment in $(VENV) (about 90 s, once) ..."
 	@$(INSTALL) --require-hashes -r requirements.lock
 	@$(INSTALL) --no-index -e .
+	@$(BIN)/python -m pipelines.charts.library > /dev/null
 	@touch $@
 
 $(DEV_READY): $(READY) requirements-dev.lock

@@ -50,6 +50,18 @@ class Browser:
         """What *script* evaluates to in the page."""
         return self._call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
 
+    def drawn(self) -> int:
+        """How many charts the page has, once all of them are drawn."""
+        script = "(async () => { await last; return document.querySelectorAll('figure.drawn svg').length })()"
+        return int(
+            self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)["result"]["value"]
+        )
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press the mouse at *start*, move it to *end*, let go."""
+        for kind, (x, y) in (("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
     def picture(self) -> bytes:
         """The whole page as PNG."""
         told = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)

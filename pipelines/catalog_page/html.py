@@ -1,7 +1,7 @@
-"""The catalog as one HTML file for analysts, `catalog.html`: no script, no network, light and dark, fit for a phone.
+"""The catalog as one HTML file for analysts, `catalog.html`: no network, light and dark, fit for a phone.
 
 Whatever comes from a configuration or an API is escaped, and the page's policy
-forbids browsers to load or run anything.
+forbids browsers to load anything, or to run more than what draws the charts.
 """
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from pipelines.catalog_page.drawing import bars, lineage
+from pipelines.catalog_page.charts import null_shares, rows_in_time, spark
 from pipelines.catalog_page.entries import ColumnEntry, Entry
+from pipelines.catalog_page.lineage import lineage
 from pipelines.catalog_page.snippets import snippets
+from pipelines.charts.page import chart, colours, policy, scripts
 
+_NAMES = 150
+"""Room for the names of columns beside a chart, in pixels."""
 _HEAD = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="color-scheme" content="light dark">'
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    '<meta http-equiv="Content-Security-Policy" content="{policy}">'
 )
 
 
 def html(entries: Sequence[Entry], data: Path | None) -> str:
     """The whole page; *data* is the folder that its snippets read, None for a bucket."""
-    style = files("pipelines.catalog_page").joinpath("catalog.css").read_text(encoding="utf-8")
-    head = f"{_HEAD}<title>Catalog</title><style>{style}</style></head>"
+    style = colours() + files("pipelines.catalog_page").joinpath("catalog.css").read_text(encoding="utf-8")
+    head = f"{_HEAD.format(policy=policy())}<title>Catalog</title><style>{style}</style></head>"
     if not entries:
         return f"{head}<body><main><h1>Catalog</h1><p>No dataset yet.</p></main></body></html>"
     known = {one.dataset for one in entries}
@@ -36,7 +40,7 @@ def html(entries: Sequence[Entry], data: Path | None) -> str:
         f'<section><h2>Where they come from</h2><div class="wide">{lineage(entries)}</div></section>',
         *(_dataset(one, data, known) for one in entries),
     )
-    return f"{head}<body><main>{''.join(sections)}</main></body></html>"
+    return f"{head}<body><main>{''.join(sections)}</main>{scripts()}</body></html>"
 
 
 def _summary(entries: Sequence[Entry]) -> str:
@@ -57,7 +61,7 @@ def _index(entries: Sequence[Entry]) -> str:
             f'<a href="#{escape(one.dataset)}"><b>{escape(one.dataset)}</b></a>'
             f"<small>{escape(one.description)}</small>",
             f"{one.rows:,}",
-            bars(one.per_time, f"rows of {one.dataset} in time") if one.per_time else "",
+            chart(spark(one.per_time), f"rows of {one.dataset} in time", left=0, right=0) if one.per_time else "",
             escape(_time(one.newest)),
             _time(one.committed_at),
         )
@@ -77,9 +81,12 @@ def _dataset(one: Entry, data: Path | None, known: Collection[str]) -> str:
         most = max(rows for _, rows in one.per_time)
         parts.append(
             f"<h3>Rows per {length} <small>of {escape(one.time)}, at most {most:,}</small></h3>"
-            f"{bars(one.per_time, f'rows per {length}')}{_axis(one.per_time)}"
+            f"{chart(rows_in_time(one.per_time), f'rows of {one.dataset} per {length}')}"
         )
     parts.append(f"<h3>Columns</h3>{_columns(one.columns)}")
+    if any(column.null_share for column in one.columns):
+        drawn = chart(null_shares(one.columns), f"share of nulls in {one.dataset}", left=_NAMES)
+        parts.append(f"<h3>Share of nulls <small>columns that have any</small></h3>{drawn}")
     if one.sample:
         titles = [column.name for column in one.columns]
         rows = [[escape(value) for value in row] for row in one.sample]
@@ -132,8 +139,7 @@ def _columns(columns: Iterable[ColumnEntry]) -> str:
 def _share(share: float | None) -> str:
     if not share:
         return ""
-    percent = f"{share:.0%}" if share >= 0.01 else "under 1%"
-    return f'<span class="share"><i style="width:{max(share, 0.02):.0%}"></i></span>{percent}'
+    return f"{share:.0%}" if share >= 0.01 else "under 1%"
 
 
 def _snippets(dataset: str, data: Path | None) -> str:
@@ -141,13 +147,6 @@ def _snippets(dataset: str, data: Path | None) -> str:
         f"<div><h3>{tool}</h3><pre>{escape(lines)}</pre></div>" for tool, lines in snippets(dataset, data).items()
     )
     return f'<div class="snippets">{shown}</div><small>A click selects a snippet.</small>'
-
-
-def _axis(counts: Sequence[tuple[str, int]]) -> str:
-    shown = (
-        [counts[0][0], counts[len(counts) // 2][0], counts[-1][0]] if len(counts) > 2 else [one for one, _ in counts]
-    )
-    return f'<p class="axis">{"".join(f"<span>{escape(when)}</span>" for when in shown)}</p>'
 
 
 def _table(

@@ -82,7 +82,7 @@ def explain(run_id: str | None, as_json: bool, **given: Any) -> None:
 def report(run_id: str | None, as_json: bool, **given: Any) -> None:
     """Write the HTML report of RUN (the newest) anew and print its path.
 
-    One file without scripts that needs no network: open it in a browser, mail it.
+    One file that needs no network: open it in a browser, mail it.
     """
     from pipelines.report.html_report import write
     from pipelines.report.runs import read_run

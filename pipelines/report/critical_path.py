@@ -94,7 +94,8 @@ def _fetch(run: Document, work: Work) -> Step:
     if work.verdict == THROTTLED:
         most = THROTTLED
     each = work.network_s / max(work.requests, 1)
-    why = f"{work.requests:,} requests of {each:.2f} s, {threads} threads {busy:.0%} busy"
+    asked = f"{work.requests:,} {'request' if work.requests == 1 else 'requests'} of {each:.2f} s"
+    why = f"{asked}, {threads} {'thread' if threads == 1 else 'threads'} {min(busy, 1.0):.0%} busy"
     return Step("fetch", work.name, 0.0, work.fetched_at, why, _faster(most, source, work, threads, busy))
 
 
@@ -114,7 +115,8 @@ def _faster(most: str, source: str, work: Work, threads: int, busy: float) -> st
     if busy > 0.6 and work.requests > threads:
         saved = work.fetch_wall_s / 2
         return (
-            f"all {threads} threads wait for answers: `limits: {{in_flight: {2 * threads}}}` of {source}"
+            f"{f'all {threads} threads wait' if threads > 1 else 'its thread waits'} for answers:"
+            f" `limits: {{in_flight: {2 * threads}}}` of {source}"
             f" saves up to {saved:.1f} s where the API allows it"
         )
     if work.requests > 1:

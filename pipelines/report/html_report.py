@@ -1,46 +1,39 @@
 """A run as one HTML file: what came, what was proved, where the time went.
 
-No script, no network: the file says so itself in its policy, and browsers hold it
-to that. Whatever comes from a configuration or an API is escaped.
+No network, and no script but the two that draw its charts: the file says so itself
+in its policy, and browsers hold it to that. Whatever comes from a configuration or
+an API is escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pipelines.charts.page import chart, colours, policy, scripts
 from pipelines.load.log import Dataset
 from pipelines.load.stores import Remote
 from pipelines.marts.model import MARTS
+from pipelines.report import charts
 from pipelines.report.critical_path import critical_path, verdict
-from pipelines.report.drawing import grouped, rates, share_bar, timeline
-from pipelines.report.explain import Work, stages, works
+from pipelines.report.explain import stages, works
 from pipelines.report.findings import checks, problems, samples
 from pipelines.report.markup import section, size, table
 from pipelines.report.runs import Document, resources_of, rows_written
 from pipelines.report.samples import set_aside
-from pipelines.report.timeline import Span, spans_of
+from pipelines.report.timeline import spans_of
 from pipelines.schemas import SchemaChange, committed
 
-_KINDS = {
-    "answered": "waits for an answer",
-    "waited": "waits for its turn",
-    "throttled": "pauses for the API",
-    "retried": "tries again",
-    "blocked": "waits for workers",
-    "batch": "computes",
-    "idle": "waits for disk or processor",
-    "merged": "merges",
-    "committed": "commits",
-}
+_NAMES = 168
+"""Room for the names of datasets beside a chart, in pixels."""
 _HEAD = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="color-scheme" content="light dark">'
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    '<meta http-equiv="Content-Security-Policy" content="{policy}">'
 )
 
 
@@ -59,7 +52,7 @@ def write(run: Document, data: Path, remote: Remote | None = None) -> Path:
 
 def page(run: Document, data: Path, remote: Remote | None = None) -> str:
     """The whole document; schemas come from the commits that the run made, in *data* or a bucket, if they are kept."""
-    style = files("pipelines.report").joinpath("report.css").read_text(encoding="utf-8")
+    style = colours() + files("pipelines.report").joinpath("report.css").read_text(encoding="utf-8")
     aside = set_aside(run, data, remote)
     sections = (
         _summary(run),
@@ -73,8 +66,8 @@ def page(run: Document, data: Path, remote: Remote | None = None) -> str:
         _schemas(run, data, remote),
     )
     title = f"Run {escape(run['run_id'])}"
-    head = f"{_HEAD}<title>{title}</title><style>{style}</style></head>"
-    return f"{head}<body><main>{''.join(sections)}</main></body></html>"
+    head = f"{_HEAD.format(policy=policy())}<title>{title}</title><style>{style}</style></head>"
+    return f"{head}<body><main>{''.join(sections)}</main>{scripts()}</body></html>"
 
 
 def _summary(run: Document) -> str:
@@ -130,25 +123,14 @@ def _timeline(run: Document) -> str:
     kept = run.get("timeline")
     if not kept or not kept["spans"]:
         return ""
-    spans, until = spans_of(kept), run["seconds"]
-    parts = [_legend(sorted({span.kind for span in spans}, key=list(_KINDS).index)), _axis(until)]
-    for group in grouped(spans):
-        lanes = f"{len(group.lanes)} {'lane' if len(group.lanes) == 1 else 'lanes'}"
-        parts.append(f"<h3>{escape(group.title)} <small>{lanes}</small></h3>{timeline(group, until)}")
-    if kept["cell_s"]:
-        parts.append(
-            f"<p><small>Many spans: those of one kind within {kept['cell_s']:.2f} s are drawn as one.</small></p>"
-        )
-    return section("Timeline", "".join(parts)) + _throughput(spans, until)
-
-
-def _throughput(spans: Sequence[Span], until: float) -> str:
-    fetched, most_bytes = rates((span for span in spans if span.kind == "answered"), until, "answered")
-    milled, most_rows = rates((span for span in spans if span.kind == "batch"), until, "batch")
-    return section(
-        "Throughput",
-        f"<h3>fetched <small>on the wire, up to {size(most_bytes)}/s</small></h3>{fetched}"
-        f"<h3>milled <small>up to {most_rows:,.0f} rows/s</small></h3>{milled}{_axis(until)}",
+    spans, until, machine = spans_of(kept), run["seconds"], run["machine"]
+    threads = sum(machine.get("threads", {}).values())
+    drawn = charts.timeline(spans, until, threads=threads, workers=int(machine["workers"]))
+    folded = f" Many spans: those of one kind within {kept['cell_s']:.2f} s are drawn as one." if kept["cell_s"] else ""
+    lead = f"<p><small>Mark a stretch in the topmost picture to see it larger in the lanes.{folded}</small></p>"
+    label = "what every thread and process did, and when"
+    return section("Timeline", _legend({span.kind for span in spans}) + lead + chart(drawn, label)) + section(
+        "Throughput", chart(charts.throughput(spans, until), "bytes and rows a second over time")
     )
 
 
@@ -156,55 +138,43 @@ def _time(run: Document) -> str:
     found = [one for one in works(run) if one.wall_s > 0]
     if not found:
         return ""
-    longest = max(sum(seconds for _, seconds in _parts(one)) for one in found)
     rows = [
         [
             f"<b>{escape(one.name)}</b>",
             f'<em class="plain">{one.verdict}</em>',
             f"{one.wall_s:.2f}",
-            share_bar(_parts(one), longest),
             f"{one.pauses:,}" if one.pauses else "",
             f"{one.pause_s + one.turn_s:.2f}" if one.pause_s + one.turn_s >= 0.005 else "",
         ]
         for one in found
     ]
-    titles = ("dataset", "it was", "wall s", "seconds of threads and processes, summed", "pauses", "held back s")
-    kinds = [kind for kind in _KINDS if any(dict(_parts(one)).get(kind) for one in found)]
+    titles = ("dataset", "it was", "wall s", "pauses", "held back s")
     stage_rows = [
         [stage.name, f"{stage.wall_s:.2f}", str(stage.lanes), f"{stage.use:.0%}",
          f"{stage.cpu_s / stage.busy_s:.0%}" if stage.cpu_s else "", f'<em class="plain">{stage.verdict}</em>']
         for stage in stages(run)
     ]  # fmt: skip
     stage_titles = ("stage", "wall s", "lanes", "in use", "of it computing", "it was")
-    return section(
-        "Waiting or computing", _legend(kinds) + table(titles, rows) + "<br>" + table(stage_titles, stage_rows)
-    )
-
-
-def _parts(work: Work) -> list[tuple[str, float]]:
-    return [
-        ("answered", work.network_s),
-        ("waited", work.turn_s),
-        ("throttled", work.pause_s),
-        ("blocked", work.blocked_s),
-        ("batch", work.mill_cpu_s + work.fetch_cpu_s),
-        ("idle", max(work.mill_s - work.mill_cpu_s, 0.0)),
-        ("merged", work.merge_s),
-    ]
+    drawn = chart(charts.time_spent(found), "what each dataset's time went into", left=_NAMES)
+    kinds = {kind for one in found for kind, seconds in charts.parts(one) if seconds >= 0.0005}
+    tables = table(titles, rows) + "<br>" + table(stage_titles, stage_rows)
+    return section("Waiting or computing", _legend(kinds) + drawn + tables)
 
 
 def _path(run: Document) -> str:
+    steps = [step for step in critical_path(run) if step.seconds >= 0.005]
+    if not steps:
+        return ""
     rows = [
         [
             f"{step.seconds:.2f}",
-            share_bar([("committed", step.seconds)], run["seconds"]),
             f"<b>{escape(step.what)}</b> {escape(step.name)}<small>{escape(step.why)}</small>"
             + (f'<small class="advice">{escape(step.advice)}</small>' if step.advice else ""),
         ]
-        for step in critical_path(run)
-        if step.seconds >= 0.005
+        for step in steps
     ]
-    return section("Critical path: what nothing else could have shortened", table(("s", "share", "step"), rows))
+    drawn = chart(charts.stairs(steps, run["seconds"]), "the steps of the critical path", left=_NAMES)
+    return section("Critical path: what nothing else could have shortened", drawn + table(("s", "step"), rows))
 
 
 def _schemas(run: Document, data: Path, remote: Remote | None) -> str:
@@ -239,9 +209,6 @@ def _meaning(column: dict[str, Any]) -> str:
     return f"{about.get('description') or ''}{unit}".strip()
 
 
-def _legend(kinds: Sequence[str]) -> str:
-    return f'<p class="legend">{"".join(f"<span><i class={kind}></i>{_KINDS[kind]}</span>" for kind in kinds)}</p>'
-
-
-def _axis(until: float) -> str:
-    return f'<p class="axis">{"".join(f"<span>{until * part / 4:.1f} s</span>" for part in range(5))}</p>'
+def _legend(kinds: Collection[str]) -> str:
+    told = (f"<span><i class={kind}></i>{does}</span>" for kind, does in charts.KINDS.items() if kind in kinds)
+    return f'<p class="legend">{"".join(told)}</p>'

@@ -60,11 +60,30 @@ def test_the_page_needs_no_network_and_the_browser_has_nothing_to_complain_of(ta
     for width, dark in ((1280, False), (1280, True), (390, False), (390, True)):
         tab.show(page, width=width, dark=dark)
 
-        assert tab.value("document.documentElement.scrollWidth <= innerWidth"), (width, dark)
+        assert tab.value("document.documentElement.scrollWidth") <= width, (width, dark)
         assert tab.value(_CONTRAST) > 3.0, (width, dark)
-        assert tab.value("document.querySelectorAll('svg rect').length") > 10
+        assert tab.drawn() == 4, (width, dark)
+        assert tab.value("document.querySelectorAll('figure svg path').length") > 40
     assert tab.complaints == []
     assert set(tab.asked) == {page.resolve().as_uri()}
+
+
+_PLOT = """(() => { const box = document.querySelector("figure svg .role-scope path.background").getBoundingClientRect()
+  return [box.x, box.y, box.width, box.height] })()"""
+_LANES = "[...document.querySelectorAll('figure .role-scope .mark-rect path')].map(one => one.getBBox().width)"
+
+
+def test_a_stretch_that_is_marked_is_larger_in_the_lanes(tab: Browser, page: Path) -> None:
+    tab.show(page)
+    assert tab.drawn() == 4
+    tab.value("document.querySelector('figure').scrollIntoView()")
+    x, y, width, height = tab.value(_PLOT)
+    before = max(tab.value(_LANES))
+
+    tab.drag((x + 0.3 * width, y + height / 2), (x + 0.6 * width, y + height / 2))
+
+    assert max(tab.value(_LANES)) > 2 * before
+    assert tab.complaints == []
 
 
 def test_it_tells_what_was_set_aside_masked_and_what_became_of_each_check(tab: Browser, page: Path) -> None:

@@ -1,7 +1,4 @@
-"""The pictures of the catalog as inline SVG: bars of rows in time, and where datasets come from.
-
-Bars stretch to any width, so their words stand beside them as HTML.
-"""
+"""Where datasets come from, as a picture whose boxes are links: inline SVG."""
 
 from __future__ import annotations
 
@@ -10,24 +7,8 @@ from html import escape
 
 from pipelines.catalog_page.entries import Entry
 
-_BAR_WIDTH, _BAR_HEIGHT = 1000, 56
 _BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y = 190, 34, 64, 12
 _LONGEST = 25
-
-
-def bars(counts: Sequence[tuple[str, int]], label: str) -> str:
-    """One bar for each of *counts*, as high as its number; each says its own when pointed at."""
-    top, width = max(rows for _, rows in counts), _BAR_WIDTH / len(counts)
-    drawn = "".join(
-        f'<rect x="{number * width:.1f}" width="{max(width * 0.86, 0.8):.1f}"'
-        f' y="{_BAR_HEIGHT - height:.1f}" height="{height:.1f}"><title>{escape(when)}: {rows:,} rows</title></rect>'
-        for number, (when, rows) in enumerate(counts)
-        for height in [max(_BAR_HEIGHT * rows / top, 1)]
-    )
-    return (
-        f'<svg class="bars" viewBox="0 0 {_BAR_WIDTH} {_BAR_HEIGHT}" preserveAspectRatio="none" role="img"'
-        f' aria-label="{escape(label)}">{drawn}</svg>'
-    )
 
 
 def lineage(entries: Sequence[Entry]) -> str:

@@ -1,0 +1,1 @@
+"""Charts of the pages: Vega-Lite specifications that are drawn in the reader's browser, offline."""
