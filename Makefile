@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
 export PREFECT_LOGGING_LEVEL ?= WARNING
 
-.PHONY: help run test check format lock schema reference docs test-crash test-servers test-engines bench report clean
+.PHONY: help run test check format lock schema reference docs test-crash test-servers test-engines bench compare report clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ check: $(DEV_READY)
 	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
 
 test-crash: $(DEV_READY) ## The long crash battery: kills, power cuts, full disks, competing writers
-	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 tests/load/test_crash.py tests/load/test_crash_upkeep.py tests/load/test_readers.py tests/test_crash.py
+	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 tests/load/test_crash.py tests/load/test_crash_upkeep.py tests/load/test_readers.py tests/test_crash.py tests/test_crash_all_modes.py
 
 test-servers: $(DEV_READY) ## Read real servers from PyPI and npm (fetches them once; needs Node.js)
 	@TEST_SERVERS=1 $(BIN)/python -m pytest tests/servers --timeout 600
@@ -68,6 +68,9 @@ test-engines: $(DEV_READY) ## Run on a real Ray cluster of two nodes, one worker
 bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; ROUNDS=5, ONLY=api)
 	@$(INSTALL) --require-hashes -r benchmarks/requirements.lock
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(PEERS),--peers) $(addprefix --only ,$(ONLY))
+
+compare: $(READY) ## Set dlt, Airbyte and Singer against ten faults, beside Threadmill; writes docs/comparison.md
+	@$(BIN)/python -m benchmarks.comparison
 
 format: $(DEV_READY) ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .

@@ -9,7 +9,6 @@ multiplies both.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -17,7 +16,6 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,66 +23,15 @@ from typing import Any
 import pytest
 
 from pipelines.config.project import load_project
-from pipelines.extract.events import Event
-from pipelines.load.disk import DISK
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import FakeApi
-from tests.load.disks import SteppingDisk, die
+from tests.killing import Deadline, child, counted_steps, doomed_run, files, run_here
 from tests.load.scenario import clone
 from tests.processes import children, ended, eventually
 from tests.shop import Ended, Shop, wrong_after, wrong_now
 
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "tests.test_crash", "pipelines.worker", "pipelines.config.project"])
-
-
-@dataclass
-class Deadline:
-    """Counts moments (durable steps or events) and ends the process at number *at*."""
-
-    at: int = -1
-    passed: int = 0
-
-    def moment(self) -> None:
-        """One more has come."""
-        self.passed += 1
-        if self.passed == self.at:
-            die()
-
-
-def run_here(folder: Path, data: Path, deadline: Deadline, *, by_step: bool = False) -> None:
-    """All sources of the project, one after another, in this process."""
-    project = load_project({}, root=folder, data=data)
-
-    def listen(source: str, event: Event) -> None:
-        if not by_step:
-            deadline.moment()
-
-    shared = Shared("r", datetime.now(UTC), project.settings, Here(), listen)
-    for source in project.sources:
-        report = run_source(source, shared)
-        problems = [report.problem, *(resource.problem for resource in report.resources)]
-        assert not any(problems), problems
-
-
-def doomed_run(folder: Path, data: Path, at: int, by_step: bool) -> None:
-    """In a child: a run that dies at moment *at*."""
-    deadline = Deadline(at)
-    if by_step:
-        # the one disk of this process, which its lakes and its workers' calls share
-        DISK.__class__ = SteppingDisk
-        SteppingDisk.__init__(DISK, at, die)  # type: ignore[arg-type]  # it is one now
-    run_here(folder, data, deadline, by_step=by_step)
-
-
-def child(*arguments: object) -> int | None:
-    """The exit code of a process that does `doomed_run`."""
-    process = CONTEXT.Process(target=doomed_run, args=arguments)
-    process.start()
-    process.join(60)
-    return process.exitcode
 
 
 @pytest.fixture
@@ -106,10 +53,10 @@ def test_k01_a_run_killed_at_any_moment_is_made_good_by_the_next(shop: Shop, by_
 
     for at in moments(shop, by_step=by_step):
         data = clone(folder / "day-1", folder / f"killed-at-{at}")
-        killed = [child(folder, data, at, by_step) == -signal.SIGKILL]
+        killed = [child(doomed_run, folder, data, at, by_step) == -signal.SIGKILL]
         problems += [f"{at}: {line}" for line in wrong_now(data, 2)]
         if at % 3 == 0:
-            killed.append(child(folder, data, 1 + at // 3, by_step) == -signal.SIGKILL)
+            killed.append(child(doomed_run, folder, data, 1 + at // 3, by_step) == -signal.SIGKILL)
             problems += [f"{at}, killed again: {line}" for line in wrong_now(data, 2)]
         run_here(folder, data, Deadline())
         found = wrong_after(data, 2)
@@ -146,30 +93,12 @@ def moments(shop: Shop, *, by_step: bool) -> Iterator[int]:
     data = clone(shop.folder / "day-1", shop.folder / "counted")
     deadline = Deadline()
     if by_step:
-        deadline.passed = counted_steps(shop.folder, data)
+        deadline.passed = counted_steps(doomed_run, shop.folder, data)
     else:
         run_here(shop.folder, data, deadline)
     every = range(1, deadline.passed + 1)
     assert len(every) > 40
     yield from every if len(every) <= 10 * ROUNDS else sorted(random.Random(ROUNDS).sample(every, 10 * ROUNDS))
-
-
-def counted_steps(folder: Path, data: Path) -> int:
-    """How many durable steps a run takes, counted in a child of its own."""
-    receiver, sender = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=count_steps, args=(folder, data, sender))
-    process.start()
-    steps = receiver.recv()
-    process.join(60)
-    return int(steps)
-
-
-def count_steps(folder: Path, data: Path, sender: Any) -> None:
-    """In a child: send the number of durable steps of a run."""
-    DISK.__class__ = SteppingDisk
-    SteppingDisk.__init__(DISK)  # type: ignore[arg-type]  # it is one now
-    run_here(folder, data, Deadline(), by_step=True)
-    sender.send(DISK.steps)  # type: ignore[attr-defined]  # it is one now
 
 
 @pytest.mark.timeout(200 * ROUNDS)
@@ -220,11 +149,6 @@ def killed_in(stage: str, run: subprocess.Popen[bytes], data: Path, chance: rand
     code = Ended.of(run).code
     assert ended(workers, within_s=5), "workers outlive their parent"
     return code == -signal.SIGKILL
-
-
-def files(data: Path, pattern: str) -> set[Path]:
-    """All files in the folders that match *pattern*."""
-    return {Path(folder) / name for top in data.glob(pattern) for folder, _, names in os.walk(top) for name in names}
 
 
 WAITING = """\
