@@ -13,12 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+from urllib.parse import urljoin
 
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 
 from pipelines.errors import (
     AuthError,
@@ -41,7 +38,8 @@ from pipelines.extract.page import Page, Request, text
 from pipelines.extract.patience import TryAgain, patiently
 from pipelines.extract.tokens import Keepsake, Tokens, parsed
 from pipelines.extract.verdict import accept
-from pipelines.extract.watch import Watch, use_watched_connections
+from pipelines.extract.watch import Watch
+from pipelines.extract.wire import Wire, headers_of, with_missing
 
 Listen = Callable[[EventKind, float, int, str], None]
 """Takes the kind of event, its seconds, its bytes and a note."""
@@ -96,16 +94,14 @@ class Client:
         self._conceal, self._refer = conceal, refer
         self._keepsake = Keepsake(keepsake, self._renewable.first_refresh if self._renewable else "")
         self._tokens = Tokens(partial(self._new_token, self._renewable)) if self._renewable else None
-        self._verify = str(connection.ca_bundle) if connection.ca_bundle else True
-        self._session = requests.Session()
-        self._session.trust_env = False
-        for scheme in ("http://", "https://"):
-            adapter = HTTPAdapter(pool_connections=8, pool_maxsize=connection.limits.in_flight)
-            use_watched_connections(adapter.poolmanager)
-            self._session.mount(scheme, adapter)
+        self._wire = Wire(
+            connections=connection.limits.in_flight,
+            verify=str(connection.ca_bundle) if connection.ca_bundle else True,
+        )
         common = {"User-Agent": connection.user_agent, "Accept-Encoding": "gzip, br, zstd", "Connection": "keep-alive"}
         self._bare = common
-        self._headers = {**common, **connection.headers, **(auth.headers() if auth else {})}
+        self._headers = headers_of([common, connection.headers, auth.headers() if auth else {}])
+        self._ready: dict[tuple[bool, str], dict[str, str]] = {}
         self._params = [
             (name, text(item))
             for name, value in {**connection.params, **(auth.params() if auth else {})}.items()
@@ -158,7 +154,7 @@ class Client:
 
     def close(self) -> None:
         """Close every connection."""
-        self._session.close()
+        self._wire.close()
         self._watch.close()
 
     def _curl(self, request: Request, endpoint: Endpoint) -> str:
@@ -166,11 +162,11 @@ class Client:
         if self._refer is None:
             return ""
         url, auth = self.origins.configured(request.full_url), self.connection.auth
-        sent = self._prepared(request.method, url, request, endpoint.format, MASK)
+        sent = self._headers_for(url, request, endpoint.format, MASK)
         secret = [*auth.headers(), *auth.params()] if auth else []
         secret += self._renewable.carrying(MASK) if self._renewable else []
-        full_url = _with_missing(url, self._params) if self.origins.sees_credentials(url) else url
-        return curl_line(request.method, full_url, sent.headers, request.body, secret=secret, refer=self._refer)
+        full_url = with_missing(url, self._params) if self.origins.sees_credentials(url) else url
+        return curl_line(request.method, full_url, sent, request.body, secret=secret, refer=self._refer)
 
     def _exchange(self, request: Request, endpoint: Endpoint, listen: Listen) -> Page:
         """One attempt, from sending to the verdict on the answer."""
@@ -204,14 +200,13 @@ class Client:
 
     def _new_token(self, auth: Renewable) -> Granted:
         """What the token endpoint gives; it is asked once, no redirect is followed."""
-        prepared, address = requests.PreparedRequest(), self.connection.url(auth.address)
+        address = self.connection.url(auth.address)
         headers, form = auth.question(self._keepsake.newest)
-        prepared.method, prepared.url, prepared.body = "POST", address, form
-        prepared.headers = CaseInsensitiveDict({**self._bare, **headers, "Content-Length": str(len(form))})
+        sent = headers_of([self._bare, headers, {"Content-Length": str(len(form))}])
         what = f"POST {address.partition('?')[0]}"
         deadline = time.monotonic() + self.connection.timeout.total
         endpoint = Endpoint(path=address, idempotent=True)
-        answer = self._watched(what, endpoint, deadline, lambda: self._send(prepared, deadline, needs_frame=False))
+        answer = self._watched(what, endpoint, deadline, lambda: self._send("POST", address, sent, form, deadline))
         if answer.status != 200:
             raise AuthError(
                 f"{what}: no token, but {answer.status}", "check `auth`: the credentials, and the address they go to"
@@ -227,8 +222,16 @@ class Client:
         url = self.origins.configured(request.full_url)
         method = request.method
         for _ in range(_MAX_REDIRECTS + 1):
-            prepared = self._prepared(method, url, request, endpoint.format, token)
-            answer = self._send(prepared, deadline, needs_frame=endpoint.format != "json")
+            headers = self._headers_for(url, request, endpoint.format, token)
+            address = with_missing(url, self._params) if self.origins.sees_credentials(url) else url
+            answer = self._send(
+                method,
+                self.origins.on_the_wire(address),
+                headers,
+                request.body,
+                deadline,
+                needs_frame=endpoint.format != "json",
+            )
             target = answer.headers.get("location")
             if answer.status not in _REDIRECTS or not target:
                 return answer
@@ -247,31 +250,41 @@ class Client:
             raise RedirectRefused(f"{origin} redirects to another origin", "put the final address into `base_url`")
         return followed
 
-    def _prepared(self, method: str, url: str, request: Request, layout: str, token: str) -> requests.PreparedRequest:
-        """The request as it leaves; prepared by hand, a tenth of what Session.prepare_request costs."""
+    def _headers_for(self, url: str, request: Request, layout: str, token: str) -> dict[str, str]:
+        """The headers that *request* leaves with; those that all pages share are put together once."""
         trusted = self.origins.sees_credentials(url)
-        prepared = requests.PreparedRequest()
-        prepared.method = method
-        prepared.url = self.origins.on_the_wire(_with_missing(url, self._params) if trusted else url)
-        prepared.headers = CaseInsensitiveDict(self._headers if trusted else self._bare)
-        prepared.headers.setdefault("Accept", _ACCEPT_TYPE[layout])
-        prepared.headers.update(request.headers)
-        if self._renewable and token and trusted:
-            prepared.headers.update(self._renewable.carrying(token))
-        if request.body is not None:
-            prepared.headers.setdefault("Content-Type", "application/json")
-            prepared.headers["Content-Length"] = str(len(request.body))
-        prepared.body = request.body
-        return prepared
+        carried = self._renewable.carrying(token) if self._renewable and token and trusted else {}
+        is_plain = not (request.headers or carried or request.body is not None)
+        if is_plain and (trusted, layout) in self._ready:
+            return self._ready[trusted, layout]
+        has_body = request.body is not None
+        length = {"Content-Length": str(len(request.body or b""))} if has_body else {}
+        headers = headers_of(
+            [
+                {"Accept": _ACCEPT_TYPE[layout], **({"Content-Type": "application/json"} if has_body else {})},
+                self._headers if trusted else self._bare,
+                dict(request.headers),
+                carried,
+                length,
+            ]
+        )
+        if is_plain:
+            self._ready[trusted, layout] = headers
+        return headers
 
-    def _send(self, prepared: requests.PreparedRequest, deadline: float, *, needs_frame: bool) -> _Answer:
+    def _send(  # noqa: PLR0913  # what a request is made of
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        deadline: float,
+        *,
+        needs_frame: bool = False,
+    ) -> _Answer:
         """Send, and read the whole answer; on any failure the connection is closed, not reused."""
         timeout = self.connection.timeout
-        adapter = self._session.get_adapter(prepared.url or "")
-        response = adapter.send(
-            prepared, stream=True, timeout=(timeout.connect, timeout.read), verify=self._verify, proxies={}
-        )
-        raw = response.raw
+        raw = self._wire.send(method, url, headers, content, connect_s=timeout.connect, read_s=timeout.read)
         try:
             headers = {name.lower(): value for name, value in raw.headers.items()}
             cap = self.connection.max_response
@@ -284,12 +297,3 @@ class Client:
         except BaseException:
             raw.close()
             raise
-
-
-def _with_missing(url: str, params: list[tuple[str, str]]) -> str:
-    """*url* with those of *params* that it does not carry already."""
-    if not params:
-        return url
-    present = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
-    added = urlencode([pair for pair in params if pair[0] not in present])
-    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url

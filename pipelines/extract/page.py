@@ -21,6 +21,7 @@ from pipelines.envelope import Level, around, inner, is_empty_list, list_in, men
 from pipelines.errors import DecodeError
 from pipelines.records import Format, Records, find, parse, root_names
 
+_ABSOLUTE = ("http://", "https://")
 _STEPS = re.compile(r"^(?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*$", re.ASCII)
 _STEP = re.compile(r"[A-Za-z_]\w*|\d+", re.ASCII)
 _LINK = re.compile(r"<([^>]*)>([^<]*)")
@@ -93,7 +94,8 @@ class Request:
 
     def with_link(self, link: str) -> Request:
         """Follow *link*, which may be relative; its query replaces the parameters."""
-        url = urljoin(self.full_url, link.strip()).partition("#")[0]
+        link = link.strip()
+        url = (link if link.startswith(_ABSOLUTE) else urljoin(self.full_url, link)).partition("#")[0]
         return replace(self, url=quote(url, safe="%/:=&?~+!$,;'@()*[]"), params=())
 
 

@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar, cast
-
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from pipelines.errors import Interrupted, PipelineError, RateLimited
 from pipelines.extract.connection import Retry
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 Result = TypeVar("Result")
 
@@ -52,7 +53,27 @@ def patiently(
         PipelineError: The last error, once attempts or time are used up.
         RateLimited: At once, where the API asks to wait longer than the time that is left.
     """
+    try:
+        return attempt()
+    except TryAgain as failure:
+        return _again(failure, attempt, retry, stop=stop, notice=notice, spent_s=spent_s)
+
+
+def _again(  # noqa: PLR0913  # what `patiently` was told, and how it began
+    first: TryAgain,
+    attempt: Callable[[], Result],
+    retry: Retry,
+    *,
+    stop: threading.Event,
+    notice: Callable[[TryAgain, float], None],
+    spent_s: Callable[[], float],
+) -> Result:
+    """The same after a *first* attempt that failed."""
+    # asyncio comes with it, 50 ms that runs without a failure need not wait for
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
     asked_s = 0.0
+    failed = [first]
     growing = wait_random_exponential(multiplier=retry.wait, max=retry.max_wait)
 
     def wait_s(state: RetryCallState) -> float:
@@ -77,6 +98,11 @@ def patiently(
         if stop.wait(seconds) if seconds else stop.is_set():
             raise Interrupted("the run was asked to stop", "run again to resume")
 
+    def once_more() -> Result:
+        if failed:
+            raise failed.pop()
+        return attempt()
+
     def give_up(state: RetryCallState) -> Result:
         raise _failure(state).error from None
 
@@ -86,7 +112,7 @@ def patiently(
         sleep=sleep,
         retry=retry_if_exception_type(TryAgain),
         retry_error_callback=give_up,
-    )(attempt)
+    )(once_more)
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
