@@ -1,4 +1,4 @@
-"""The only module that speaks HTTP.
+"""The only way out: every request to an API leaves here.
 
 A request leaves with the connection's headers and credentials, in its turn, to
 an allowed origin; its answer comes back whole, in time and checked, or not at
