@@ -72,9 +72,6 @@ bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; RO
 compare: $(READY) ## Set dlt, Airbyte and Singer against ten faults, beside Threadmill; writes docs/comparison.md
 	@$(BIN)/python -m benchmarks.comparison
 
-compare: $(READY) ## Set dlt, Airbyte and Singer against ten faults, beside Threadmill; writes docs/comparison.md
-	@$(BIN)/python -m benchmarks.comparison
-
 format: $(DEV_READY) ## Format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
