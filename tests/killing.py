@@ -66,6 +66,8 @@ def doomed_run(folder: Path, data: Path, at: int, by_step: bool = True) -> None:
 def doomed_command(folder: Path, data: Path, at: int, *words: str) -> None:
     """In a child: `threadmill WORDS`, which dies before its durable step *at*."""
     _step(at)
+    # a setting to the command line, and no known one
+    os.environ.pop("THREADMILL_CRASH_ROUNDS", None)
     with redirect_stdout(io.StringIO()):
         app([*words, "--config", str(folder / "config"), "--data", str(data)], standalone_mode=False)
 
