@@ -1,18 +1,23 @@
-"""What a run leaves in Prefect: its result as a table, and what needs a person as text.
+"""What a run leaves in Prefect: its result as a table, and its report as text with a picture.
 
-Both hold what the report holds: names, counts and our own error texts.
+Both hold what the report holds: names, counts and our own error texts. The picture
+stands in the text itself, so that it is seen wherever Prefect's pages are.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from pipelines.charts.still import png
 from pipelines.errors import PipelineError
+from pipelines.report.charts import timeline
 from pipelines.report.critical_path import critical_path, verdict
 from pipelines.report.result import Problem, RunReport
-from pipelines.report.runs import read_run
+from pipelines.report.runs import Document, read_run
+from pipelines.report.timeline import spans_of
 
 _WORTH_TELLING_S = 0.1
 _MOST_STEPS = 20
@@ -59,29 +64,46 @@ def told(report: RunReport) -> str:
 
 
 def summary_text(report: RunReport) -> str:
-    """Problems with their hints, and where the Parquet lies, as Markdown."""
+    """The report as Markdown: problems with their hints, verdicts, where the time went, where the Parquet lies."""
     lines = [f"## Run {report.run_id}", "", summary(report), ""]
     for name, problem in report.problems:
         lines += [f"- **{name}**: {problem.kind}: {_plain(_message(name, problem))}"]
         lines += [f"    - hint: {_plain(problem.hint)}"] if problem.hint else []
     lines += [f"- warning: {_plain(warning)}" for warning in report.warnings]
-    lines += ["", *_where_the_time_went(report)]
+    lines += ["", *_verdicts(report), "", *_where_the_time_went(report)]
     commits = [(source.source, source.commit) for source in report.sources if source.commit is not None]
     lines += ["", "| source | commit | Parquet |", "| --- | --- | --- |"]
     lines += [f"| {source} | {commit} | `{report.data}/parquet/{source}/` |" for source, commit in commits]
-    lines += ["", f"The whole report: `{report.data}/runs/{report.run_id}.html` on the machine of the run."]
+    lines += ["", f"The page to look closer: `{report.data}/runs/{report.run_id}.html` on the machine of the run."]
     return "\n".join([*lines, ""])
 
 
+def _verdicts(report: RunReport) -> list[str]:
+    """A row for each resource and mart: what became of it, and how that is known."""
+    rows = (
+        f"| {one.name} | {one.verdict} | {one.new:,} | {one.updated:,} | {_plain(one.evidence)} |"
+        for one in report.resources
+    )
+    return ["| dataset | verdict | new | updated | evidence |", "| --- | --- | ---: | ---: | --- |", *rows]
+
+
 def _where_the_time_went(report: RunReport) -> list[str]:
-    """The steps that nothing else could have shortened, from the report beside the data."""
+    """The steps that nothing else could have shortened, and the timeline, from the report beside the data."""
     try:
         run = read_run(Path(report.data), report.run_id)
     except PipelineError:
         return []  # a warning of the report says why it is not there
     steps = [step for step in critical_path(run) if step.seconds >= _WORTH_TELLING_S]
     rows = (f"| {step.what} {step.name} | {step.seconds:.1f} | {_plain(step.why)} |" for step in steps[:_MOST_STEPS])
-    return [f"{_plain(verdict(run))}.", "", "| step | seconds | why |", "| --- | --- | --- |", *rows]
+    told = [f"{_plain(verdict(run))}.", "", "| step | seconds | why |", "| --- | --- | --- |", *rows]
+    return [*told, "", *_picture(run)]
+
+
+def _picture(run: Document) -> list[str]:
+    """The timeline of *run* as Markdown that loads nothing; nothing where none was kept, or it cannot be drawn."""
+    spans = spans_of(run["timeline"]) if run.get("timeline") else []
+    drawn = png(timeline(run, spans, legend=True), "timeline") if spans else b""
+    return [f"![timeline](data:image/png;base64,{b64encode(drawn).decode()})"] if drawn else []
 
 
 def _message(name: str, problem: Problem) -> str:

@@ -6,12 +6,14 @@ the lanes below it show larger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pipelines.charts.page import Spec, table
 from pipelines.report.critical_path import Step
 from pipelines.report.explain import Work
+from pipelines.report.runs import Document
 from pipelines.report.timeline import Span
 
 KINDS = {
@@ -59,19 +61,20 @@ def grouped(spans: Iterable[Span]) -> list[Group]:
     ]
 
 
-def timeline(spans: Sequence[Span], until: float, *, threads: int, workers: int) -> Spec:
+def timeline(run: Document, spans: Sequence[Span], *, legend: bool = False) -> Spec:
     """How many wait and how many compute at each moment; below, one lane for each thread and process."""
+    until, workers = run["seconds"], int(run["machine"]["workers"])
+    threads = len({span.lane for span in spans if span.lane.startswith("fetch-")})
+    waits, mills = (_at_once(spans, until, kind) for kind in ("answered", "batch"))
+    waiting = _area(waits, until, "answered", f"Waiting for an answer at once, of {_counted(threads, 'thread')}")
+    milling = _area(mills, until, "batch", f"Computing at once, of {_counted(workers, 'process')}", workers)
+    waiting["params"] = [{"name": "part", "select": {"type": "interval", "encodings": ["x"]}}]
     groups = grouped(spans)
-    waiting = _area(
-        _at_once(spans, until, "answered"), until, "answered", f"Waiting for an answer at once, of {threads} threads"
-    )
-    milling = _area(
-        _at_once(spans, until, "batch"), until, "batch", f"Computing at once, of {workers} processes", workers
-    )
-    brush = {"name": "part", "select": {"type": "interval", "encodings": ["x"]}}
-    waiting["params"] = [brush]
     lanes = [_lanes(group, until, last=group is groups[-1]) for group in groups]
-    return {"datasets": {"spans": table(_SPAN, _rows(spans, until * _LEAST))}, "vconcat": [waiting, milling, *lanes]}
+    if legend:
+        lanes[0]["encoding"]["color"] = {**_COLOUR, "legend": _legend({span.kind for span in spans})}
+    drawn = table(_SPAN, _rows(spans, until * _LEAST))
+    return {"datasets": {"spans": drawn}, "vconcat": [waiting, milling, *lanes]}
 
 
 def throughput(spans: Sequence[Span], until: float) -> Spec:
@@ -174,12 +177,23 @@ def _lanes(group: Group, until: float, *, last: bool) -> Spec:
     }  # fmt: skip
 
 
+def _legend(kinds: Collection[str]) -> Spec:
+    """For a picture that stands alone; a page has its own, which wraps on a phone."""
+    told = [kind for kind in KINDS if kind in kinds]
+    words = " : ".join(f"datum.label === '{kind}' ? '{KINDS[kind]}'" for kind in told)
+    return {"orient": "top", "direction": "horizontal", "title": None, "values": told, "labelExpr": f"{words} : ''"}
+
+
 def _lanes_told(group: Group) -> str:
     threads = sum(lane.startswith("fetch-") for lane, _ in group.lanes)
     workers = sum(lane.startswith("worker ") for lane, _ in group.lanes)
     if workers:
-        return f"{workers} {'process' if workers == 1 else 'processes'}"
-    return f"{threads} {'thread' if threads == 1 else 'threads'}" if threads else ""
+        return _counted(workers, "process")
+    return _counted(threads, "thread") if threads else ""
+
+
+def _counted(number: int, one: Literal["thread", "process"]) -> str:
+    return f"{number} {one if number == 1 else {'thread': 'threads', 'process': 'processes'}[one]}"
 
 
 def _area(rates: Sequence[float], until: float, kind: str, title: str, most: int | None = None) -> Spec:

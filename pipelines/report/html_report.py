@@ -123,9 +123,8 @@ def _timeline(run: Document) -> str:
     kept = run.get("timeline")
     if not kept or not kept["spans"]:
         return ""
-    spans, until, machine = spans_of(kept), run["seconds"], run["machine"]
-    threads = sum(machine.get("threads", {}).values())
-    drawn = charts.timeline(spans, until, threads=threads, workers=int(machine["workers"]))
+    spans, until = spans_of(kept), run["seconds"]
+    drawn = charts.timeline(run, spans)
     folded = f" Many spans: those of one kind within {kept['cell_s']:.2f} s are drawn as one." if kept["cell_s"] else ""
     lead = f"<p><small>Mark a stretch in the topmost picture to see it larger in the lanes.{folded}</small></p>"
     label = "what every thread and process did, and when"

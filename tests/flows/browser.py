@@ -44,13 +44,16 @@ class Page:
             time.sleep(0.1)
         return text
 
+    def value(self, script: str) -> Any:
+        """What *script* evaluates to in the page."""
+        return self._ask("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
     def picture(self, path: Path) -> None:
         """Save what is seen as PNG."""
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
     def _text(self) -> str:
-        found = self._ask("Runtime.evaluate", expression="document.body ? document.body.innerText : ''")
-        return str(found["result"].get("value", ""))
+        return str(self.value("document.body ? document.body.innerText : ''") or "")
 
     def _ask(self, method: str, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SHOWN = {"sync-shop-progress": "progress", "sync-shop-result": "shop.refunds", "sync-shop-summary": "data/parquet"}
 """What is there once a page has drawn its artifact."""
+_WIDTH = "(document.querySelector('img[alt=timeline]') || {}).naturalWidth"
+"""Of the run's timeline, 0 where it cannot be shown."""
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.usefixtures("prefect_api"),
@@ -24,7 +26,7 @@ pytestmark = [
 ]
 
 
-def test_the_pages_of_a_run_show_its_name_its_tables_and_what_to_do(
+def test_the_pages_of_a_run_show_its_name_its_tables_its_timeline_and_what_to_do(
     shop: ShopProject, prefect_api: str, tmp_path: Path
 ) -> None:
     """One resource of two fails; pictures are kept beside the project."""
@@ -34,17 +36,22 @@ def test_the_pages_of_a_run_show_its_name_its_tables_and_what_to_do(
     state: State[Any] = sync_source.with_options(retries=0)("shop", return_state=True)
     run, site = state.state_details.flow_run_id, prefect_api.removesuffix("/api")
 
+    widths: dict[str, int] = {}
+
     with browser(tmp_path / "chromium") as page:
         seen = {"run": page.open(f"{site}/runs/flow-run/{run}", until="Task runs")}
         page.picture(tmp_path / "run.png")
         for key, artifact in artifacts(state).items():
             seen[key] = page.open(f"{site}/artifacts/artifact/{artifact.id}", until=_SHOWN[key])
             page.picture(tmp_path / f"{key}.png")
+            widths[key] = page.value(_WIDTH)
         complaints = [one for one in page.complaints if ".ico" not in one and "/ico/" not in one]
 
     assert "sync shop" in seen["run"]
     assert "Failed" in seen["run"]
     assert all(word in seen["sync-shop-result"] for word in ("verdict", "shop.orders", "unproved", "shop.refunds"))
+    assert widths["sync-shop-summary"] > 800
+    assert all(word in seen["sync-shop-summary"] for word in ("evidence", "went into", "seconds"))
     assert "hint: " in seen["sync-shop-summary"]
     assert "data/parquet/shop/" in seen["sync-shop-summary"]
     assert complaints == []
