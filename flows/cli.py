@@ -13,6 +13,7 @@ from copy import copy
 import click
 
 from pipelines.cli import app as library
+from pipelines.cli import end_with
 from pipelines.commands.lakes import shown_errors
 from pipelines.errors import EXIT_FAILED, EXIT_OK
 
@@ -79,8 +80,8 @@ app.commands = {**library.commands, **{str(command.name): command for command in
 
 
 def main() -> None:
-    """Run the command line."""
-    app(prog_name="threadmill")
+    """Run the command line, and end the process."""
+    end_with(app)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ answers at once.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,5 +168,26 @@ for module in (catalog, checking, export, lake, history, look, state):
 
 
 def main() -> None:
-    """Run the command line."""
-    app(prog_name="threadmill")
+    """Run the command line, and end the process."""
+    end_with(app)
+
+
+def end_with(commands: click.Group) -> None:
+    """Run *commands*; the process ends with what they say."""
+    try:
+        commands(prog_name="threadmill")
+    except SystemExit as ended:
+        _leave(ended.code)
+        raise
+
+
+def _leave(code: object) -> None:
+    """End now, after all that was asked to happen at the end: taking modules apart takes 0.1 s and serves nobody."""
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    if not isinstance(code, int) or not all(one.daemon for one in others):
+        return
+    with suppress(OSError):  # a reader that has gone away is told of as ever, by Python itself
+        sys.stdout.flush()
+        sys.stderr.flush()
+        atexit._run_exitfuncs()  # what Python does as well; logs and exporters end here
+        os._exit(code)

@@ -27,7 +27,9 @@ _SIZE = r"^(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)$"
 class Value(BaseModel):
     """A frozen part of the configuration; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=False, serialize_by_alias=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=False, serialize_by_alias=True, defer_build=True
+    )
 
 
 def _parts(text: object, pattern: str, example: str) -> tuple[float, str]:

@@ -75,6 +75,9 @@ def work_through(
 
     gc.set_threshold(_GARBAGE)
     warm_up(_modules_for(given.get("config"), only))
+    from pipelines.lean_arrow import put_off_compute
+
+    put_off_compute()
     from pipelines.report.result import show
     from pipelines.run import run
     from pipelines.source_run import run_source
