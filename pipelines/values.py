@@ -23,6 +23,11 @@ _DURATION = r"^(\d+(?:\.\d+)?) ?(ms|s|min|m|h|d)$"
 _RATE = r"^(\d+(?:\.\d+)?) ?/ ?(s|min|m|h|d)$"
 _SIZE = r"^(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)$"
 
+DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+)
+"""What Windows takes for devices: no folder or file there can have such a name."""
+
 
 class Value(BaseModel):
     """A frozen part of the configuration; an unknown key is an error."""

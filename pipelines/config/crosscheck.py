@@ -21,10 +21,11 @@ from pipelines.extract.fan_out import ForEach
 from pipelines.extract.limits import Limits
 from pipelines.extract.placeholders import names
 from pipelines.load.partitions import parse
+from pipelines.values import DEVICES
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BRACES = re.compile(r"\{[^{}]*\}?|\}")
-_NAMING = "a name is a lower-case letter, then letters, digits and _, at most 63"
+_NAMING = "a name is a lower-case letter, then letters, digits and _, at most 63, and no device of Windows such as con"
 _RESERVED = frozenset({"marts"})
 TRANSFORMS = Path(__file__).parents[1] / "transforms"
 """Where transforms are, unless the settings name another folder."""
@@ -37,15 +38,16 @@ def check(
 ) -> list[Problem]:
     """The problems between *resources*; those not valid by themselves are known by name only."""
     problems = []
-    if not _NAME.fullmatch(source) or source in _RESERVED:
-        reason = "is kept for derived datasets" if source in _RESERVED else f"cannot name a source; {_NAMING}"
-        problems.append(document.problem(("source",), f"{source!r} {reason}"))
+    if source in _RESERVED:
+        problems.append(document.problem(("source",), f"{source!r} is kept for derived datasets"))
+    elif not _is_name(source):
+        problems.append(document.problem(("source",), f"{source!r} cannot name a source; {_NAMING}"))
     written = document.data.get("resources")
     known = list(written) if isinstance(written, dict) else []
     problems += [
         document.problem(("resources", name), f"cannot name a resource; {_NAMING}")
         for name in known
-        if not _NAME.fullmatch(name)
+        if not _is_name(name)
     ]
     for name, resource in resources.items():
         for keys, what in _resource(resource, known, transforms, known_names(resources, name)):
@@ -54,6 +56,10 @@ def check(
     problems += [document.problem(("resources", name, "weight"), what) for name, what in _weights(resources, limits)]
     problems += [document.problem(("resources", name, *keys), what) for name, keys, what in _partial(resources)]
     return problems
+
+
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None and text not in DEVICES
 
 
 def _resource(resource: Resource, known: list[str], transforms: Path, parents: frozenset[str]) -> Found:

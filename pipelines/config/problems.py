@@ -97,8 +97,13 @@ def dotted(keys: Keys) -> str:
     """`resources.orders.key[0]` for a way of keys."""
     text = ""
     for key in keys:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+        shown = key if isinstance(key, int) or _is_readable(key) else repr(key)
+        text += f"[{shown}]" if isinstance(key, int) else f".{shown}" if text else str(shown)
     return text
+
+
+def _is_readable(key: str) -> bool:
+    return key.isprintable() and any(map(str.isalnum, key))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

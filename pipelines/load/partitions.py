@@ -36,9 +36,9 @@ MAX_LABEL_BYTES = 120
 MAX_PARTITIONS = 10_000
 _KEPT = 100
 _TIME = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d"}
-_PLAIN = re.compile(r"^\w+$")
-_CALL = re.compile(r"^(year|month|day)\( *(\w+) *\)$")
-_BUCKET = re.compile(r"^bucket\( *(\d+) *, *(\w+) *\)$")
+_PLAIN = re.compile(r"\w+")
+_CALL = re.compile(r"(year|month|day)\( *(\w+) *\)")
+_BUCKET = re.compile(r"bucket\( *(\d+) *, *(\w+) *\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ class Partition:
 
 def parse(text: str) -> Partition:
     """The partition that *text* of `partition_by` describes; ValueError where it does not."""
-    if match := _CALL.match(text):
+    if match := _CALL.fullmatch(text):
         return Partition(match[2], match[1])
-    if match := _BUCKET.match(text):
+    if match := _BUCKET.fullmatch(text):
         if not 1 <= int(match[1]) <= MAX_PARTITIONS:
             raise ValueError(f"{text!r} needs between 1 and {MAX_PARTITIONS} buckets")
         return Partition(match[2], "bucket", int(match[1]))
-    if _PLAIN.match(text):
+    if _PLAIN.fullmatch(text):
         return Partition(text)
     raise ValueError(f"{text!r} is no partition; write field, year(field), month(field), day(field), bucket(16, field)")
 

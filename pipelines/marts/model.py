@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.batch import digest
 from pipelines.errors import StoreError
-from pipelines.values import Value
+from pipelines.values import DEVICES, Value
 
 HOME = Path(__file__).parent
 MARTS = "marts"
@@ -83,7 +83,7 @@ class Marts(Value):
     @model_validator(mode="after")
     def _connected(self) -> Self:
         for name, mart in self.marts.items():
-            if not re.fullmatch(_NAME, name):
+            if not re.fullmatch(_NAME, name) or name in DEVICES:
                 raise PydanticCustomError("mart_name", "{name}: needs a name such as city_day", {"name": name})
             for missing in sorted(set(mart.mart_inputs) - set(self.marts)):
                 context = {"name": name, "word": missing, "words": sorted(self.marts)}

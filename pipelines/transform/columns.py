@@ -24,7 +24,7 @@ Path = tuple[str | int, ...]
 
 OnMismatch = Literal["widen", "quarantine", "fail"]
 _STEP = re.compile(r"""(?:^|\.)(?:([A-Za-z_][A-Za-z0-9_]*)|"((?:[^"\\]|\\.)+)")|\[(-?\d+)\]""")
-_NAME = re.compile(r"^[^\W\d]\w*$")
+_NAME = re.compile(r"[^\W\d]\w*")
 _TRANSFORM = re.compile(r"^[A-Za-z_]\w*:[A-Za-z_]\w*$")
 _LONGEST_NAME = 63
 
@@ -120,7 +120,7 @@ class Shape(Value):
     @model_validator(mode="after")
     def _names_are_names(self) -> Shape:
         for name in (*self.columns, *self.rename.values()):
-            if not _NAME.match(name) or len(name.encode()) > _LONGEST_NAME:
+            if not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST_NAME:
                 raise ValueError(f"{name!r} cannot name a column: letters, digits and _, at most {_LONGEST_NAME} bytes")
         return self
 

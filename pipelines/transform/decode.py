@@ -97,7 +97,8 @@ def _read(
         array = _array_of_records(body, shape) if fast else None
         if array is not None and not read.rows:
             plan = _sampled(array, shape, plan)
-        taken = decoder_for(plan).read(array) if array is not None else None
+        decoder = decoder_for(plan) if array is not None else None
+        taken = decoder.read(array) if decoder and array is not None else None
         if taken is not None:
             columns, rows = taken
             read.fast += 1

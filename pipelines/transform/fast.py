@@ -8,6 +8,7 @@ Polars or pyarrow.json, which are measured in `benchmarks/decode.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +40,7 @@ class Refused(Exception):
     """The page holds something that only the exact path can judge."""
 
 
+_ODD = re.compile(r'[\x00-\x1f"\\]')
 _REFUSALS = (
     Refused,
     Misfit,
@@ -98,8 +100,10 @@ class Decoder:
 
 
 @lru_cache(maxsize=64)
-def decoder_for(plan: Plan) -> Decoder:
-    """The decoder for the columns of *plan*."""
+def decoder_for(plan: Plan) -> Decoder | None:
+    """The decoder for the columns of *plan*; None where a field has a name that msgspec does not take."""
+    if any(_ODD.search(str(step)) for reading in plan.readings for step in reading.path):
+        return None
     root = _node(plan.readings)
     strict = not plan.ignores
     whole, gaps = (msgspec.json.Decoder(_list_of(_struct(root, strict, optional))) for optional in (False, True))

@@ -8,6 +8,7 @@ types in it only ever widen.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -147,7 +148,8 @@ def first_plan(shape: Shape, known: pa.Schema | None, carried: frozenset[str] = 
 
 def column_name(field: str) -> str:
     """*field* in snake case, at most 63 bytes; a longer one ends in a hash of the whole."""
-    words = (word for part in _WORD.split(field) for word in [part.strip("_")] if word)
+    # the two ways to write é are one name
+    words = (word for part in _WORD.split(unicodedata.normalize("NFC", field)) for word in [part.strip("_")] if word)
     name = "_".join(words).lower() or "_"
     if not (name[0].isalpha() or name[0] == "_"):
         name = f"_{name}"
