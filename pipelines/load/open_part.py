@@ -154,14 +154,15 @@ def _encodings(table: pa.Table) -> dict[str, str]:
     sample = min(len(table) // 4, _SAMPLE)
     if sample < _LEAST_SAMPLE:
         return {}
-    some = table.take(pa.array(np.linspace(0, len(table) - 1, sample, dtype=np.int64)))
+    rows = pa.array(np.linspace(0, len(table) - 1, sample, dtype=np.int64))
     found = {}
     for field in table.schema:
         kind = field.type
         whole = pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-        if (whole or kind in (pa.float32(), pa.float64())) and pc.count_distinct(
-            some[field.name]
-        ).as_py() > sample * _HARDLY_REPEATED:
+        if not whole and kind not in (pa.float32(), pa.float64()):
+            continue
+        some = table[field.name].take(rows).drop_null()
+        if pc.count_distinct(some).as_py() > len(some) * _HARDLY_REPEATED:
             found[field.name] = "DELTA_BINARY_PACKED" if whole else "BYTE_STREAM_SPLIT"
     return found
 
