@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,20 +30,21 @@ from pipelines.load.disk import store_errors
 from pipelines.load.facts import Facts, facts, in_time
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
-from pipelines.load.stores import Remote, sources_of
+from pipelines.load.stores import sources_of
 from pipelines.marts.model import MARTS
-from pipelines.reading import quoted, select
+from pipelines.views import DATABASE, duckdb_on_its_way, statements_of, write_database
 
 if TYPE_CHECKING:
     from pipelines.config.project import Project
 
 _FORMAT = 2
-JSON, MARKDOWN, PAGE, DATABASE = "catalog.json", "CATALOG.md", "catalog.html", "catalog.duckdb"
+JSON, MARKDOWN, PAGE = "catalog.json", "CATALOG.md", "catalog.html"
 _BY_TIME = re.compile(r"(?:day|month|year)\((\w+)\)")
 _FOLDER = re.compile(r"\b(?:day|month|year)=(\d[\d-]*)")
 _MOST_ROWS = 200_000
 """A run reads no column of a larger dataset for the catalog: its rows in time are counted by folders."""
 
+_AT_ONCE = 4
 Call = Callable[..., Any]
 
 
@@ -80,16 +83,18 @@ def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None
     there = all((data / name).is_file() for name in (MARKDOWN, PAGE, DATABASE))
     if there and known.get("state") == state and (most_rows is not None or _is_counted(heads, known)):
         return False
-    found = _found(lakes, heads, known.get("found", {}), call, most_rows)
+    is_known = (data / DATABASE).is_file() and known.get("found", {}).keys() == set(_datasets(heads))
+    with nullcontext() if is_known else duckdb_on_its_way():
+        found = _found(lakes, heads, known.get("found", {}), call, most_rows)
     entries = list(_entries(heads, words, found))
-    statements = [statement for one in entries for statement in _statements(one, lakes, heads)]
+    statements = [statement for one in entries for statement in statements_of(one, lakes, heads)]
     views = digest("\n".join(statements).encode())
     document = {
         "format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told, "found": found,
     }  # fmt: skip
     with store_errors("writing the catalog"):
         if known.get("views") != views or not (data / DATABASE).is_file():
-            _write_database(data, statements, remote)
+            write_database(data, statements, remote)
         _replace(data / MARKDOWN, markdown(entries).encode())
         _replace(data / PAGE, html(entries, None if remote else data).encode())
         # last: it says that the others are up to date
@@ -147,23 +152,30 @@ def _found(
     lakes: Mapping[str, Lake], heads: Mapping[str, Commit], known: Mapping[str, Any], call: Call, most_rows: int | None
 ) -> dict[str, Found]:
     """The facts of every dataset; those of the last catalog where files and columns are still the same."""
-    found = {}
-    for source, head in heads.items():
-        for name, dataset in head.datasets.items():
-            files = digest(orjson.dumps([dataset.columns, [file.path for file in dataset.files]]))
-            time = _time(dataset)
-            read = time if most_rows is None or dataset.rows <= most_rows else ""
-            last = known.get(f"{source}.{name}", {})
-            if last.get("files") == files and last.get("time") in (time, read):
-                found[f"{source}.{name}"] = Found(files, last["time"], _facts(last["facts"]))
-                continue
-            at = lakes[source].addresses(dataset)
-            # the way into a bucket has credentials in it: no worker is told
-            compute = call if at.filesystem is None else _here
-            found[f"{source}.{name}"] = Found(
-                files, read, compute(facts, at.paths, dataset.schema, read, at.filesystem)
-            )
-    return found
+    found: dict[str, Future[Found]] = {}
+    with ThreadPoolExecutor(_AT_ONCE, "catalog") as threads:
+        for source, head in heads.items():
+            for name, dataset in head.datasets.items():
+                last = known.get(f"{source}.{name}", {})
+                find = partial(_found_of, lakes[source], dataset, last, call, most_rows)
+                found[f"{source}.{name}"] = threads.submit(find)
+    return {name: one.result() for name, one in found.items()}
+
+
+def _found_of(lake: Lake, dataset: Dataset, last: Mapping[str, Any], call: Call, most_rows: int | None) -> Found:
+    files = digest(orjson.dumps([dataset.columns, [file.path for file in dataset.files]]))
+    time = _time(dataset)
+    read = time if most_rows is None or dataset.rows <= most_rows else ""
+    if last.get("files") == files and last.get("time") in (time, read):
+        return Found(files, last["time"], _facts(last["facts"]))
+    at = lake.addresses(dataset)
+    # the way into a bucket has credentials in it: no worker is told
+    compute = call if at.filesystem is None else _here
+    return Found(files, read, compute(facts, at.paths, dataset.schema, read, at.filesystem))
+
+
+def _datasets(heads: Mapping[str, Commit]) -> Iterator[str]:
+    return (f"{source}.{name}" for source, head in heads.items() for name in head.datasets)
 
 
 def _is_counted(heads: Mapping[str, Commit], known: Mapping[str, Any]) -> bool:
@@ -236,55 +248,6 @@ def _columns(dataset: Dataset, told: Words, found: Facts) -> Iterator[ColumnEntr
         nulls = found.nulls.get(column.name)
         share = nulls / dataset.rows if nulls is not None and dataset.rows else None
         yield ColumnEntry(column.name, str(column.type), description, unit, least, greatest, share)
-
-
-def _write_database(data: Path, statements: Sequence[str], remote: Remote | None) -> None:
-    """A view of each dataset over the folder that analysts read: it shows the newest commit, whenever it is asked.
-
-    Over a bucket it shows the commit that was the newest when the catalog was written.
-    """
-    import duckdb
-
-    for leftover in data.glob(f".{DATABASE}-*"):
-        leftover.unlink(missing_ok=True)
-    aside = data / f".{DATABASE}-{uuid.uuid4().hex}"
-    try:
-        with duckdb.connect(str(aside)) as connection:
-            if remote is not None:
-                from pipelines.load.bucket import for_duckdb
-
-                connection.register_filesystem(for_duckdb(remote))
-            connection.begin()  # or each statement would be synced to disk by itself
-            for statement in statements:
-                connection.execute(statement)
-            connection.commit()
-        aside.replace(data / DATABASE)
-    except duckdb.Error as error:
-        raise OSError(None, f"DuckDB: {str(error).splitlines()[0]}", str(data / DATABASE)) from error
-    finally:
-        for path in data.glob(f"{aside.name}*"):
-            path.unlink(missing_ok=True)
-
-
-def _statements(one: Entry, lakes: Mapping[str, Lake], heads: Mapping[str, Commit]) -> Iterator[str]:
-    source, _, name = one.dataset.partition(".")
-    lake, dataset = lakes[source], heads[source].datasets[name]
-    view = f"{quoted(source)}.{quoted(name)}"
-    files: list[Path | str] = [lake.shown.resolve() / name / "**" / "*.parquet"] if dataset.files else []
-    if lake.remote is not None:
-        # in a bucket old files lie beside new ones, so the view names those of this commit
-        files = [f"s3://{path}" for path in lake.addresses(dataset).paths]
-    yield f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}"
-    yield f"CREATE VIEW {view} AS {select(files, dataset)}"
-    yield f"COMMENT ON VIEW {view} IS {_literal(one.description)}"
-    for column in one.columns:
-        told = " ".join(filter(None, (column.description, f"[{column.unit}]" if column.unit else "")))
-        if told:
-            yield f"COMMENT ON COLUMN {view}.{quoted(column.name)} IS {_literal(told)}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -18,8 +18,9 @@ def catalog(as_json: bool, **given: Any) -> None:
     A run does so as well, but reads no column of large datasets for it; here
     their rows are counted day by day.
     """
-    from pipelines.catalog import DATABASE, JSON, MARKDOWN, PAGE, write_catalog
+    from pipelines.catalog import JSON, MARKDOWN, PAGE, write_catalog
     from pipelines.commands.running import project_of
+    from pipelines.views import DATABASE
 
     with shown_errors():
         project = project_of((), given)
