@@ -26,7 +26,7 @@ from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerD
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-PRELOAD = ("pipelines.lean_arrow", "pipelines.worker", "pyarrow.parquet")
+PRELOAD = ("pipelines.rare_garbage", "pipelines.lean_arrow", "pipelines.worker", "pyarrow.parquet")
 """What every worker needs; pandas and Polars come with the first transform or merge that wants them."""
 _BEHIND_THREADS = 5
 """How much workers stand back (nice) for the threads that fetch: these compute little, and pages wait for them."""

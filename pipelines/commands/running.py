@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from pipelines.report.result import SourceReport
     from pipelines.source_run import Listener, Shared
 
-_GARBAGE = 50_000
-"""Objects until the garbage collector looks: what imports make stays, and looking at it took a tenth of the start."""
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -60,7 +57,7 @@ def _modules_for(config: Path | None, only: tuple[str, ...] = ()) -> tuple[str, 
     text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
     frames = ("pandas",) if "transform:" in text or "function:" in text else ()
     merges = ("polars",) if any(mode in text for mode in ("upsert", "history", "append")) else ()
-    return (*frames, *PRELOAD, *merges)
+    return ("pipelines.rare_garbage", *frames, *PRELOAD, *merges)
 
 
 def work_through(
@@ -71,9 +68,9 @@ def work_through(
     work: Callable[[Source, Shared], SourceReport] | None = None,
 ) -> int:
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
+    import pipelines.rare_garbage  # noqa: F401  # before all that is imported now
     from pipelines.pool import warm_up
 
-    gc.set_threshold(_GARBAGE)
     warm_up(_modules_for(given.get("config"), only))
     from pipelines.lean_arrow import put_off_compute
 
