@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from copy import copy
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.cli import app as library
 from pipelines.cli import end_with
-from pipelines.commands.lakes import shown_errors
-from pipelines.errors import EXIT_FAILED, EXIT_OK
+from pipelines.commands.lakes import print_json, shown_errors
+from pipelines.commands.options import with_json
+from pipelines.errors import EXIT_FAILED
+
+if TYPE_CHECKING:
+    from flows.deployments import Deployment
 
 _DEPLOY_EXAMPLE = """\b
 Example:
@@ -32,7 +38,8 @@ _profile = click.option(
 @click.option("--notify", metavar="BLOCK", help="Tell this Webhook block of runs that need a person.")
 @click.option("--check", is_flag=True, help="Only say whether prefect.yaml is up to date; exit code 1 if not.")
 @click.option("--write-only", is_flag=True, help="Write prefect.yaml and register nothing.")
-def deploy(profile: str, pool: str, notify: str | None, check: bool, write_only: bool) -> None:
+@with_json
+def deploy(profile: str, pool: str, notify: str | None, as_json: bool, **only: bool) -> None:
     """Make a Prefect deployment for each source.
 
     Writes prefect.yaml from `schedule:` in the source files and registers what
@@ -44,21 +51,28 @@ def deploy(profile: str, pool: str, notify: str | None, check: bool, write_only:
     with shown_errors():
         deployed = deployments(os.environ, profile=profile)
         text = prefect_yaml(deployed, pool=pool)
-        if check:
-            click.echo(f"prefect.yaml is {'up to date' if is_current(text) else 'stale: run `threadmill deploy`'}")
-            sys.exit(EXIT_OK if is_current(text) else EXIT_FAILED)
-        write(text)
-        if not write_only:
+        current = is_current(text)
+        if not only["check"]:
+            write(text)
+        if registered := not any(only.values()):
             register(pool, notify=notify)
-            for one in deployed:
-                click.echo(f"{f'sync-source/{one.source}':<32} {one.when}")
-            click.echo(f"{len(deployed)} deployments; start a worker: prefect worker start --pool {pool}")
+    if as_json:
+        print_json({**_told(deployed), "pool": pool, "was_current": current, "registered": registered})
+    elif only["check"]:
+        click.echo(f"prefect.yaml is {'up to date' if current else 'stale: run `threadmill deploy`'}")
+    elif registered:
+        for one in deployed:
+            click.echo(f"{f'sync-source/{one.source}':<32} {one.when}")
+        click.echo(f"{len(deployed)} deployments; start a worker: prefect worker start --pool {pool}")
+    if only["check"] and not current:
+        sys.exit(EXIT_FAILED)
 
 
 @click.command(epilog="\b\nExample:\n  threadmill serve --profile live --limit 2")
 @_profile
 @click.option("--limit", default=5, show_default=True, type=click.IntRange(1), help="How many runs at once.")
-def serve(profile: str, limit: int) -> None:
+@with_json
+def serve(profile: str, limit: int, as_json: bool) -> None:
     """Run the schedules of all sources from this one process.
 
     It needs a Prefect server, but no work pool and no worker. Ctrl-C or SIGTERM
@@ -70,7 +84,16 @@ def serve(profile: str, limit: int) -> None:
         needs_server(os.environ)
         from flows.serving import serve_until_stopped
 
-        serve_until_stopped(deployments(os.environ, profile=profile), limit=limit)
+        deployed = deployments(os.environ, profile=profile)
+        if as_json:
+            print_json({**_told(deployed), "limit": limit})
+        serve_until_stopped(deployed, limit=limit, quiet=as_json)
+
+
+def _told(deployed: Iterable[Deployment]) -> dict[str, Any]:
+    """What programs are told of *deployed*."""
+    told = [{"name": f"sync-source/{one.source}", "source": one.source, "schedule": one.rule} for one in deployed]
+    return {"deployments": told}
 
 
 COMMANDS = (deploy, serve)

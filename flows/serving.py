@@ -16,10 +16,13 @@ from flows.deployments import ANCHOR, Deployment
 from flows.sync import sync_source
 
 
-def serve_until_stopped(deployed: Iterable[Deployment], *, limit: int) -> None:
-    """Register *deployed* and run what is due, at most *limit* runs at once, until a signal comes."""
+def serve_until_stopped(deployed: Iterable[Deployment], *, limit: int, quiet: bool = False) -> None:
+    """Register *deployed* and run what is due, at most *limit* runs at once, until a signal comes.
+
+    Prefect lists them on standard output, unless it shall be *quiet*.
+    """
     register_automations(notify=None)
-    serve(*(_served(one) for one in deployed), limit=limit)
+    serve(*(_served(one) for one in deployed), limit=limit, print_starting_message=not quiet)
 
 
 def _served(one: Deployment) -> RunnerDeployment:

@@ -19,7 +19,7 @@ import click
 from pipelines.commands import catalog, checking, export, history, lake, look, state
 from pipelines.commands.lakes import print_json, settings_of, shown_errors
 from pipelines.commands.names import SOURCE
-from pipelines.commands.options import Commands, log_options, on_data, on_project
+from pipelines.commands.options import Commands, log_options, on_data, on_project, with_json
 from pipelines.commands.running import console_on, project_of, work_through
 from pipelines.version import CODE_VERSION
 
@@ -93,7 +93,8 @@ def settings(as_json: bool, **given: Any) -> None:
 
 
 @app.command(epilog="\b\nExample:\n  threadmill schema > config/source.schema.json")
-def schema() -> None:
+@with_json
+def schema(as_json: bool) -> None:  # it is JSON in any case
     """Print the JSON Schema of source files, for editors."""
     from pipelines.config.json_schema import schema_text
 
@@ -149,7 +150,8 @@ def init(url: str, output: str | None, max_requests: int, as_json: bool, **how: 
 
 @app.command(epilog='\b\nExample:\n  eval "$(threadmill completion bash)"')
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@with_json
+def completion(shell: str, as_json: bool) -> None:
     """Print what makes SHELL complete commands, options and names of sources.
 
     For every new shell: put the line of the example into ~/.bashrc or ~/.zshrc;
@@ -158,8 +160,11 @@ def completion(shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell)
-    if found is not None:
-        click.echo(found(app, {}, "threadmill", "_THREADMILL_COMPLETE").source())
+    script = found(app, {}, "threadmill", "_THREADMILL_COMPLETE").source() if found else ""
+    if as_json:
+        print_json({"shell": shell, "script": script})
+    else:
+        click.echo(script)
 
 
 for module in (catalog, checking, export, lake, history, look, state):

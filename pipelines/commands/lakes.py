@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.options import is_json_wanted, log_as
+from pipelines.commands.options import is_json_wanted, log_as, wants_json
 from pipelines.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
@@ -108,13 +108,19 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def shown_errors() -> Iterator[None]:
-    """Show an error as its message and hint, or as a line of the log where that is JSON; leave with its code."""
+    """Show an error as its message and hint, or as a line of the log where that is JSON; leave with its code.
+
+    A program that asked for JSON finds it on standard output as well.
+    """
     try:
         yield
     except PipelineError as error:
+        told = {"kind": error.kind, "message": error.message, "hint": error.hint, "repeat": error.curl}
+        fields = {**told, "exit_code": error.exit_code}
+        if wants_json():
+            print_json({"error": fields})
         if is_json_wanted():
-            fields = {"kind": error.kind, "message": error.message, "hint": error.hint, "repeat": error.curl}
-            log.error("command failed", extra={"fields": {**fields, "exit_code": error.exit_code}})
+            log.error("command failed", extra={"fields": fields})
         else:
             click.echo(f"{click.style(error.kind, fg='red')}: {error}", err=True)
         sys.exit(error.exit_code)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Command = Callable[..., None]
 _META = "pipelines.log"
+_WORDS = "pipelines.words"
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of text.")
@@ -33,8 +34,41 @@ def on_project(command: Command) -> Command:
     return _config(_profile(_json(command)))
 
 
+def with_json(command: Command) -> Command:
+    """JSON on request; for commands that need no project."""
+    return _json(command)
+
+
+def wants_json() -> bool:
+    """Whether what is printed is for programs, errors included."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.params.get("as_json"))
+
+
 class Commands(click.Group):
-    """A group whose commands all take the options of the log, which its own help explains."""
+    """A group whose commands all take the options of the log, which its own help explains.
+
+    Words that it does not understand are an error like any other: as JSON where they ask for it.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember all words, for an error in those of a command."""
+        ctx.meta[_WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if "--json" not in ctx.meta[_WORDS]:
+                raise
+            import json
+
+            words = (error.ctx or ctx).command_path
+            told = {"kind": "UsageError", "message": error.format_message(), "hint": f"see `{words} --help`"}
+            click.echo(json.dumps({"error": {**told, "repeat": "", "exit_code": error.exit_code}}, indent=2))
+            ctx.exit(error.exit_code)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add *cmd*; `threadmill -v run` and `threadmill run -v` mean the same."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,14 +15,15 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
+from flows.cli import app as whole
 from pipelines.cli import app
 from tests.fake_api import FakeApi, say
 from tests.shop import ROOT, Shop, environment
 
 THEIRS = {"usgs": "shop", "frankfurter": "bank", "marts": "bank", " 41": " 1", " 42": " 2"}
 """What stands for the names and numbers of examples in the project of the tests."""
-WITHOUT_JSON = {"completion", "schema"}
-"""One prints a script, the other is JSON."""
+_STAYS = {"serve"}
+"""It runs until it is told to end; a test of its own calls it."""
 
 
 def leaves(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -33,10 +36,12 @@ def leaves(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[st
 
 
 COMMANDS = dict(leaves(app))
+ALL = dict(leaves(whole))
+"""With those of Prefect, as `threadmill` has them."""
 
 
 def threadmill(*words: str) -> Result:
-    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(words), prog_name="threadmill")
+    return CliRunner(env={"COLUMNS": "80"}).invoke(whole, list(words), prog_name="threadmill")
 
 
 def examples(command: click.Command) -> list[str]:
@@ -61,7 +66,7 @@ def test_help_fits_80_columns_and_ends_with_an_example(name: str) -> None:
     assert max(map(len, told.splitlines())) <= 80
     assert told.startswith(f"Usage: threadmill {name} ")
     assert f"threadmill {name}" in told.partition("Example:")[2]
-    assert ("--json" in told) == (name not in WITHOUT_JSON)
+    assert "--json" in told
     assert "--log-format" not in told
 
 
@@ -79,10 +84,70 @@ def test_every_example_works(shop: Shop) -> None:
     assert failed == {}
 
 
-def typed(line: str, folder: Path) -> str:
-    """What went wrong with *line*, in the words of the test's project; through a shell where it needs one."""
+@pytest.mark.timeout(240)
+def test_every_command_gives_json(shop: Shop) -> None:
+    """The first example of each, asked for JSON: one document on standard output, and nothing else."""
+    for shop.day in (1, 2):
+        assert shop.run().code == 0
+    failed: dict[str, str] = {}
+    for name, command in ALL.items():
+        if name in _STAYS | {"init"}:
+            continue
+        done = threadmill(*first_example(command), "--json")
+        if not is_json(done.stdout) or "error" in orjson.loads(done.stdout):
+            failed[name] = done.output
+
+    assert failed == {}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_tells_of_words_it_does_not_know_in_json(name: str) -> None:
+    done = threadmill(*name.split(), "--json", "--bogus")
+
+    error = orjson.loads(done.stdout)["error"]
+    assert (done.exit_code, error["exit_code"], error["kind"]) == (2, 2, "UsageError")
+    assert "--bogus" in error["message"]
+    assert error["hint"] == f"see `threadmill {name} --help`"
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"completion", "schema", "new transform"}))
+def test_every_command_tells_of_errors_in_json(name: str, shop: Shop) -> None:
+    """A setting that is none, or what these two look at first; people read the same on standard error."""
+    shop.write("settings.toml", "wrkers = 2\n")
+    done = threadmill(*first_example(ALL[name]), "--json")
+
+    error = orjson.loads(done.stdout)["error"]
+    assert (done.exit_code, error["exit_code"], error["kind"]) == (2, 2, "ConfigError")
+    assert "wrkers" in error["message"] or name in {"init", "serve"}
+    assert error["hint"]
+    assert "ConfigError: " in done.stderr
+
+
+def first_example(command: click.Command) -> list[str]:
+    """Its words after `threadmill`, without what a shell does with them."""
+    words = shlex.split(mine(examples(command)[0].removeprefix('eval "$(').removesuffix(')"')))
+    return list(itertools.takewhile(lambda word: word not in "|>", words[words.index("threadmill") + 1 :]))
+
+
+def is_json(text: str) -> bool:
+    """Whether *text* is one JSON document."""
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def mine(line: str) -> str:
+    """*line* of an example in the words of the test's project."""
     for word, here in THEIRS.items():
         line = line.replace(word, here)
+    return line
+
+
+def typed(line: str, folder: Path) -> str:
+    """What went wrong with *line*, in the words of the test's project; through a shell where it needs one."""
+    line = mine(line)
     if line.startswith("threadmill ") and ">" not in line and '"' not in line:
         done = threadmill(*line.split()[1:])
         too_wide = max(map(len, done.stdout.splitlines()), default=0) > 80 and str(folder) not in done.stdout

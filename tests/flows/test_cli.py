@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from flows.cli import COMMANDS
@@ -77,3 +78,15 @@ def test_schedules_are_refused_where_no_server_is_chosen(command: str, project: 
     assert refused.code == 2
     assert "schedules need a Prefect server, and none is chosen" in refused.err
     assert "PREFECT_API_URL" in refused.err
+
+
+def test_programs_are_told_of_deployments_and_of_what_is_wrong_in_json(project: Path) -> None:
+    stale = call(project, "deploy", "--check", "--json")
+    wrote = call(project, "deploy", "--write-only", "--json")
+    refused = call(project, "serve", "--json")
+
+    deployment = {"name": "sync-source/a", "source": "a", "schedule": {"cron": "15 * * * *", "timezone": "UTC"}}
+    told = {"deployments": [deployment], "pool": "threadmill", "was_current": False, "registered": False}
+    assert (stale.code, wrote.code, refused.code) == (1, 0, 2)
+    assert orjson.loads(stale.out) == orjson.loads(wrote.out) == told
+    assert orjson.loads(refused.out)["error"]["kind"] == "ConfigError"

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import orjson
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 def test_one_process_registers_runs_and_ends_when_told(shop: ShopProject, server: str) -> None:
     (shop.folder / "config/shop.yaml").rename(shop.folder / "config/served.yaml")
     chosen = {"PREFECT_API_URL": server, "PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_HOME": f"{shop.folder}/home"}
-    process = shop.start("-m", "flows.cli", "serve", **chosen)
+    process = shop.start("-m", "flows.cli", "serve", "--json", **chosen)
 
     deployment = f"{server}/deployments/name/sync-source/served"
     eventually(lambda: process.poll() is not None or httpx.get(deployment).status_code == 200, within_s=90)
@@ -34,5 +35,6 @@ def test_one_process_registers_runs_and_ends_when_told(shop: ShopProject, server
 
     assert (found["work_pool_name"], found["global_concurrency_limit"]["limit"]) == (None, 1), told
     assert found["schedules"][0]["schedule"]["cron"] == "15 * * * *"
+    assert orjson.loads(told.out)["deployments"][0]["name"] == "sync-source/served"
     assert ended(below, within_s=10)
     assert pq.read_table("data/parquet/served/orders").num_rows == 40
