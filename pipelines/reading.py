@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.dataset
 
-At = int | datetime | None
+At = int | datetime | str | None
 
 
 def read(
@@ -39,8 +39,8 @@ def read(
     """The rows of a dataset as a DataFrame whose columns are Arrow's: integers with nulls stay integers.
 
     *name* is `source.dataset`, or the dataset alone where no other source has
-    one of that name. *at* is a commit number or a time, *data* the data folder
-    (by default that of the settings).
+    one of that name. *at* is a commit number or a time (as text: ISO, in UTC
+    where it names no zone), *data* the data folder (by default that of the settings).
 
     Raises:
         ConfigError: No such dataset or column; the message names those that are there.
@@ -168,6 +168,11 @@ def _scanned(lake: Lake, dataset: Dataset) -> pyarrow.dataset.Dataset:
 def _commit(lake: Lake, at: At) -> Commit | None:
     if at is None:
         return lake.head()
+    if isinstance(at, str):
+        try:
+            at = datetime.fromisoformat(at)
+        except ValueError:
+            raise ConfigError(f"at={at!r} is no time", "write it as 2024-05-01 or 2024-05-01T12:00+02:00") from None
     if isinstance(at, datetime):
         return lake.log.at(at if at.tzinfo else at.replace(tzinfo=UTC))
     return lake.log.read(at)

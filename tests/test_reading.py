@@ -64,10 +64,12 @@ def test_columns_and_the_name_alone_are_enough(data: Path) -> None:
         pytest.param(1, 3, id="commit"),
         pytest.param(datetime(2024, 5, 2, 11, tzinfo=UTC), 3, id="before-the-second"),
         pytest.param(datetime(2024, 5, 2, 12), 1, id="without-zone-is-utc"),  # noqa: DTZ001
+        pytest.param("2024-05-02T13:30+02:00", 3, id="text"),
+        pytest.param("2024-05-03", 1, id="day"),
         pytest.param(None, 1, id="newest"),
     ],
 )
-def test_any_commit_that_is_kept_can_be_read(data: Path, at: int | datetime | None, rows: int) -> None:
+def test_any_commit_that_is_kept_can_be_read(data: Path, at: int | datetime | str | None, rows: int) -> None:
     assert pipelines.scan("shop.orders", at=at, data=data).count_rows() == rows
 
 
@@ -92,7 +94,12 @@ def test_what_is_not_there_is_told_with_what_is(data: Path) -> None:
         pipelines.read("shop.orders", columns=["taem"], data=data)
     with pytest.raises(StoreError, match="made by 2020-01-01"):
         pipelines.read("shop.orders", at=datetime(2020, 1, 1, tzinfo=UTC), data=data)
+    with pytest.raises(StoreError, match="shop has no commit 9") as commit:
+        pipelines.read("shop.orders", at=9, data=data)
+    with pytest.raises(ConfigError, match="at='yesterday' is no time"):
+        pipelines.scan("shop.orders", at="yesterday", data=data)
 
+    assert commit.value.hint == "kept are those from 1 to 2; `threadmill log shop` lists them"
     assert dataset.value.hint == "datasets: shop.orders, staff.teams"
     assert column.value.hint == "columns: id, team"
 

@@ -173,7 +173,16 @@ class Log:
     def head(self) -> Commit | None:
         """The newest commit."""
         numbers = self.numbers()
-        return self.read(numbers[-1]) if numbers else None
+        while numbers:
+            try:
+                return self.read(numbers[-1])
+            except StoreError:
+                # a run may have put a newer one and forgotten this one meanwhile
+                newer = self.numbers()
+                if newer[-1:] == numbers[-1:]:
+                    raise
+                numbers = newer
+        return None
 
     def read(self, number: int) -> Commit:
         """Commit *number*.
@@ -181,8 +190,15 @@ class Log:
         Raises:
             StoreError: It is not kept (any more), or damaged.
         """
-        with store_errors(f"reading commit {number}"):
-            data = self._store.document(number)
+        try:
+            with store_errors(f"reading commit {number}"):
+                data = self._store.document(number)
+        except StoreError as error:
+            if number in (kept := self.numbers()):
+                raise
+            those = f"those from {kept[0]} to {kept[-1]}" if kept else "none"
+            hint = f"kept are {those}; `threadmill log {self._source}` lists them"
+            raise StoreError(f"{self._source} has no commit {number}", hint) from error
         try:
             return Commit.decode(data)
         except (ValueError, KeyError, TypeError) as error:

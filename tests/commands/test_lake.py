@@ -90,7 +90,7 @@ def test_compact_and_vacuum_tell_files_and_bytes(data: Path) -> None:
     ("arguments", "code", "message"),
     [
         pytest.param(("log", "shap"), 2, "has no data of a source 'shap'", id="unknown-source"),
-        pytest.param(("rollback", SOURCE, "77"), 1, "reading commit 77", id="unknown-commit"),
+        pytest.param(("rollback", SOURCE, "77"), 1, f"{SOURCE} has no commit 77", id="unknown-commit"),
         pytest.param(("vacuum", "--grace", "3 fortnights"), 2, "--grace: needs a number with its unit", id="grace"),
         pytest.param(("compact", "--file-size", "big"), 2, "--file-size: needs a number", id="size"),
     ],

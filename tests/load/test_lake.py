@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 
 from pipelines.errors import Busy, Conflict, StoreError
 from pipelines.load.lake import Lake
-from pipelines.load.log import Commit
+from pipelines.load.log import Commit, Log
+from pipelines.load.stores import LocalStore
 from pipelines.load.target import Target
 from tests.load.disks import QUICK
 from tests.load.scenario import SOURCE, TARGETS, cursor, expected, pinned, run_once, seen, stage, wrong_after
@@ -46,6 +48,31 @@ def test_a_lock_is_free_again_after_its_run(lake: Lake) -> None:
         reached = cursor(lake.head())
 
     assert reached == 2
+
+
+class Overtaken(LocalStore):
+    """Where between listing the documents and reading one *meanwhile* happens, once."""
+
+    meanwhile: list[Callable[[], object]]
+
+    def numbers(self) -> list[int]:
+        """What was there before."""
+        found = super().numbers()
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return found
+
+
+def test_the_head_is_found_although_a_run_forgets_it_meanwhile(lake: Lake) -> None:
+    store = Overtaken(lake.folder, QUICK, lambda: None)
+    later = datetime.now(UTC) + timedelta(days=1)
+    store.meanwhile = [lambda: lake.vacuum(keep=1, grace=timedelta(0), now=later), lambda: run_once(lake, QUICK)]
+    before = lake.log.numbers()[-1]
+
+    head = Log(SOURCE, store).head()
+
+    assert head is not None
+    assert lake.log.numbers() == [head.n] == [before + 1]
 
 
 def test_of_two_drafts_from_one_head_the_second_gets_a_conflict_and_leaves_nothing(lake: Lake, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_rollback_to_a_commit_that_is_not_kept_or_not_whole_changes_nothing(la
     (lake.store / min(only_first)).unlink()
 
     with lake.lock("rollback"):
-        with pytest.raises(StoreError, match="reading commit 99"):
+        with pytest.raises(StoreError, match="shop has no commit 99"):
             lake.rollback(99, "rollback")
         with pytest.raises(StoreError, match="commit 1 cannot come back: 1 of its files are gone"):
             lake.rollback(1, "rollback")
