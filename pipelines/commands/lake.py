@@ -131,7 +131,8 @@ def verify(sources: tuple[str, ...], number: int | None, as_json: bool, **given:
         size = f"{verified.files:,} files, {verified.rows:,} rows, {verified.size_bytes / 1e6:,.1f} MB"
         click.echo(f"{name}: commit {verified.commit or '-'}, {size}: {len(verified.defects) or 'no'} defects")
         for defect in verified.defects:
-            where = " ".join(filter(None, (defect.dataset, defect.path)))
+            # the path of most begins with their dataset
+            where = defect.path if defect.path.startswith(defect.dataset) else f"{defect.dataset} {defect.path}".strip()
             click.echo(f"  {where}: {defect.what}\n    hint: {defect.hint}")
     if any(verified.defects for verified in found.values()):
         sys.exit(EXIT_FAILED)
