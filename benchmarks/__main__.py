@@ -38,7 +38,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="rounds whose median is told (5)")
     parser.add_argument("--only", action="append", choices=SECTIONS, help="one section; may be given more than once")
     parser.add_argument("--contender", action="append", help="only these, by name; may be given more than once")
-    parser.add_argument("--peers", action="store_true", help="with dlt, in an environment built on first use")
+    parser.add_argument(
+        "--peers", action="store_true", help="with dlt, Airbyte and Singer, in environments built on first use"
+    )
     parser.add_argument("--port", type=int, default=PORT, help=f"where the pages are served ({PORT})")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for pages, output and environments")
     parser.add_argument("--server", choices=("nginx", "bundled"), help="nginx where it is installed, by default")
@@ -65,7 +67,7 @@ def _measured(name: str, asked: argparse.Namespace) -> Section:
                 return second_worker.measured(running.base_url, out, rounds=asked.rounds, command=command)
             if name == "essay":
                 return essay.measured(running.base_url, out, rounds=asked.rounds, command=command)
-            taking_part = contenders(asked.cache.resolve(), dlt=asked.peers)
+            taking_part = contenders(asked.cache.resolve(), peers=asked.peers)
             chosen = [one for one in taking_part if not asked.contender or one.name in asked.contender]
             return Contest(running, folder, out, asked.rounds, command).hold(name, chosen)
     finally:

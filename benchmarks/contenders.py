@@ -72,6 +72,8 @@ class Contender:
         return {name: sorted(folder.glob(self.output.format(table=name, workload=workload))) for name in tables}
 
 
+_FEW, _ONCE = ("api", "one"), {"api": 1}
+"""Workloads of those that take a minute or more for one, and its rounds."""
 _NOT_INHERITED = ("THREADMILL_", "PYTHONDONTWRITEBYTECODE")
 """Variables that would change what is measured: who runs a program twice has its modules compiled."""
 THREADMILL = Contender("threadmill", "Threadmill", output="parquet/{workload}/{table}/**/*.parquet")
@@ -84,8 +86,8 @@ PEERS = (
 )
 
 
-def contenders(cache: Path, *, dlt: bool) -> list[Contender]:
-    """All that take part; with *dlt* also those that need an environment built under *cache*."""
+def contenders(cache: Path, *, peers: bool) -> list[Contender]:
+    """All that take part; with *peers* also those that need an environment built under *cache*."""
     one_worker = Contender(
         "threadmill-1",
         "Threadmill, one worker",
@@ -93,7 +95,7 @@ def contenders(cache: Path, *, dlt: bool) -> list[Contender]:
         env={"THREADMILL_WORKERS": "1"},
         workloads=("api", "x10"),
     )
-    return [THREADMILL, one_worker, _flow(cache / "prefect"), *PEERS, *(_dlt(cache) if dlt else ())]
+    return [THREADMILL, one_worker, _flow(cache / "prefect"), *PEERS, *(_built(cache) if peers else ())]
 
 
 def _flow(home: Path) -> Contender:
@@ -105,6 +107,23 @@ def _flow(home: Path) -> Contender:
     return Contender(
         "flow", "Threadmill as a Prefect flow", output=THREADMILL.output, env=env, workloads=("api", "one"), flow=True
     )
+
+
+def _built(cache: Path) -> list[Contender]:
+    return [*_dlt(cache), _airbyte(cache), _singer(cache)]
+
+
+def _airbyte(cache: Path) -> Contender:
+    python = str(environment(cache / "airbyte", HERE / "peers" / "airbyte.lock"))
+    quiet = {"DO_NOT_TRACK": "1", "AIRBYTE_OFFLINE_MODE": "1"}
+    title = "Airbyte low-code CDK with PyAirbyte, defaults"
+    return Contender("airbyte", title, "airbyte_rest", python=python, env=quiet, workloads=_FEW, rounds=_ONCE)
+
+
+def _singer(cache: Path) -> Contender:
+    python = str(environment(cache / "singer-tap", HERE / "peers" / "singer_tap.lock"))
+    title = "Singer SDK: tap-rest-api-msdk, a Parquet sink"
+    return Contender("singer", title, "singer_rest", "{table}-*.parquet", python, workloads=_FEW, rounds=_ONCE)
 
 
 def _dlt(cache: Path) -> list[Contender]:

@@ -14,7 +14,7 @@ from benchmarks.peers.workload import ENDPOINTS, table
 from benchmarks.results import Entry, Section
 from benchmarks.server import PageServer
 
-TIMEOUT_S = {"x10": 900.0}
+TIMEOUT_S = {"x10": 900.0, "api": 600.0}
 USUAL_TIMEOUT_S = 180.0
 
 

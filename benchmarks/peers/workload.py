@@ -22,6 +22,12 @@ ENDPOINTS: dict[str, tuple[str, ...]] = {
     "one": ("api/airlines",),
 }
 
+TEXTS = frozenset(
+    "carrier tailnum origin dest time_hour name type manufacturer model engine faa dst tzone".split()  # noqa: SIM905
+)
+REALS = frozenset("temp dewp humid wind_speed wind_gust precip pressure visib lat lon".split())  # noqa: SIM905
+"""Columns of texts and of reals, for the peers whose configuration has to say so; all others are integers."""
+
 
 @dataclass(frozen=True)
 class Job:
