@@ -44,9 +44,11 @@ def read(
 
     Raises:
         ConfigError: No such dataset or column; the message names those that are there.
-        StoreError: No commit that is kept is so old.
+        StoreError: No commit that is kept is so old, or a file is damaged.
     """
     import pandas as pd
+
+    from pipelines.load.stored import read_errors
 
     found = scan(name, at=at, data=data)
     unknown = [column for column in columns or () if column not in found.schema.names]
@@ -55,7 +57,8 @@ def read(
             f"{name} has no column {unknown[0]!r}{nearest(unknown[0], found.schema.names)}",
             f"columns: {', '.join(found.schema.names)}",
         )
-    table = found.to_table(columns=list(columns) if columns is not None else None)
+    with read_errors():
+        table = found.to_table(columns=list(columns) if columns is not None else None)
     return table.to_pandas(types_mapper=pd.ArrowDtype)  # type: ignore[no-any-return] # pyarrow has no types
 
 

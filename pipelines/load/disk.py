@@ -36,6 +36,9 @@ _HINTS = {
     errno.ELOOP: "a symbolic link stands where a folder of the lake should be: remove it",
 }
 
+_LOOK = "look at the file system of the data folder, then run again"
+DAMAGED = "a file of the lake is damaged: `threadmill verify` tells which, `threadmill repair` restores what it can"
+
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
@@ -179,7 +182,8 @@ def store_errors(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        hint = _HINTS.get(error.errno or 0, "look at the file system of the data folder, then run again")
+        # what a library refuses to decode has no number
+        hint = _HINTS.get(error.errno, _LOOK) if error.errno else DAMAGED
         raise StoreError(f"{doing} failed:{where} {error.strerror or error}", hint) from error
 
 

@@ -7,6 +7,7 @@ are read once or twice and gone, and Parquet takes four times as long to write.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.batch import Json
-from pipelines.load.disk import store_errors
+from pipelines.errors import StoreError
+from pipelines.load.disk import DAMAGED, store_errors
 
 _LONGEST_TEXT = 200
 _PIECES, _LEAST_PIECE = 16, 10_000
@@ -48,6 +50,16 @@ def _is_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date32(kind))
 
 
+@contextmanager
+def read_errors() -> Iterator[None]:
+    """Tell what keeps a stored file from being read: it is gone, or no longer what was written."""
+    try:
+        with store_errors("reading the store"):
+            yield
+    except pa.ArrowException as error:
+        raise StoreError(f"reading the store failed: {str(error).splitlines()[0]}", DAMAGED) from error
+
+
 def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a stored file, a piece at a time; of a staged one a row group at a time.
 
@@ -57,7 +69,7 @@ def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
     if path.suffix == STAGED:
         yield from _staged_groups(path, columns)
         return
-    with store_errors("reading the store"), path.open("rb") as file, pq.ParquetFile(file) as parquet:
+    with read_errors(), path.open("rb") as file, pq.ParquetFile(file) as parquet:
         for group in range(parquet.num_row_groups):
             yield from pieces(parquet, group, columns)
 
@@ -65,8 +77,9 @@ def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tabl
 def pieces(parquet: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """A row group of *parquet* in pieces, so that never all of it is decoded at once."""
     rows = max(_LEAST_PIECE, -(-parquet.metadata.row_group(group).num_rows // _PIECES))
-    for batch in parquet.iter_batches(rows, [group], list(columns) if columns is not None else None):
-        yield pa.Table.from_batches([batch])
+    with read_errors():
+        for batch in parquet.iter_batches(rows, [group], list(columns) if columns is not None else None):
+            yield pa.Table.from_batches([batch])
     if rows > _LEAST_PIECE:
         # else freed memory is kept in portions that fit nothing, the more the larger the file
         pa.default_memory_pool().release_unused()
@@ -75,14 +88,14 @@ def pieces(parquet: pq.ParquetFile, group: int, columns: Sequence[str] | None = 
 def file_schema(path: Path) -> pa.Schema:
     """The columns of a stored file, from its footer; those of a staged part as they will be stored."""
     if path.suffix == STAGED:
-        with store_errors("reading the store"), pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as staged:
+        with read_errors(), pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as staged:
             return _as_stored(staged.schema)
-    with store_errors("reading the store"), pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
+    with read_errors(), pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
         return parquet.schema_arrow
 
 
 def _staged_groups(path: Path, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-    with store_errors("reading the store"), pa.memory_map(str(path)) as file:
+    with read_errors(), pa.memory_map(str(path)) as file:
         with pa.ipc.open_file(file) as staged:
             schema = staged.schema
         wanted = list(columns) if columns is not None else schema.names

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines
 from pipelines.errors import StoreError
+from pipelines.load.disk import DAMAGED
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Place, plan, resolve
 from pipelines.load.target import Target
@@ -77,6 +79,28 @@ def test_the_run_after_a_rollback_goes_on_from_there(lake: Lake, tmp_path: Path)
 
     assert cursor(lake.head()) == 3
     assert list(wrong_after(tmp_path, lake)) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten"])
+def test_a_damaged_file_is_told_by_all_that_read_it(lake: Lake, tmp_path: Path, damage: str) -> None:
+    """A run that must merge with it, a compaction and a reader: `StoreError` with what to do, and no other commit."""
+    path = max(lake.snapshot()["entities"], key=lambda path: path.stat().st_size)
+    path.chmod(0o644)
+    if damage == "truncated":
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        path.write_bytes(path.read_bytes()[:4] + bytes(path.stat().st_size - 400) + path.read_bytes()[-396:])
+
+    with pytest.raises(StoreError) as run:
+        run_once(lake)
+    with pytest.raises(StoreError) as compact, lake.lock("compact"):
+        lake.compact("compact")
+    with pytest.raises(StoreError) as read:
+        pipelines.read("shop.entities", data=tmp_path)
+
+    assert {raised.value.hint for raised in (run, compact, read)} == {DAMAGED}
+    assert lake.log.numbers()[-1] == 3
+    assert [defect.path for defect in lake.verify().defects] == [path.relative_to(lake.store).as_posix()]
 
 
 def test_a_rollback_to_a_commit_that_is_not_kept_or_not_whole_changes_nothing(lake: Lake) -> None:
