@@ -132,6 +132,9 @@ def resource_of(source: Source, name: str) -> Resource:
         ConfigError: There is none.
     """
     resources: Mapping[str, Resource] = source.resources
+    if not name:
+        example = f"such as {source.name}.{next(iter(resources))}"
+        raise ConfigError(f"{source.name} is a source: name one of its resources", example)
     if name not in resources:
         raise ConfigError(
             f"{source.name} has no resource {name!r}{nearest(name, resources)}", f"it has: {', '.join(resources)}"

@@ -125,7 +125,7 @@ def _paths(path: Path) -> list[Path]:
             raise ConfigError(f"{path}: has no source files", "write one, such as config/shop.yaml")
         return found
     if not path.exists():
-        raise ConfigError(f"{path}: no such file or folder", "name the folder of the source files")
+        raise ConfigError(f"{path}: no such file or folder", "name the folder of the source files, or begin one: `threadmill init URL`")
     return [path]
 
 
@@ -133,7 +133,8 @@ def _chosen(files: list[_File], only: Collection[str] | None) -> list[_File]:
     known = [file.name for file in files]
     for name in only or ():
         if name not in known:
-            raise ConfigError(f"no source {name!r}{nearest(name, known)}", f"known sources: {', '.join(known)}")
+            meant = nearest(name.partition(".")[0], known)
+            raise ConfigError(f"no source {name!r}{meant}", f"known sources: {', '.join(known)}")
     return [file for file in files if only is None or file.name in only]
 
 

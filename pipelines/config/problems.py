@@ -149,7 +149,8 @@ def _what(item: ErrorDetails, keys: Keys, data: Json, schema: Json) -> str:
     if kind == "extra_forbidden":
         known = known_keys(schema, keys[:-1])
         comma = " (a text with a comma needs quotes)" if " " in str(keys[-1]) else ""
-        return f"unknown key{comma or nearest(str(keys[-1]), known)}; known: {', '.join(known)}"
+        meant = "" if comma else nearest(str(keys[-1]), known)
+        return f"unknown key{meant}" if meant else f"unknown key{comma}; known: {', '.join(known)}"
     if kind == "missing":
         return "is required"
     given = _given(keys, data)

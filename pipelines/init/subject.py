@@ -144,7 +144,7 @@ def subject_of(  # noqa: PLR0913  # each is one option of the command
     try:
         origin = origin_of(url)
     except ValueError as error:
-        raise ConfigError(f"the URL {error}", "such as https://api.shop.example/v1/orders") from None
+        raise ConfigError(f"not a URL to draft from: {error}", "such as https://api.shop.example/v1/orders") from None
     parts = urlsplit(url)
     segments = [segment for segment in parts.path.split("/") if segment]
     resource = file_name(_EXTENSION.sub("", segments[-1]) if segments else "records", "records")

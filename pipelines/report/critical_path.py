@@ -55,7 +55,7 @@ def _ends(run: Document) -> Iterator[Step]:
         yield from _source(run, [one for one in found if one.name.startswith(f"{last}.")])
         yield _step("commit", last, ends[last], "syncs all files to disk, then one commit")
     for mart in (one for one in found if one.is_mart and one.milled_at):
-        yield _step("make", mart.name, mart.milled_at, _share("workers compute", mart.mill_cpu_s, mart.mill_s))
+        yield _step("make", mart.name, mart.milled_at, _share("workers run its SQL", mart.mill_cpu_s, mart.mill_s))
         yield _step("merge", mart.name, mart.merged_at, "files are rewritten and checked")
     if MARTS in totals and "committed" in totals[MARTS]:
         yield _step("commit", MARTS, totals[MARTS]["committed"]["last"], "syncs all files to disk, then one commit")

@@ -23,9 +23,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     ("content", "expected"),
     [
         pytest.param(SHOP.replace("paginate", "pagenate"), [
-            r"10: resources\.orders\.pagenate: unknown key \(did you mean paginate\?\); known: .*incremental, key,.*",
+            r"10: resources\.orders\.pagenate: unknown key \(did you mean paginate\?\)",
         ], id="a08-unknown-key"),
-        pytest.param(TOP + "timeuot: 3s\n" + ONE, [r"2: timeuot: unknown key \(did you mean timeout\?\); known: .*"],
+        pytest.param(TOP + "timeuot: 3s\n" + ONE, [r"2: timeuot: unknown key \(did you mean timeout\?\)"],
                      id="a08-unknown-key-at-the-top"),
         pytest.param(TOP + "retry: {wait: 1s, a, in words}\n" + ONE, [
             r"2: retry\.a: unknown key; known: .*",
@@ -33,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         ], id="comma-in-text"),
         pytest.param(TOP + "zzz: 3s\n" + ONE, [r"2: zzz: unknown key; known: .*"], id="nothing-near"),
         pytest.param(TOP + "resources: {r: {path: /x, paginate: {page_number: {sise: 5}}}}", [
-            r"2: resources\.r\.paginate\.page_number\.sise: unknown key \(did you mean size\?\); known: .*size.*",
+            r"2: resources\.r\.paginate\.page_number\.sise: unknown key \(did you mean size\?\)",
         ], id="unknown-option-of-a-kind"),
         pytest.param(resource("path: /x", "paginate: link_heder"), [
             r"5: resources\.r\.paginate: no kind 'link_heder'; known: .* \(did you mean link_header\?\)",
@@ -161,7 +161,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         pytest.param(TOP + "schedule: {}\n" + ONE, [r"2: schedule: needs exactly one of cron, interval and rrule"],
                      id="no-schedule"),
         pytest.param(TOP + "defaults: {pagenate: none}\nresources: {a: {path: /a}, b: {path: /b}}\n", [
-            r"2: defaults\.pagenate: unknown key \(did you mean paginate\?\); known: .*",
+            r"2: defaults\.pagenate: unknown key \(did you mean paginate\?\)",
         ], id="defaults-once"),
         pytest.param("base_url: ftp://a.example\n" + ONE, [r"1: base_url: needs a URL that starts with https://.*"],
                      id="s04-scheme"),
