@@ -105,9 +105,10 @@ def preview(name: str, rows: int, as_json: bool, **given: Any) -> None:
 @on_data
 def show(name: str, rows: int, as_json: bool, **given: Any) -> None:
     """Show the columns, the size and some rows of DATASET, such as usgs.events."""
+    from pipelines.load.stored import read_errors
     from pipelines.reading import scan
 
-    with shown_errors():
+    with shown_errors(), read_errors():
         found = scan(name, data=settings_of(given).data)
         count, sample = found.count_rows(), found.head(rows)
     columns = [_column(field) for field in found.schema]
