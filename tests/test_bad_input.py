@@ -356,7 +356,9 @@ marts:
         ),
         pytest.param({}, ("run", "sohp"), ("no source 'sohp' (did you mean shop?)", "known sources: shop"), id="name"),
         pytest.param({}, ("run", "shop.orders"), ("no source 'shop.orders' (did you mean shop?)",), id="resource"),
-        pytest.param({}, ("preview", "shop"), ("shop is a source: name one of its resources", "such as shop."), id="source-alone"),
+        pytest.param(
+            {}, ("preview", "shop"), ("shop is a source: name one of its resources", "such as shop."), id="source-alone"
+        ),
         pytest.param({}, ("run", "--config", "nowhere"), ("nowhere: no such file or folder",), id="no-config-folder"),
         pytest.param({}, ("run", "--workers", "none"), ("needs auto or a whole number from 1 to 256",), id="workers"),
     ],

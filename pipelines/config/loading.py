@@ -125,7 +125,10 @@ def _paths(path: Path) -> list[Path]:
             raise ConfigError(f"{path}: has no source files", "write one, such as config/shop.yaml")
         return found
     if not path.exists():
-        raise ConfigError(f"{path}: no such file or folder", "name the folder of the source files, or begin one: `threadmill init URL`")
+        raise ConfigError(
+            f"{path}: no such file or folder",
+            "name the folder of the source files, or begin one: `threadmill init URL`",
+        )
     return [path]
 
 

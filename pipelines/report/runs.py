@@ -34,7 +34,9 @@ def read_run(data: Path, run_id: str | None = None) -> Document:
     found = [one for one in known if not run_id or one.startswith(run_id) or one.endswith(run_id)]
     if not found or (run_id and run_id not in found and len(found) > 1):
         amount = f"{len(found)} runs" if found else "no run"
-        raise ConfigError(f"{data / 'runs'} has {amount} {run_id!r}", f"the newest is {known[0]}; `threadmill runs` lists them")
+        raise ConfigError(
+            f"{data / 'runs'} has {amount} {run_id!r}", f"the newest is {known[0]}; `threadmill runs` lists them"
+        )
     return _read(data / "runs" / f"{run_id if run_id in found else found[0]}.json")
 
 
