@@ -18,8 +18,14 @@ const drawAll = async () => {
   width = innerWidth;
   for (const figure of document.querySelectorAll("figure.chart")) await draw(figure);
 };
+const unpack = async () => {
+  const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (sign) => sign.charCodeAt(0));
+  const script = document.createElement("script");
+  script.textContent = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  document.head.append(script);
+};
 let width;
-let last = drawAll();
+let last = unpack().then(drawAll);
 addEventListener("resize", () => {
   last = last.then(() => (innerWidth === width ? null : drawAll()));
 });

@@ -1,6 +1,6 @@
 """Charts as HTML: each a figure that holds its specification, and the scripts that draw them all.
 
-The page's policy names the two scripts by their hashes: no other runs, whatever
+The page's policy names the two scripts by their digests: no other runs, whatever
 an API has answered, and nothing is loaded from anywhere.
 """
 
@@ -63,13 +63,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | float]]) -> Spec
 
 def policy() -> str:
     """What a page with charts may do, as its Content-Security-Policy."""
-    return _POLICY.format(" ".join(f"'sha256-{_hash(script)}'" for script in _scripts()) or "'none'")
+    found = library()
+    return _POLICY.format(f"'{found.digest}' 'sha256-{_digest(_drawing())}'" if found else "'none'")
 
 
 def scripts() -> str:
     """What draws the charts of a page, for its end; a sentence where that is not to be had."""
-    told = "".join(f"<script>{script}</script>" for script in _scripts())
-    return told or "<p><small>No charts: Vega-Lite could not be had; `pip install vl-convert-python`.</small></p>"
+    found = library()
+    if found is None:
+        return "<p><small>No charts: Vega-Lite could not be had; `pip install vl-convert-python`.</small></p>"
+    return f'<script type="application/gzip" id="library">{found.packed}</script><script>{_drawing()}</script>'
 
 
 def colours() -> str:
@@ -78,11 +81,9 @@ def colours() -> str:
 
 
 @cache
-def _scripts() -> tuple[str, ...]:
-    drawing = files("pipelines.charts").joinpath("draw.js").read_text(encoding="utf-8")
-    return (library(), drawing) if library() else ()
+def _drawing() -> str:
+    return files("pipelines.charts").joinpath("draw.js").read_text(encoding="utf-8")
 
 
-@cache
-def _hash(script: str) -> str:
+def _digest(script: str) -> str:
     return b64encode(sha256(script.encode()).digest()).decode()
