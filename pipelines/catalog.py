@@ -102,6 +102,13 @@ def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None
     return True
 
 
+def meanings(data: Path, dataset: str) -> dict[str, str]:
+    """What the columns of *dataset*, `source.name`, say, and their unit, as the last catalog has it."""
+    found = [one["columns"] for one in _known(data).get("datasets", []) if one["dataset"] == dataset]
+    texts = {one["name"]: (one["description"], one["unit"]) for columns in found for one in columns}
+    return {name: f"{text} ({unit})".strip() if unit else text for name, (text, unit) in texts.items()}
+
+
 def _known(data: Path) -> dict[str, Any]:
     """The last catalog; nothing where there is none that can be read."""
     with suppress(OSError, ValueError):

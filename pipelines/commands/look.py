@@ -105,13 +105,15 @@ def preview(name: str, rows: int, as_json: bool, **given: Any) -> None:
 @on_data
 def show(name: str, rows: int, as_json: bool, **given: Any) -> None:
     """Show the columns, the size and some rows of DATASET, such as usgs.events."""
+    from pipelines.catalog import meanings
     from pipelines.load.stored import read_errors
-    from pipelines.reading import scan
+    from pipelines.reading import snapshot
 
     with shown_errors(), read_errors():
-        found = scan(name, data=settings_of(given).data)
-        count, sample = found.count_rows(), found.head(rows)
-    columns = [_column(field) for field in found.schema]
+        found = snapshot(name, data=(data := settings_of(given).data))
+        count, sample = found.rows.count_rows(), found.rows.head(rows)
+    told = meanings(data, f"{found.source}.{found.name}")
+    columns = [{"name": one.name, "type": str(one.type), "meaning": told.get(one.name, "")} for one in sample.schema]
     if as_json:
         print_json({"dataset": name, "rows": count, "columns": columns, "sample": _plain(sample.to_pylist())})
         return
@@ -233,12 +235,6 @@ def _plan_row(one: dict[str, Any]) -> tuple[str, ...]:
     numbers = [f"{one[name]:,}" if one[name] is not None else "?" for name in ("chains", "requests")]
     size = f"{one['size_bytes'] / 1e6:.1f}" if one["size_bytes"] is not None else "?"
     return one["name"], *numbers, size, one["since"][:10], one["basis"]
-
-
-def _column(field: pa.Field) -> dict[str, str]:
-    told = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    unit = f" ({told['unit']})" if told.get("unit") else ""
-    return {"name": field.name, "type": str(field.type), "meaning": f"{told.get('description', '')}{unit}".strip()}
 
 
 def _show_rows(table: pa.Table) -> None:

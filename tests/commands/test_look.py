@@ -148,6 +148,17 @@ def test_show_tells_rows_columns_and_a_sample_of_every_dataset() -> None:
     assert "it has: accounts" in threadmill("show", "bank.account").stderr
 
 
+def test_show_tells_what_columns_mean_and_their_unit(shop: Shop) -> None:
+    shop.edit(
+        "shop.yaml", "write: replace", "write: replace\n    columns: {visits: {description: paid ones, unit: a day}}"
+    )
+    assert shop.run("shop").code == 0
+
+    shown = answer("show", "customers")
+
+    assert {one["name"]: one["meaning"] for one in shown["columns"]} == {"id": "", "visits": "paid ones (a day)"}
+
+
 @pytest.mark.usefixtures("ran")
 def test_sql_answers_over_all_datasets_and_tells_what_is_wrong_with_a_query() -> None:
     found = answer(
