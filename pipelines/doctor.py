@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from pipelines.charts.library import VERSION, library
 from pipelines.config.settings import Settings
 from pipelines.errors import PipelineError
 from pipelines.load.disk import DISK, probe
@@ -66,6 +67,14 @@ def _versions(settings: Settings) -> Iterator[Finding]:
     prefect = _version("prefect")
     hint = "" if prefect else "`threadmill run` works without it; flows and schedules need it"
     yield Finding("Prefect", "ok" if prefect else "warning", prefect or "not installed", hint)
+    yield _charts()
+
+
+def _charts() -> Finding:
+    if library() is not None:
+        return Finding("charts", "ok", f"Vega-Lite {VERSION}")
+    hint = "pages have tables only: `pip install vl-convert-python`"
+    return Finding("charts", "warning", f"Vega-Lite {VERSION} is not there", hint)
 
 
 def _processors(settings: Settings) -> Iterator[Finding]:

@@ -178,7 +178,17 @@ def test_doctor_finds_this_machine_fit_and_leaves_nothing_behind(tmp_path: Path)
 
     found = {one["what"]: one for one in answer("doctor")}
 
-    assert found.keys() >= {"threadmill", "packages", "Prefect", "processors", "memory", "disk", "file system", "clock"}
+    assert found.keys() >= {
+        "threadmill",
+        "packages",
+        "Prefect",
+        "charts",
+        "processors",
+        "memory",
+        "disk",
+        "file system",
+        "clock",
+    }
     assert {one["state"] for one in found.values()} <= {"ok", "warning"}
     assert sorted(tmp_path.rglob("*")) == before
 
