@@ -142,14 +142,16 @@ def test_commands_for_committed_data_work_on_a_bucket(
     monkeypatch.chdir(shop.folder)
     monkeypatch.setenv("THREADMILL_DATA", str(tmp_path / "reader"))
 
-    said = {
-        command[0]: CliRunner().invoke(app, command)
-        for command in (["log", "shop"], ["status"], ["verify"], ["repair"], ["compact"], ["vacuum"], ["settings"])
-    }
+    commands = [["log", "shop"], ["status"], ["verify"], ["repair"], ["compact"], ["vacuum"], ["settings"]]
+    commands += [["show", "shop.events"], ["sql", "SELECT count(*) AS events FROM shop.events"]]
+
+    said = {command[0]: CliRunner().invoke(app, command) for command in commands}
 
     assert {name: one.exit_code for name, one in said.items()} == dict.fromkeys(said, 0), said
     assert "events 7" in said["log"].output
     assert "no defects" in said["verify"].output
+    assert "7 rows" in said["show"].output
+    assert said["sql"].output.split() == ["events", "7"]
     assert bucket.url in said["settings"].output
     assert SECRET not in "".join(one.output for one in said.values())
 

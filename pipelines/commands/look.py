@@ -110,9 +110,10 @@ def show(name: str, rows: int, as_json: bool, **given: Any) -> None:
     from pipelines.reading import snapshot
 
     with shown_errors(), read_errors():
-        found = snapshot(name, data=(data := settings_of(given).data))
+        settings = settings_of(given)
+        found = snapshot(name, data=settings.lake or settings.data)
         count, sample = found.rows.count_rows(), found.rows.head(rows)
-    told = meanings(data, f"{found.source}.{found.name}")
+    told = meanings(settings.data, f"{found.source}.{found.name}")
     columns = [{"name": one.name, "type": str(one.type), "meaning": told.get(one.name, "")} for one in sample.schema]
     if as_json:
         print_json({"dataset": name, "rows": count, "columns": columns, "sample": _plain(sample.to_pylist())})
@@ -138,9 +139,9 @@ def sql(query: str, rows: int, as_json: bool, **given: Any) -> None:
     from pipelines.reading import sql as ask
 
     with shown_errors():
-        data = settings_of(given).data
+        settings = settings_of(given)
         try:
-            answer = ask(query, data=data)
+            answer = ask(query, data=settings.lake or settings.data)
             table = answer.to_arrow_table() if answer is not None else None
         except duckdb.Error as error:
             raise ConfigError(str(error), "`threadmill status` lists the datasets") from None
