@@ -27,6 +27,8 @@ REJECTS = pa.schema([("record", pa.string()), ("column", pa.string()), ("reason"
 _BOM = b"\xef\xbb\xbf"
 _EMPTY = b"[]"
 _SAMPLE = 100
+_TOGETHER_BYTES = 1_000_000
+"""Pages are read together until they have so much: more would not fit beside their values into a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,18 @@ class Decoded:
 class _Pages:
     """What has been read of a slice so far."""
 
-    columns: list[dict[str, pa.Array]] = field(default_factory=list)
+    columns: list[tuple[dict[str, pa.Array], int]] = field(default_factory=list)
+    """Those of a page, or of some that were read together, and how many rows they have."""
     rows: list[int] = field(default_factory=list)
+    """Of each page."""
     rejects: list[Reject] = field(default_factory=list)
     fast: int = 0
+
+    def add(self, columns: dict[str, pa.Array], rows: list[int], *, fast: bool = False) -> None:
+        """Note what was read of one page, or of several together."""
+        self.columns.append((columns, sum(rows)))
+        self.rows += rows
+        self.fast += len(rows) * fast
 
 
 class _Wider(Exception):
@@ -93,22 +103,43 @@ def _read(
     pages: Sequence[tuple[bytes, Mapping[str, Json]]], shape: Shape, plan: Plan, *, fast: bool
 ) -> tuple[_Pages, Plan]:
     read = _Pages()
+    waiting: list[tuple[bytes, bytes]] = []
     for body, _ in pages:
         array = _array_of_records(body, shape) if fast else None
-        if array is not None and not read.rows:
-            plan = _sampled(array, shape, plan)
-        decoder = decoder_for(plan) if array is not None else None
-        taken = decoder.read(array) if decoder and array is not None else None
-        if taken is not None:
-            columns, rows = taken
-            read.fast += 1
-        else:
-            page = read_exactly(body, shape, plan)
-            plan, columns, rows = page.plan, page.columns, page.rows
-            read.rejects += page.rejects
-        read.columns.append(columns)
-        read.rows.append(rows)
-    return read, plan
+        if array is None:
+            plan = _read_waiting(waiting, shape, plan, read)
+            plan = _read_exactly(body, shape, plan, read)
+            continue
+        plan = plan if read.rows or waiting else _sampled(array, shape, plan)
+        waiting.append((body, array))
+        if sum(len(one) for _, one in waiting) >= _TOGETHER_BYTES:
+            plan = _read_waiting(waiting, shape, plan, read)
+    return read, _read_waiting(waiting, shape, plan, read)
+
+
+def _read_waiting(waiting: list[tuple[bytes, bytes]], shape: Shape, plan: Plan, read: _Pages) -> Plan:
+    """Read pages that *waiting* holds beside their arrays, all at once if that works, and let it be empty."""
+    decoder = decoder_for(plan)
+    together = decoder.read_together([array for _, array in waiting]) if decoder and len(waiting) > 1 else None
+    if together is not None:
+        read.add(*together, fast=True)
+    else:
+        for body, array in waiting:
+            decoder = decoder_for(plan)
+            taken = decoder.read(array) if decoder else None
+            if taken is not None:
+                read.add(taken[0], [taken[1]], fast=True)
+            else:
+                plan = _read_exactly(body, shape, plan, read)
+    waiting.clear()
+    return plan
+
+
+def _read_exactly(body: bytes, shape: Shape, plan: Plan, read: _Pages) -> Plan:
+    page = read_exactly(body, shape, plan)
+    read.add(page.columns, [page.rows])
+    read.rejects += page.rejects
+    return page.plan
 
 
 def _sampled(array: bytes, shape: Shape, plan: Plan) -> Plan:
@@ -140,8 +171,7 @@ def _joined(read: _Pages, plan: Plan) -> pa.Table:
     for reading in readings:
         kind = type_of(reading)
         chunks = [
-            _as_final(columns.get(reading.name), rows, kind, plan, reading.name)
-            for columns, rows in zip(read.columns, read.rows, strict=True)
+            _as_final(columns.get(reading.name), rows, kind, plan, reading.name) for columns, rows in read.columns
         ]
         arrays.append(pa.chunked_array(chunks, kind))
     return pa.Table.from_arrays(arrays, names=[reading.name for reading in readings])

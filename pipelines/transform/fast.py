@@ -31,6 +31,7 @@ from pipelines.transform.packing import plain_array
 from pipelines.transform.plan import Plan, Reading
 from pipelines.transform.settle import settle
 from pipelines.transform.times import FIRST_SECOND, LAST_SECOND, PER_SECOND, Zoneless
+from pipelines.transform.words import word_of
 
 _KEY_END = int.from_bytes(b'":', "little")
 _EXACT_FLOAT = 2.0**53
@@ -72,6 +73,8 @@ class Decoder:
     """For pages where each record has each field."""
     gaps: msgspec.json.Decoder[list[Any]]
     """For pages where records leave fields out."""
+    several: msgspec.json.Decoder[list[Any]]
+    """For pages one after the other, a null between two, where each record has each field."""
 
     def read(self, page: bytes) -> tuple[dict[str, pa.Array], int] | None:
         """The columns and the number of records of a JSON array, or None: then read it exactly."""
@@ -86,6 +89,32 @@ class Decoder:
         except _REFUSALS:
             return None
         return columns, len(records)
+
+    def read_together(self, pages: Sequence[bytes]) -> tuple[dict[str, pa.Array], list[int]] | None:
+        """The columns of several JSON arrays and the records of each, or None: then read them one by one.
+
+        The nulls between them must come out again where they were put: a page that
+        is damaged, or has nulls of its own, is not healed by its neighbours.
+        """
+        inner = [page[1:-1] for page in map(bytes.strip, pages) if page[:1] + page[-1:] == b"[]"]
+        joined = b"[%b]" % b",null,".join(inner)
+        try:
+            if len(inner) != len(pages) or not (self.plan.unique or joined.isascii()):
+                return None
+            found = self.several.decode(joined)
+            between = [place for place, record in enumerate(found) if record is None]
+            if len(between) != len(pages) - 1:
+                return None
+            ends = [*between, len(found)]
+            rows = [end - begin for begin, end in zip([0, *(place + 1 for place in between)], ends, strict=True)]
+            records = [record for record in found if record is not None]
+            keys = _Keys(gaps=False)
+            columns = dict(_columns(self.root, records, self.plan, keys))
+            if self.plan.unique and keys.count != _keys_in(joined):
+                return None
+        except (*_REFUSALS, msgspec.MsgspecError):
+            return None
+        return columns, rows
 
     def _records(self, page: bytes) -> tuple[list[Any], bool]:
         """The records, and whether some leave fields out."""
@@ -106,8 +135,8 @@ def decoder_for(plan: Plan) -> Decoder | None:
         return None
     root = _node(plan.readings)
     strict = not plan.ignores
-    whole, gaps = (msgspec.json.Decoder(_list_of(_struct(root, strict, optional))) for optional in (False, True))
-    return Decoder(plan, root, whole, gaps)
+    whole, gaps = _struct(root, strict, False), _struct(root, strict, True)
+    return Decoder(plan, root, *(msgspec.json.Decoder(_list_of(item)) for item in (whole, gaps, whole | None)))
 
 
 def _list_of(item: Any) -> Any:
@@ -131,35 +160,21 @@ def _node(readings: Sequence[Reading], depth: int = 0) -> _Node:
 
 def _field(group: list[Reading], depth: int) -> _Node | Reading | tuple[Reading, ...]:
     """One scalar, an object of scalars, or raw JSON that is taken apart value by value."""
-    if len(group) == 1 and len(group[0].path) == depth and _word(group[0]) is not Raw:
+    if len(group) == 1 and len(group[0].path) == depth and word_of(group[0]) is not Raw:
         return group[0]
     nested = all(
-        len(one.path) > depth and _word(one) is not Raw and not any(isinstance(step, int) for step in one.path)
+        len(one.path) > depth and word_of(one) is not Raw and not any(isinstance(step, int) for step in one.path)
         for one in group
     )
     node = _node(group, depth) if nested else None
     return node if node and not any(isinstance(below, tuple) for below in node.fields) else tuple(group)
 
 
-def _word(reading: Reading) -> Any:
-    """The Python type that msgspec checks for: `Raw` where only the exact reading knows."""
-    if reading.declared is not None:
-        return _declared_word(reading.declared)
-    words = {pa.null(): None, pa.bool_(): bool, pa.int64(): int, pa.float64(): float, pa.string(): str}
-    return words.get(reading.settled, Raw)
-
-
-def _declared_word(kind: ColumnType) -> Any:
-    if kind.is_integer or kind.epoch:
-        return int
-    return {"float64": float, "string": str, "bool": bool, "date": str, "timestamp": str}.get(kind.kind, Raw)
-
-
 def _struct(node: _Node, strict: bool, optional: bool) -> Any:
     fields = []
     for index, field in enumerate(node.fields):
         word = _struct(field, strict, optional) if isinstance(field, _Node) else Raw
-        word = _word(field) if isinstance(field, Reading) else word
+        word = word_of(field) if isinstance(field, Reading) else word
         word = word if word in (Raw, None) else word | None
         fields.append((f"c{index}", word, UNSET) if optional else (f"c{index}", word))
     names = {f"c{index}": name for index, name in enumerate(node.names)}

@@ -112,6 +112,45 @@ def test_broken_json_is_an_error_and_never_a_value(body: bytes) -> None:
     assert isinstance(error, DecodeError)
 
 
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param([b'[{"a":"x]', b'[y"}]'], id="a-text-over-both"),
+        pytest.param([b'[{"a":"x"},{"a":"y]', b'[z"},{"a":"b"}]'], id="a-text-over-the-border"),
+        pytest.param([b'[{"a":1},]', b'[{"a":2}]'], id="a-comma-too-many"),
+        pytest.param([b'[{"a":1}', b'{"a":2}]'], id="cut-in-two"),
+        pytest.param([b'[{"a":1}]', b'[{"a":2}] ['], id="more-after-the-end"),
+    ],
+)
+def test_damaged_pages_are_not_healed_by_their_neighbours(pages: list[bytes]) -> None:
+    """Though put one after the other, as pages are read together, they would be whole."""
+    for fast in (True, False):
+        with pytest.raises((DecodeError, RecordsMissing)):
+            decode([(page, {}) for page in pages], Shape.model_validate({}), fast=fast)
+
+
+def test_pages_that_are_read_together_keep_their_rows_and_what_they_carry() -> None:
+    pages = [page({"a": 1}, {"a": 2})[0], page()[0], page({"a": 3})[0], b' [{"a":4}] ']
+    carries: list[dict[str, Any]] = [{"shop": name} for name in ("x", "y", "z", "w")]
+
+    decoded = [
+        decode(list(zip(pages, carries, strict=True)), Shape.model_validate({}), fast=fast) for fast in (True, False)
+    ]
+
+    assert column(decoded[0], "a") == ("int64", [1, 2, 3, 4])
+    assert column(decoded[0], "shop") == ("string", ["x", "x", "z", "w"])
+    assert decoded[0].table.equals(decoded[1].table)
+    assert decoded[0].fast_pages == 4
+
+
+def test_a_null_on_a_page_is_no_border_between_pages() -> None:
+    pages = [page({"a": 1}, None)[0], page({"a": 2})[0]]
+
+    for fast in (True, False):
+        with pytest.raises(RecordsMissing):
+            decode([(one, {}) for one in pages], Shape.model_validate({}), fast=fast)
+
+
 def test_g13_a_byte_order_mark_is_accepted_and_a_nul_is_kept() -> None:
     decoded = both(b'\xef\xbb\xbf[{"a":"x\\u0000y"}]')
 
