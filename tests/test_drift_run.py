@@ -134,6 +134,16 @@ def test_overlap_is_refused_where_records_cannot_be_compared(moving: Moving) -> 
         load(moving.folder / "config", env={})
 
 
+def test_overlap_beside_a_total_is_refused(moving: Moving) -> None:
+    """It would do nothing, and nobody would know."""
+    moving.configure()
+    source = moving.folder / "config" / "moving.yaml"
+    source.write_text(source.read_text().replace("{overlap: 1}", "{overlap: 1, total: total}"))
+
+    with pytest.raises(ConfigError, match="give `overlap` or the total, not both"):
+        load(moving.folder / "config", env={})
+
+
 def test_what_is_left_of_a_page_has_its_shape() -> None:
     body = b'{"a": [0, {"rows": [{"n": 1.10}, {"n": 2}, {"n": 3}], "b": 1}]}'
 

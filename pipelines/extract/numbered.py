@@ -229,6 +229,12 @@ class Offset(Counted):
             return None
         return self._at(page.request, self.param, offset + page.count)
 
+    @model_validator(mode="after")
+    def _overlaps_or_counts(self) -> Offset:
+        if self.overlap and self.tells_total:
+            raise ValueError("with a total no page is asked for twice: give `overlap` or the total, not both")
+        return self
+
     @property
     def overlapping(self) -> int | None:
         """`overlap`, where no total tells what went away."""
