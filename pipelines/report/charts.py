@@ -28,6 +28,8 @@ KINDS = {
     "committed": "commits",
 }
 """What a thread or process does; each has its colour."""
+_WORDS = str(KINDS)
+"""The same as an expression of Vega."""
 _STEPS = {"fetch": "answered", "mill": "batch", "make": "batch", "merge": "merged", "commit": "committed"}
 _LANE, _THIN_LANE, _MANY_LANES = 11, 6, 16
 _BINS = 240
@@ -157,7 +159,10 @@ def _lanes(group: Group, until: float, *, last: bool) -> Spec:
     return {
         "title": {"text": group.title, "subtitle": _lanes_told(group)},
         "data": {"name": "spans"},
-        "transform": [{"filter": {"field": "lane", "oneOf": [lane for lane, _ in group.lanes]}}],
+        "transform": [
+            {"filter": {"field": "lane", "oneOf": [lane for lane, _ in group.lanes]}},
+            {"calculate": f"{_WORDS}[datum.kind]", "as": "does"},
+        ],
         "height": {"step": step},
         "mark": {"type": "rect", "aria": False, "clip": True},
         "encoding": {
@@ -169,7 +174,7 @@ def _lanes(group: Group, until: float, *, last: bool) -> Spec:
             "color": _COLOUR,
             "opacity": {"field": "share", "type": "quantitative", "legend": None,
                         "scale": {"domain": [0, 1], "range": [0.3, 1]}},
-            "tooltip": [{"field": "lane"}, {"field": "name", "title": "of"}, {"field": "kind", "title": "it"},
+            "tooltip": [{"field": "lane"}, {"field": "name", "title": "of"}, {"field": "does", "title": "it"},
                         {"field": "n", "title": "times", "format": ","},
                         {"field": "s", "title": "seconds", "format": ",.3f"},
                         {"field": "at", "title": "from s", "format": ",.2f"}],
@@ -180,8 +185,8 @@ def _lanes(group: Group, until: float, *, last: bool) -> Spec:
 def _legend(kinds: Collection[str]) -> Spec:
     """For a picture that stands alone; a page has its own, which wraps on a phone."""
     told = [kind for kind in KINDS if kind in kinds]
-    words = " : ".join(f"datum.label === '{kind}' ? '{KINDS[kind]}'" for kind in told)
-    return {"orient": "top", "direction": "horizontal", "title": None, "values": told, "labelExpr": f"{words} : ''"}
+    words = f"{_WORDS}[datum.label]"
+    return {"orient": "top", "direction": "horizontal", "title": None, "values": told, "labelExpr": words}
 
 
 def _lanes_told(group: Group) -> str:

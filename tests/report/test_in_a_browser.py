@@ -70,6 +70,9 @@ def test_the_page_needs_no_network_and_the_browser_has_nothing_to_complain_of(ta
 
 _PLOT = """(() => { const box = document.querySelector("figure svg .role-scope path.background").getBoundingClientRect()
   return [box.x, box.y, box.width, box.height] })()"""
+_LONGEST = """(() => { const box = [...document.querySelectorAll('figure .role-scope .mark-rect path')]
+  .map(one => one.getBoundingClientRect()).sort((one, other) => other.width - one.width)[0]
+  return [box.x + box.width / 2, box.y + box.height / 2] })()"""
 _LANES = "[...document.querySelectorAll('figure .role-scope .mark-rect path')].map(one => one.getBBox().width)"
 
 
@@ -84,6 +87,19 @@ def test_a_stretch_that_is_marked_is_larger_in_the_lanes(tab: Browser, page: Pat
 
     assert max(tab.value(_LANES)) > 2 * before
     assert tab.complaints == []
+
+
+def test_a_span_that_is_pointed_at_says_what_it_is(tab: Browser, page: Path) -> None:
+    tab.show(page)
+    assert tab.drawn() == 4
+    tab.value("document.querySelector('figure').scrollIntoView()")
+
+    tab.point(*tab.value(_LONGEST))
+
+    told = tab.value("document.getElementById('vg-tooltip-element').innerText")
+    assert told.startswith("lane\t")
+    assert "\nit\twaits for " in told or "\nit\tcomputes" in told or "\nit\tmerges" in told
+    assert "\nseconds\t0." in told
 
 
 def test_it_tells_what_was_set_aside_masked_and_what_became_of_each_check(tab: Browser, page: Path) -> None:
