@@ -7,12 +7,18 @@ pages. Whoever fails closes the channel, so that nobody waits for ever.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipelines.batch import Batch, PageRef
 from pipelines.errors import Interrupted, PipelineError
+
+
+_IDLE_S = 0.5
+_FEWER = 8
+"""A worker that has been idle for so long takes what a slow API gave so far, down to so small a part of a batch."""
 
 
 @dataclass
@@ -95,12 +101,14 @@ class Backlog:
         Raises:
             PipelineError: The error that closed the channel.
         """
+        idle_since = time.monotonic()
         with self._changed:
             while not self._closed:
-                batch = self._cut()
+                is_idle = time.monotonic() - idle_since >= _IDLE_S
+                batch = self._cut(self._min_bytes) or (self._cut(self._min_bytes // _FEWER) if is_idle else None)
                 if batch is not None or self._is_done():
                     return batch
-                self._changed.wait()
+                self._changed.wait(_IDLE_S)
             if self._error:
                 raise self._error
             return None
@@ -115,10 +123,10 @@ class Backlog:
     def _is_done(self) -> bool:
         return all(waiting.finished and not waiting.pages for waiting in self._resources.values())
 
-    def _cut(self) -> Batch | None:
-        """A batch of the first resource that has enough; that resource moves to the end of the row."""
+    def _cut(self, least: int) -> Batch | None:
+        """A batch of the first resource that has *least* bytes or is finished; it moves to the end of the row."""
         for resource, waiting in self._resources.items():
-            if not waiting.pages or (waiting.size_bytes < self._min_bytes and not waiting.finished):
+            if not waiting.pages or (waiting.size_bytes < least and not waiting.finished):
                 continue
             batch = Batch(self._source, resource, waiting.taken, self._pages(waiting))
             waiting.taken += 1

@@ -57,6 +57,18 @@ def test_a_deep_resource_does_not_starve_a_shallow_one() -> None:
     assert {backlog.take().resource for _ in range(2)} == {"deep", "shallow"}  # type: ignore[union-attr]  # there are two
 
 
+def test_an_idle_worker_begins_with_what_a_slow_api_gave_so_far() -> None:
+    """A fourth of a batch is worth it at once, an eighth of that to whoever has nothing else to do."""
+    backlog = Backlog("shop", ["slow", "slower"], batch_bytes=64_000)
+    backlog.put("slower", ref(0, 1_999))
+    backlog.put("slow", ref(0, 2_000))
+
+    batch = backlog.take()
+
+    assert batch is not None
+    assert (batch.resource, batch.raw_bytes) == ("slow", 2_000)
+
+
 def test_a_page_larger_than_a_batch_travels_alone() -> None:
     backlog = Backlog("shop", ["orders"], batch_bytes=1000)
     backlog.put("orders", ref(0, 50_000))
