@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pipelines.batch import Batch, PageRef
 from pipelines.errors import Interrupted, PipelineError
 
-
 _IDLE_S = 0.5
 _FEWER = 8
 """A worker that has been idle for so long takes what a slow API gave so far, down to so small a part of a batch."""
