@@ -47,6 +47,7 @@ def render(results: Results) -> str:
     if panels(results):
         parts.append("![Wall time of each contender](results.svg)\n")
     parts += [_contest(results.sections[name]) for name in TITLES if name in results.sections]
+    parts += _costs(results)
     if "second-worker" in results.sections:
         parts.append(_second_worker(results.sections["second-worker"]))
     if "startup" in results.sections:
@@ -88,6 +89,28 @@ def _contest(section: Section) -> str:
         lines.append(f"| {_name(entry)} | {times} | {_peak(entry)} | {len(entry.wall_s)} |")
     lines += [f"\n`{entry.name}` did not finish: {_safe(entry.failure)}" for entry in section.entries if entry.failure]
     return "\n".join(lines) + "\n"
+
+
+def _costs(results: Results) -> list[str]:
+    """What each contender costs by itself, and what rows cost it: the slope between the two sizes."""
+    sections = [results.sections.get(name) for name in ("one", "api", "x10")]
+    if not all(sections):
+        return []
+    one, small, large = (section for section in sections if section)
+    millions = (large.rows - small.rows) / 1e6
+    lines = [
+        "## Before the first row, and for each million rows\n",
+        f"From the tables above: a run of one page, and the difference between {small.rows:,} and {large.rows:,} rows. "
+        "Where little is read, what a run costs by itself decides.\n",
+        "| | one page: wall s | CPU s | a million rows: wall s | CPU s |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for entry in large.entries:
+        fixed, less, more = (section.entry(entry.name) for section in (one, small, large))
+        if fixed and less and more:
+            slope = f"{(more.wall - less.wall) / millions:.2f} | {(more.cpu - less.cpu) / millions:.2f}"
+            lines.append(f"| {_name(entry)} | {fixed.wall:.2f} | {fixed.cpu:.2f} | {slope} |")
+    return ["\n".join(lines) + "\n"]
 
 
 def _second_worker(section: Section) -> str:

@@ -177,6 +177,17 @@ def test_the_report_shows_medians_ratios_and_who_did_not_finish(tmp_path: Path) 
     assert len(ElementTree.fromstring(picture).findall("{*}rect")) == 3  # noqa: S314 - our own picture
 
 
+def test_the_report_tells_what_a_run_costs_by_itself_from_what_rows_cost() -> None:
+    """Two million rows more take 5 s and 7 CPU s more."""
+    sizes = {"one": (16, 1.0, 1.5), "api": (1_000_000, 2.0, 3.0), "x10": (3_000_000, 7.0, 10.0)}
+    results = Results()
+    for name, (count, wall, cpu) in sizes.items():
+        entries = [Entry("threadmill", "Threadmill", [wall], [cpu])]
+        results = results.with_section(Section(name, "python -m benchmarks", "a machine", count, entries))
+
+    assert "| **Threadmill** | 1.00 | 1.50 | 2.50 | 3.50 |" in report.render(results)
+
+
 def test_the_steps_of_the_lake_leave_the_rows_that_are_expected(tmp_path: Path) -> None:
     """10,000 rows; each change updates 90 and adds 10; 20 small files become one."""
     prepare(tmp_path, 10_000, small_files=20)
