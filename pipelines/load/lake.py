@@ -61,7 +61,7 @@ class Lake:
 
     def __init__(self, root: Path, source: str, remote: Remote | None = None, *, disk: Disk = DISK) -> None:
         self.source, self.remote, self.folder = source, remote, root / "lake" / source
-        self.store, self.tmp = self.folder / "store", self.folder / "tmp"
+        self.store, self.tmp, self.aside = self.folder / "store", self.folder / "tmp", self.folder / "aside"
         self.shown, self._disk = root / "parquet" / source, disk
         self._local = LocalStore(self.folder, disk, self._refuse_links)
         self.home: Store = self._local if remote is None else store_of(remote, source, self.folder)
@@ -77,7 +77,7 @@ class Lake:
         """What analysts see; None in a bucket, where they read by the newest document."""
         if self.remote is not None:
             return None
-        return View(self.shown, self.store, self.tmp, self.abilities, self._disk)
+        return View(self.shown, self.store, self.aside, self.abilities, self._disk)
 
     @contextmanager
     def lock(self, run: str) -> Iterator[None]:
@@ -106,7 +106,8 @@ class Lake:
         with store_errors("recovering the lake"):
             if self.view is None:
                 return Recovery(leftovers=self.tidy())
-            return recovery.recover(self.log, self.view, self.folder / "foreign", self._disk)
+            recovery.retire(self.aside, self._disk, now=datetime.now(UTC))
+            return recovery.recover(self.log, self.view, self.folder, self._disk)
 
     def begin(
         self, run: str, *, config_hash: str = "", code_version: str = "", now: datetime | None = None, note: str = ""
@@ -181,6 +182,7 @@ class Lake:
             forgotten = recovery.forget(self.log, keep=keep, younger_than=oldest)
             paths = {path for commit in forgotten for path in commit.paths}
             self.home.sweep(lambda: recovery.named(self.log), paths, now=now)
+            recovery.retire(self.aside, self._disk, now=now)
         self.tidy()
         return len(forgotten)
 
@@ -234,9 +236,7 @@ class Lake:
         from pipelines.load.repair import repair
 
         with store_errors("repairing the lake"):
-            return repair(
-                self.log, self.home, self.store, view=self.view, foreign=self.folder / "foreign", disk=self._disk
-            )
+            return repair(self.log, self.home, self.store, view=self.view, folder=self.folder, disk=self._disk)
 
     def diff(self, one: int, other: int) -> list[Difference]:
         """What became of each dataset between two commits."""
@@ -293,4 +293,4 @@ class Lake:
         return None
 
     def _refuse_links(self) -> None:
-        refuse_links(self.folder, self.store, self.tmp, self.folder / "log", self.shown)
+        refuse_links(self.folder, self.store, self.tmp, self.aside, self.folder / "log", self.shown)

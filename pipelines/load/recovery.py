@@ -18,6 +18,8 @@ from pipelines.load.log import Commit, Log
 from pipelines.load.view import OURS, View, refuse_links
 
 _YOUNG = timedelta(days=1)
+_LISTING_S = 60
+"""No reader takes longer between opening a folder and having listed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +31,16 @@ class Recovery:
     leftovers: int = 0
 
 
-def recover(log: Log, view: View, foreign: Path, disk: Disk) -> Recovery:
-    """Bring the view to the head commit and remove what no commit names."""
+def recover(log: Log, view: View, folder: Path, disk: Disk) -> Recovery:
+    """Bring the view to the head commit and remove from the lake's *folder* what no commit names."""
     head = log.head()
-    moved = tuple(_set_aside(head, view, foreign, disk))
+    moved = tuple(_set_aside(head, view, folder / "foreign", disk))
     shown = []
     for name, dataset in head.datasets.items() if head else ():
         if not view.shows(name, dataset):
             view.publish(name, dataset)
             shown.append(name)
-    return Recovery(tuple(shown), moved, tidy(log, view.store, view.tmp, disk))
+    return Recovery(tuple(shown), moved, tidy(log, view.store, folder / "tmp", disk))
 
 
 def forget(log: Log, *, keep: int, younger_than: datetime) -> list[Commit]:
@@ -58,6 +60,15 @@ def tidy(log: Log, store: Path, tmp: Path, disk: Disk) -> int:
     """Empty *tmp* and remove from the store what no commit names; how many files."""
     _empty(store, tmp, disk)
     return sweep(store, named(log), disk)
+
+
+def retire(aside: Path, disk: Disk, *, now: datetime) -> None:
+    """Remove trees that went out of the view a minute ago or more, and those that never came in."""
+    refuse_links(aside)
+    for path in sorted(aside.iterdir()) if aside.is_dir() else ():
+        # a clock that was set back keeps none for ever
+        if abs(now.timestamp() - path.lstat().st_ctime) > _LISTING_S:
+            disk.remove(path)
 
 
 def evict(head: Commit | None, store: Path, tmp: Path, disk: Disk, *, now: datetime) -> int:

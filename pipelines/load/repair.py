@@ -31,7 +31,7 @@ class Repair:
 
 
 def repair(  # noqa: PLR0913 - all places where a file may be
-    log: Log, home: Store, store: Path, *, view: View | None, foreign: Path, disk: Disk
+    log: Log, home: Store, store: Path, *, view: View | None, folder: Path, disk: Disk
 ) -> Repair:
     """Restore what can be restored; where files are lost nothing is shown anew, as it could not be whole.
 
@@ -50,7 +50,7 @@ def repair(  # noqa: PLR0913 - all places where a file may be
         else:
             lost.append(file.path)
     # a view that still stands is worth more than one that lacks files
-    done = Recovery() if lost or view is None else recover(log, view, foreign, disk)
+    done = Recovery() if lost or view is None else recover(log, view, folder, disk)
     return Repair(tuple(restored), done.shown, done.foreign, tuple(lost))
 
 

@@ -2,7 +2,7 @@
 
 The view of a dataset is built aside, of second names for files of the store,
 and swapped with the old one, or the folder of the one partition that changed with
-its old one. Nothing but whole commits is ever in it: no
+its old one; the old one stays aside for a while. Nothing but whole commits is ever in it: no
 temporary names, no logs, no symbolic links. Where the file system cannot swap,
 the old folder is moved away and the new one in; where it knows no second names,
 files are copied.
@@ -30,7 +30,7 @@ class View:
 
     folder: Path
     store: Path
-    tmp: Path
+    aside: Path
     abilities: Abilities
     disk: Disk = DISK
 
@@ -71,7 +71,7 @@ class View:
 
     def _show(self, files: Iterable[LiveFile], place: Path, partition: str) -> None:
         """Put a tree of *files*, all below *partition*, in the place of what is there."""
-        aside = self.tmp / f"view-{uuid.uuid4().hex}"
+        aside = self.aside / f"view-{uuid.uuid4().hex}"
         self.disk.folder(aside)
         for file in files:
             path = aside / file.view_path.removeprefix(f"{partition}/" if partition else "")
@@ -79,15 +79,16 @@ class View:
             self._place(self.store / file.path, path)
         if place.exists():
             self._swap(aside, place)
-            self.disk.remove(aside)
+            self._retire(aside)
         else:
             self.disk.rename(aside, place)
 
     def withdraw(self, name: str) -> None:
         """Remove a dataset that is no longer in the lake from the view, in one step."""
-        aside = self.tmp / f"view-{uuid.uuid4().hex}"
+        aside = self.aside / f"view-{uuid.uuid4().hex}"
+        self.disk.folder(self.aside)
         self.disk.rename(self.folder / name, aside)
-        self.disk.remove(aside)
+        self._retire(aside)
 
     def shows(self, name: str, dataset: Dataset) -> bool:
         """Whether the view holds exactly the files of *dataset*.
@@ -136,7 +137,15 @@ class View:
         old = aside.with_name(f"{aside.name}-old")
         self.disk.rename(place, old)
         self.disk.rename(aside, place)
-        self.disk.remove(old)
+        self.disk.rename(old, aside)
+
+    def _retire(self, tree: Path) -> None:
+        """Leave a tree that was shown to `recovery.retire`: a reader in the middle of listing it must not see it end.
+
+        One that is empty by then would be taken for a partition without rows. Copies have their price, so they go.
+        """
+        if not self.abilities.hard_links:
+            self.disk.remove(tree)
 
 
 def refuse_links(*folders: Path) -> None:

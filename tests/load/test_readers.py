@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,28 @@ def test_k10_readers_during_commits_see_whole_commits_or_a_loud_error(tmp_path: 
     assert silent == []
     assert set(exact) == {"by_pandas", "by_pyarrow", "by_duckdb", "by_polars"}
     assert all(pins)
+
+
+@pytest.mark.parametrize("partition_by", [("team",), ("bucket(2, id)", "team"), ()])
+def test_k10_a_folder_that_a_reader_is_listing_stays_whole_for_a_while(
+    tmp_path: Path, partition_by: tuple[str, ...]
+) -> None:
+    """Opened before a commit and read after it: the old name, never nothing, which would be silently missing rows."""
+    shop = Shop(tmp_path)
+    target = Target(write="upsert", key=("id",), partition_by=partition_by)
+    shop.load(target, pa.table({"id": [1], "team": [1], "v": [1]}))
+    (file,) = (tmp_path / "parquet/shop/orders").rglob("*.parquet")
+
+    with os.scandir(file.parent) as listing:
+        for run in (2, 3):
+            shop.load(target, pa.table({"id": [1], "team": [1], "v": [run]}))
+        found = [entry.name for entry in listing]
+
+    assert found == [file.name]
+    assert not file.exists()
+    with shop.lake.lock("vacuum"):
+        shop.lake.vacuum(keep=1, grace=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+    assert list(shop.lake.aside.iterdir()) == []
 
 
 def test_k10_readers_during_swaps_of_single_partitions_see_whole_commits(tmp_path: Path) -> None:
