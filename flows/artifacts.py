@@ -12,7 +12,7 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from pipelines.charts.still import png
-from pipelines.errors import PipelineError
+from pipelines.errors import EXIT_INTERRUPTED, PipelineError
 from pipelines.report.charts import timeline
 from pipelines.report.critical_path import critical_path, verdict
 from pipelines.report.result import Problem, RunReport
@@ -100,8 +100,11 @@ def _where_the_time_went(report: RunReport) -> list[str]:
 
 
 def _picture(run: Document) -> list[str]:
-    """The timeline of *run* as Markdown that loads nothing; nothing where none was kept, or it cannot be drawn."""
-    spans = spans_of(run["timeline"]) if run.get("timeline") else []
+    """The timeline of *run* as Markdown that loads nothing; nothing where none was kept, or it cannot be drawn.
+
+    Nor of a run that was told to end: drawing takes a second, and Prefect waits for few.
+    """
+    spans = spans_of(run["timeline"]) if run.get("timeline") and run["exit_code"] != EXIT_INTERRUPTED else []
     drawn = png(timeline(run, spans, legend=True), "timeline") if spans else b""
     return [f"![timeline](data:image/png;base64,{b64encode(drawn).decode()})"] if drawn else []
 

@@ -1,0 +1,37 @@
+"""The report of a run as an artifact: what Prefect's pages show of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flows.artifacts import summary_text
+from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
+from pipelines.report.timeline import Timeline
+from tests.runs import answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_text_holds_verdicts_and_the_timeline_as_a_picture_and_of_a_stopped_run_no_picture(tmp_path: Path) -> None:
+    """Drawing takes a second, and Prefect gives a run that is cancelled few of them."""
+    timeline = Timeline(began=0.0)
+    timeline.listen("shop", answer(1.0, 0.5))
+    resource = ResourceReport("shop", "events", verdict="complete", new=1234, evidence="7 of 7 | pages")
+    source = SourceReport("shop", 1, True, (resource,))
+    machine = {"workers": 2, "cpus": 2, "threads": {"shop": 1}}
+    report = RunReport(
+        "r1", "2024-01-01T00:00:00Z", 2.0, str(tmp_path), (source,), machine=machine, timeline=timeline.to_json()
+    )
+    stopped = Problem("Interrupted", "the run was stopped", "run again", 130)
+    interrupted = replace(report, run_id="r2", sources=(replace(source, problem=stopped),))
+    for one in (report, interrupted):
+        one.save(tmp_path / "runs")
+
+    told, told_of_stopped = summary_text(report), summary_text(interrupted)
+
+    assert "| shop.events | complete | 1,234 | 0 | 7 of 7 \\| pages |" in told
+    assert "![timeline](data:image/png;base64,iVBOR" in told
+    assert "Interrupted" in told_of_stopped
+    assert "data:image" not in told_of_stopped
