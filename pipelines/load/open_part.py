@@ -20,7 +20,7 @@ from pipelines.load.stored import STAGED, bounds
 
 LEAST_ROWS = 100_000
 _SAMPLE = 10_000
-_LEAST_SAMPLE = 2_500
+_LEAST_SAMPLE = 250
 _HARDLY_REPEATED = 0.9
 _BLOCK = 256 * 1024
 
