@@ -1,4 +1,8 @@
-"""Signals that end a flow run, heard where nothing is half done."""
+"""Ctrl-C that ends a flow run, heard where nothing is half done.
+
+SIGTERM stays Prefect's: it takes a cancelled run for cancelled, not crashed, only
+while its own handler is the one that is there.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT,)
 
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], None]]:
-    """While the block lasts, the first Ctrl-C or SIGTERM waits until the block calls what is yielded.
+    """While the block lasts, the first Ctrl-C waits until the block calls what is yielded.
 
     Handlers raise, and may break in anywhere: half way through a request, or in
     a finalizer, where Python drops the exception and nobody ever hears of it. A
