@@ -126,11 +126,11 @@ def _run(  # noqa: PLR0913  # whom the run tells what
     with (
         _deadline(assignment.timeout_s, overdue, stop),
         log_of(get_run_logger(), project.sources.secrets),
+        deferred() as heed,
         watching as listen,
         following(milestones, Assets(project)) as follow,
         engine(project, milestones, listen, work=work, stop=stop) as result,
         showing_progress(project, milestones, reporting, key=artifact_key(f"{key}-progress")),
-        deferred() as heed,
     ):
         started = [reporting.attempt("its tasks", partial(follow, stage)) for stage in milestones.stages(heed)]
         tasks = [task for task in started if task is not None]

@@ -7,7 +7,9 @@ first and imports of both happen meanwhile.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +20,14 @@ from flows.embedded import embedded_api
 from pipelines.errors import EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from flows.terminal import Terminal
 
 HOME = Path(".prefect")
 _RECORDING_S = 5.0
+_ENDING_S = 8.0
+"""How long an interrupted run may take to tell Prefect that it ends; workers end with this process in any case."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +37,7 @@ _RECORDING_S = 5.0
 def sync(sources: tuple[str, ...], profile: str | None, on_problem: str) -> None:
     """Bring all sources up to date as one Prefect flow run, then the marts."""
     started = time.monotonic()
+    signal.signal(signal.SIGINT, _interrupted)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the table below says it better
     try:
         with embedded_api(os.environ, HOME) as own:
@@ -43,6 +50,14 @@ def sync(sources: tuple[str, ...], profile: str | None, on_problem: str) -> None
         os._exit(EXIT_INTERRUPTED)  # a thread may still wait for an answer, as long as its deadline allows
     _show(terminal, started, "embedded API" if own else "your Prefect server")
     sys.exit(_exit_code(terminal))
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """As Python has it, KeyboardInterrupt; but whatever then waits, in Prefect or here, does not wait for long."""
+    last = threading.Timer(_ENDING_S, os._exit, [EXIT_INTERRUPTED])
+    last.daemon = True
+    last.start()
+    signal.default_int_handler(number, frame)
 
 
 def main() -> None:
