@@ -200,7 +200,13 @@ def warm_up(modules: Sequence[str]) -> None:
 
 
 _STARTING = threading.Lock()
-_ONE_THREAD = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+_ONE_THREAD = {
+    "POLARS_MAX_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    # Polars' allocator gives memory back in a thread, and a forked process has none of its threads
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
+}
 
 
 @contextmanager
