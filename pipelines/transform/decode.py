@@ -110,7 +110,6 @@ def _read(
             plan = _read_waiting(waiting, shape, plan, read)
             plan = _read_exactly(body, shape, plan, read)
             continue
-        plan = plan if read.rows or waiting else _sampled(array, shape, plan)
         waiting.append((body, array))
         if sum(len(one) for _, one in waiting) >= _TOGETHER_BYTES:
             plan = _read_waiting(waiting, shape, plan, read)
@@ -119,19 +118,34 @@ def _read(
 
 def _read_waiting(waiting: list[tuple[bytes, bytes]], shape: Shape, plan: Plan, read: _Pages) -> Plan:
     """Read pages that *waiting* holds beside their arrays, all at once if that works, and let it be empty."""
-    decoder = decoder_for(plan)
-    together = decoder.read_together([array for _, array in waiting]) if decoder and len(waiting) > 1 else None
+    arrays = [array for _, array in waiting]
+    together = _read_together(arrays, plan) if arrays else None
+    if together is None and arrays and not read.rows:
+        plan = _sampled(arrays[0], shape, plan)
+        together = _read_together(arrays, plan)
     if together is not None:
         read.add(*together, fast=True)
     else:
         for body, array in waiting:
-            decoder = decoder_for(plan)
-            taken = decoder.read(array) if decoder else None
-            if taken is not None:
-                read.add(taken[0], [taken[1]], fast=True)
-            else:
-                plan = _read_exactly(body, shape, plan, read)
+            plan = _read_one(body, array, shape, plan, read)
     waiting.clear()
+    return plan
+
+
+def _read_together(arrays: list[bytes], plan: Plan) -> tuple[dict[str, pa.Array], list[int]] | None:
+    """The columns of several pages at once and the rows of each, or None: then read them one by one."""
+    decoder = decoder_for(plan)
+    if decoder is None:
+        return None
+    return decoder.read_alike(arrays) or (decoder.read_together(arrays) if len(arrays) > 1 else None)
+
+
+def _read_one(body: bytes, array: bytes, shape: Shape, plan: Plan, read: _Pages) -> Plan:
+    decoder = decoder_for(plan)
+    taken = decoder.read(array) if decoder else None
+    if taken is None:
+        return _read_exactly(body, shape, plan, read)
+    read.add(taken[0], [taken[1]], fast=True)
     return plan
 
 

@@ -1,15 +1,15 @@
-"""Pages read by a decoder made for their columns: msgspec checks each type.
+"""Pages read by a decoder made for their columns: as bytes where records are alike, else msgspec checks each type.
 
 The decoder takes a page only if every field is known and every value is of its
 column's kind; anything else is refused, and `exact.py` reads the page. Nothing
-is rounded, cut or made null on the way: strictness is why msgspec and not
-Polars or pyarrow.json, which are measured in `benchmarks/decode.py`.
+is rounded, cut or made null on the way: strictness is why `alike.py` and msgspec
+and not Polars or pyarrow.json, which are measured in `benchmarks/decode.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -18,29 +18,23 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import UNSET, Raw
 from msgspec.structs import astuple
 
 from pipelines.errors import DecodeError, SchemaError
-from pipelines.transform.column_types import ColumnType
+from pipelines.transform.alike import read_alike
 from pipelines.transform.convert import Misfit, converter
-from pipelines.transform.exact import array_for, fields_in, type_of, values_of
+from pipelines.transform.exact import array_for, fields_in, values_of
 from pipelines.transform.exact_json import parse_json
+from pipelines.transform.finish import Refused, carrier, finished
 from pipelines.transform.packing import plain_array
+from pipelines.transform.places import Unlike
 from pipelines.transform.plan import Plan, Reading
 from pipelines.transform.settle import settle
-from pipelines.transform.times import FIRST_SECOND, LAST_SECOND, PER_SECOND, Zoneless
+from pipelines.transform.times import Zoneless
 from pipelines.transform.words import word_of
 
 _KEY_END = int.from_bytes(b'":', "little")
-_EXACT_FLOAT = 2.0**53
-
-
-class Refused(Exception):
-    """The page holds something that only the exact path can judge."""
-
-
 _ODD = re.compile(r'[\x00-\x1f"\\]')
 _REFUSALS = (
     Refused,
@@ -75,6 +69,19 @@ class Decoder:
     """For pages where records leave fields out."""
     several: msgspec.json.Decoder[list[Any]]
     """For pages one after the other, a null between two, where each record has each field."""
+    scalars: Mapping[tuple[str, ...], Reading] | None
+    """Each column by the path of its field; None where a column takes more of a record than one scalar."""
+
+    def read_alike(self, pages: Sequence[bytes]) -> tuple[dict[str, pa.Array], list[int]] | None:
+        """The columns of several JSON arrays whose records are all written alike, and the records of each, or None."""
+        if self.scalars is None:
+            return None
+        try:
+            found, rows = read_alike(pages, {path: word_of(reading) for path, reading in self.scalars.items()})
+            columns = {one.name: finished(one, _as_carried(found[path], one)) for path, one in self.scalars.items()}
+        except (Unlike, *_REFUSALS):
+            return None
+        return columns, rows
 
     def read(self, page: bytes) -> tuple[dict[str, pa.Array], int] | None:
         """The columns and the number of records of a JSON array, or None: then read it exactly."""
@@ -136,7 +143,8 @@ def decoder_for(plan: Plan) -> Decoder | None:
     root = _node(plan.readings)
     strict = not plan.ignores
     whole, gaps = _struct(root, strict, False), _struct(root, strict, True)
-    return Decoder(plan, root, *(msgspec.json.Decoder(_list_of(item)) for item in (whole, gaps, whole | None)))
+    one, other, several = (msgspec.json.Decoder(_list_of(item)) for item in (whole, gaps, whole | None))
+    return Decoder(plan, root, one, other, several, dict(_scalars(root)) if _is_of_scalars(root) else None)
 
 
 def _list_of(item: Any) -> Any:
@@ -170,6 +178,18 @@ def _field(group: list[Reading], depth: int) -> _Node | Reading | tuple[Reading,
     return node if node and not any(isinstance(below, tuple) for below in node.fields) else tuple(group)
 
 
+def _is_of_scalars(node: _Node) -> bool:
+    return all(isinstance(one, Reading) or (isinstance(one, _Node) and _is_of_scalars(one)) for one in node.fields)
+
+
+def _scalars(node: _Node, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Reading]]:
+    for name, field in zip(node.names, node.fields, strict=True):
+        if isinstance(field, Reading):
+            yield (*above, name), field
+        elif isinstance(field, _Node):
+            yield from _scalars(field, (*above, name))
+
+
 def _struct(node: _Node, strict: bool, optional: bool) -> Any:
     fields = []
     for index, field in enumerate(node.fields):
@@ -199,14 +219,6 @@ def _columns(node: _Node, records: list[Any], plan: Plan, keys: _Keys) -> Iterat
             yield from _below(field, values, plan, keys)
         else:
             yield from _taken_apart(name, field, values, plan, keys)
-
-
-def _carrier(reading: Reading) -> pa.DataType:
-    """The type that values have before times are read from their text or number."""
-    kind = reading.declared
-    if kind is not None and kind.kind in ("date", "timestamp"):
-        return pa.int64() if kind.epoch else pa.string()
-    return type_of(reading)
 
 
 def _below(node: _Node, values: Sequence[Any], plan: Plan, keys: _Keys) -> Iterator[tuple[str, pa.Array]]:
@@ -245,48 +257,14 @@ def _taken_apart(
         yield reading.name, array_for(reading, found)
 
 
+def _as_carried(array: pa.Array, reading: Reading) -> pa.Array:
+    kind = carrier(reading)
+    return array if array.type == kind else array.cast(kind)
+
+
 def _array(reading: Reading, values: Sequence[Any]) -> pa.Array:
     """Values that msgspec has checked as the column's type; `Refused` or an Arrow error where they may not fit."""
-    return _checked(reading, plain_array(values, _carrier(reading)))
-
-
-def _checked(reading: Reading, array: pa.Array) -> pa.Array:
-    """The column of *reading* from its values as they came; `Refused` where a number may have been rounded."""
-    kind = reading.declared
-    if kind is not None and kind.kind in ("date", "timestamp"):
-        return _times(kind, reading.zone, array)
-    if pa.types.is_floating(array.type) and len(array) > array.null_count:
-        extremes = pc.min_max(array)
-        if max(-extremes["min"].as_py(), extremes["max"].as_py()) >= _EXACT_FLOAT:
-            raise Refused  # it may have been an integer that a float rounds
-    return array
-
-
-def _times(kind: ColumnType, zone: str | None, values: pa.Array) -> pa.Array:
-    if kind.kind == "date":
-        days = values.cast(pa.date32())
-        return _in_years(days, days.cast(pa.int32()).cast(pa.int64()), 1 / 86_400)
-    if kind.epoch:
-        instants = _in_years(values, values, PER_SECOND[kind.epoch]).cast(pa.timestamp(kind.epoch, "UTC"))
-        return instants.cast(kind.arrow)
-    try:
-        instants = values.cast(kind.arrow)
-    except pa.ArrowInvalid:
-        if zone is None:
-            raise
-        local = values.cast(pa.timestamp(kind.unit))
-        instants = pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="raise").cast(kind.arrow)
-    return _in_years(instants, instants.cast(pa.int64()), PER_SECOND[kind.unit])
-
-
-def _in_years(array: pa.Array, counts: pa.Array, per_second: float) -> pa.Array:
-    """*array*, refused where its *counts* leave the years 1 to 9999."""
-    if len(counts) > counts.null_count:
-        extremes = pc.min_max(counts)
-        first, last = extremes["min"].as_py() / per_second, extremes["max"].as_py() / per_second
-        if first < FIRST_SECOND or last >= LAST_SECOND + 1:
-            raise Refused
-    return array
+    return finished(reading, plain_array(values, carrier(reading)))
 
 
 def _keys_in(text: bytes) -> int:

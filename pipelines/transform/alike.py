@@ -1,0 +1,105 @@
+"""Pages whose records are all written alike, read a column at a time, as bytes.
+
+Programs write one record like the other: the same keys in the same order, with
+the same spaces. Then only values differ, and what stands between two values is
+the same in every record. `form_of` learns it from the first record, `Places`
+finds the values of all the others, and `octets` reads a column of them at once:
+no value becomes a Python object, which is most of what decoding costs.
+
+Nothing is taken on trust. What stands before each value is compared with the
+first record's, and each value is checked as what its column holds, so every
+byte of a page is accounted for. What deviates raises `Unlike`: msgspec reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.transform.octets import columns_of
+from pipelines.transform.places import Form, Places, Unlike
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Path = tuple[str, ...]
+_WHITE = rb"[ \t\r\n]*"
+_KEY = re.compile(_WHITE + rb'"([^"\\\x00-\x1f]+)":' + _WHITE)
+_VALUE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null')
+_NEXT = re.compile(_WHITE + b",")
+_CLOSE = re.compile(_WHITE + rb"\}")
+_BETWEEN = re.compile(_WHITE + b"," + _WHITE)
+
+
+def read_alike(pages: Sequence[bytes], words: Mapping[Path, object]) -> tuple[dict[Path, pa.Array], list[int]]:
+    """The values at each path of *words*, and how many records each of *pages* has.
+
+    A page is a JSON array of objects. *words* says what the values are: int, float, str, bool,
+    or None for null alone; null may stand for any. Integers come as int64, times as text.
+
+    Raises:
+        Unlike: The pages are for another reader: one that takes every JSON, or tells what is wrong.
+    """
+    if not all(page[:1] == b"[" and page[-1:] == b"]" for page in pages):
+        raise Unlike
+    inner = [page[1:-1].strip(b" \t\r\n") for page in pages]
+    learned = _Learned(next(filter(None, inner), b""))
+    if set(learned.paths) != words.keys():
+        raise Unlike
+    places = Places.of(inner, learned.form())
+    columns = columns_of(places, [words[path] for path in learned.paths])
+    return dict(zip(learned.paths, columns, strict=True)), places.rows_of(inner)
+
+
+class _Learned:
+    """The form of a record, as far as it was read."""
+
+    def __init__(self, text: bytes) -> None:
+        """Read the record that *text* begins with."""
+        self.text = text
+        self.paths: list[Path] = []
+        self.before: list[bytes] = []
+        self.keys: list[int] = []
+        self.opened: list[Path] = []
+        self.ended = self.count = 0
+        self.at = self._object((), 1) if text[:1] == b"{" else 0
+        known = {*self.paths, *self.opened}
+        if not self.at or not self.paths or len(known) < len(self.paths) + len(self.opened):
+            raise Unlike
+
+    def form(self) -> Form:
+        """What is the same in every record."""
+        between = _BETWEEN.match(self.text, self.at)
+        after, comma = self.text[self.ended : self.at], between[0] if between else b","
+        before = (after + comma + self.before[0], *self.before[1:])
+        return Form(before, tuple(self.keys), self.count, after, comma)
+
+    def _object(self, above: Path, at: int) -> int:
+        """Read the fields of an object from *at* on; the place after it."""
+        while True:
+            key = _KEY.match(self.text, at)
+            if key is None:
+                raise Unlike
+            path = (*above, key[1].decode("utf-8", "replace"))
+            self.count += 1
+            at = self._value(path, key.end())
+            if close := _CLOSE.match(self.text, at):
+                return close.end()
+            following = _NEXT.match(self.text, at)
+            if following is None:
+                raise Unlike
+            at = following.end()
+
+    def _value(self, path: Path, at: int) -> int:
+        if self.text[at : at + 1] == b"{":
+            self.opened.append(path)
+            return self._object(path, at + 1)
+        value = _VALUE.match(self.text, at)
+        if value is None:
+            raise Unlike
+        self.paths.append(path)
+        self.before.append(self.text[self.ended : at])
+        self.keys.append(self.count - 1)
+        self.ended = value.end()
+        return value.end()
