@@ -32,11 +32,14 @@ _CLOSE = re.compile(_WHITE + rb"\}")
 _BETWEEN = re.compile(_WHITE + b"," + _WHITE)
 
 
-def read_alike(pages: Sequence[bytes], words: Mapping[Path, object]) -> tuple[dict[Path, pa.Array], list[int]]:
-    """The values at each path of *words*, and how many records each of *pages* has.
+def read_alike(
+    pages: Sequence[bytes], words: Mapping[Path, object], form: Form | None = None
+) -> tuple[dict[Path, pa.Array], list[int], Form]:
+    """The values at each path of *words*, how many records each of *pages* has, and how these are written.
 
     A page is a JSON array of objects. *words* says what the values are: int, float, str, bool,
     or None for null alone; null may stand for any. Integers come as int64, times as text.
+    The *form* of earlier pages spares a look at the first record.
 
     Raises:
         Unlike: The pages are for another reader: one that takes every JSON, or tells what is wrong.
@@ -44,12 +47,12 @@ def read_alike(pages: Sequence[bytes], words: Mapping[Path, object]) -> tuple[di
     if not all(page[:1] == b"[" and page[-1:] == b"]" for page in pages):
         raise Unlike
     inner = [page[1:-1].strip(b" \t\r\n") for page in pages]
-    learned = _Learned(next(filter(None, inner), b""))
-    if set(learned.paths) != words.keys():
+    form = form or _Learned(next(filter(None, inner), b"")).form()
+    if set(form.paths) != words.keys():
         raise Unlike
-    places = Places.of(inner, learned.form())
-    columns = columns_of(places, [words[path] for path in learned.paths])
-    return dict(zip(learned.paths, columns, strict=True)), places.rows_of(inner)
+    places = Places.of(inner, form)
+    columns = columns_of(places, [words[path] for path in form.paths])
+    return dict(zip(form.paths, columns, strict=True)), places.rows_of(inner), form
 
 
 class _Learned:
@@ -73,7 +76,7 @@ class _Learned:
         between = _BETWEEN.match(self.text, self.at)
         after, comma = self.text[self.ended : self.at], between[0] if between else b","
         before = (after + comma + self.before[0], *self.before[1:])
-        return Form(before, tuple(self.keys), self.count, after, comma)
+        return Form(tuple(self.paths), before, tuple(self.keys), self.count, after, comma)
 
     def _object(self, above: Path, at: int) -> int:
         """Read the fields of an object from *at* on; the place after it."""

@@ -20,6 +20,7 @@ from pipelines.transform.columns import Shape
 from pipelines.transform.exact import Reject, columns_of, read_exactly, type_of
 from pipelines.transform.exact_json import exact, parse_json
 from pipelines.transform.fast import decoder_for
+from pipelines.transform.places import Form
 from pipelines.transform.plan import Plan, Reading, first_plan
 from pipelines.transform.settle import array_of, emitted
 
@@ -51,6 +52,8 @@ class _Pages:
     """Of each page."""
     rejects: list[Reject] = field(default_factory=list)
     fast: int = 0
+    form: Form | None = None
+    """How the records of the last page were written, if they were all alike."""
 
     def add(self, columns: dict[str, pa.Array], rows: list[int], *, fast: bool = False) -> None:
         """Note what was read of one page, or of several together."""
@@ -119,25 +122,29 @@ def _read(
 def _read_waiting(waiting: list[tuple[bytes, bytes]], shape: Shape, plan: Plan, read: _Pages) -> Plan:
     """Read pages that *waiting* holds beside their arrays, all at once if that works, and let it be empty."""
     arrays = [array for _, array in waiting]
-    together = _read_together(arrays, plan) if arrays else None
-    if together is None and arrays and not read.rows:
+    taken = not arrays or _read_together(arrays, plan, read)
+    if not taken and not read.rows:
         plan = _sampled(arrays[0], shape, plan)
-        together = _read_together(arrays, plan)
-    if together is not None:
-        read.add(*together, fast=True)
-    else:
+        taken = _read_together(arrays, plan, read)
+    if not taken:
         for body, array in waiting:
             plan = _read_one(body, array, shape, plan, read)
     waiting.clear()
     return plan
 
 
-def _read_together(arrays: list[bytes], plan: Plan) -> tuple[dict[str, pa.Array], list[int]] | None:
-    """The columns of several pages at once and the rows of each, or None: then read them one by one."""
+def _read_together(arrays: list[bytes], plan: Plan, read: _Pages) -> bool:
+    """Read several pages at once; False where they must be read one by one."""
     decoder = decoder_for(plan)
     if decoder is None:
-        return None
-    return decoder.read_alike(arrays) or (decoder.read_together(arrays) if len(arrays) > 1 else None)
+        return False
+    alike = decoder.read_alike(arrays, read.form) or (decoder.read_alike(arrays) if read.form else None)
+    read.form = alike and alike.form
+    together = alike or (decoder.read_together(arrays) if len(arrays) > 1 else None)
+    if together is None:
+        return False
+    read.add(together[0], together[1], fast=True)
+    return True
 
 
 def _read_one(body: bytes, array: bytes, shape: Shape, plan: Plan, read: _Pages) -> Plan:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,7 +28,7 @@ from pipelines.transform.exact import array_for, fields_in, values_of
 from pipelines.transform.exact_json import parse_json
 from pipelines.transform.finish import Refused, carrier, finished
 from pipelines.transform.packing import plain_array
-from pipelines.transform.places import Unlike
+from pipelines.transform.places import Form, Unlike
 from pipelines.transform.plan import Plan, Reading
 from pipelines.transform.settle import settle
 from pipelines.transform.times import Zoneless
@@ -58,6 +58,22 @@ class _Node:
 
 
 @dataclass(frozen=True)
+class _Scalars:
+    """By the path of its field: what its values are to be, and the column with its type before times are read."""
+
+    words: Mapping[tuple[str, ...], Any]
+    columns: Mapping[tuple[str, ...], tuple[Reading, pa.DataType]]
+
+
+class Alike(NamedTuple):
+    """Pages whose records are written alike: their columns, the rows of each, and how they are written."""
+
+    columns: dict[str, pa.Array]
+    rows: list[int]
+    form: Form
+
+
+@dataclass(frozen=True)
 class Decoder:
     """The decoders of one plan; cached, because making them takes about a millisecond."""
 
@@ -69,19 +85,21 @@ class Decoder:
     """For pages where records leave fields out."""
     several: msgspec.json.Decoder[list[Any]]
     """For pages one after the other, a null between two, where each record has each field."""
-    scalars: Mapping[tuple[str, ...], Reading] | None
-    """Each column by the path of its field; None where a column takes more of a record than one scalar."""
+    scalars: _Scalars | None
+    """None where a column takes more of a record than one scalar."""
 
-    def read_alike(self, pages: Sequence[bytes]) -> tuple[dict[str, pa.Array], list[int]] | None:
-        """The columns of several JSON arrays whose records are all written alike, and the records of each, or None."""
+    def read_alike(self, pages: Sequence[bytes], form: Form | None = None) -> Alike | None:
+        """Several JSON arrays whose records are all written alike (of *form*, if it is known), or None."""
         if self.scalars is None:
             return None
         try:
-            found, rows = read_alike(pages, {path: word_of(reading) for path, reading in self.scalars.items()})
-            columns = {one.name: finished(one, _as_carried(found[path], one)) for path, one in self.scalars.items()}
+            found, rows, form = read_alike(pages, self.scalars.words, form)
+            columns = {
+                one.name: finished(one, _cast(found[path], kind)) for path, (one, kind) in self.scalars.columns.items()
+            }
         except (Unlike, *_REFUSALS):
             return None
-        return columns, rows
+        return Alike(columns, rows, form)
 
     def read(self, page: bytes) -> tuple[dict[str, pa.Array], int] | None:
         """The columns and the number of records of a JSON array, or None: then read it exactly."""
@@ -144,7 +162,7 @@ def decoder_for(plan: Plan) -> Decoder | None:
     strict = not plan.ignores
     whole, gaps = _struct(root, strict, False), _struct(root, strict, True)
     one, other, several = (msgspec.json.Decoder(_list_of(item)) for item in (whole, gaps, whole | None))
-    return Decoder(plan, root, one, other, several, dict(_scalars(root)) if _is_of_scalars(root) else None)
+    return Decoder(plan, root, one, other, several, _scalars_of(root))
 
 
 def _list_of(item: Any) -> Any:
@@ -176,6 +194,14 @@ def _field(group: list[Reading], depth: int) -> _Node | Reading | tuple[Reading,
     )
     node = _node(group, depth) if nested else None
     return node if node and not any(isinstance(below, tuple) for below in node.fields) else tuple(group)
+
+
+def _scalars_of(root: _Node) -> _Scalars | None:
+    if not _is_of_scalars(root):
+        return None
+    found = dict(_scalars(root))
+    words = {path: word_of(one) for path, one in found.items()}
+    return _Scalars(words, {path: (one, carrier(one)) for path, one in found.items()})
 
 
 def _is_of_scalars(node: _Node) -> bool:
@@ -257,8 +283,7 @@ def _taken_apart(
         yield reading.name, array_for(reading, found)
 
 
-def _as_carried(array: pa.Array, reading: Reading) -> pa.Array:
-    kind = carrier(reading)
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     return array if array.type == kind else array.cast(kind)
 
 

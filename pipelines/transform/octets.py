@@ -11,11 +11,14 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.transform.packing import plain_array
 from pipelines.transform.places import WORD, Mask, Offsets, Places, Unlike, Words
 
+Numbers = npt.NDArray[np.int64] | npt.NDArray[np.int32]
 _QUOTE, _BACKSLASH, _MINUS = b'"\\-'
 _U = np.uint64
 _ZEROS = _U(0x3030303030303030)
@@ -44,18 +47,15 @@ def columns_of(places: Places, words: Sequence[object]) -> list[pa.Array]:
     strings = [column for column, word in enumerate(words) if word is str]
     nulls = places.nulls
     places.refuse_strays(int(np.count_nonzero(~nulls[strings])), escaped.quotes)
+    columns = dict(zip(strings, _strings(places, strings, escaped), strict=True)) if strings else {}
     integers = [column for column, word in enumerate(words) if word is int]
-    columns = dict(zip(integers, _integers(places, integers), strict=True))
+    columns |= zip(integers, _integers(places, integers), strict=True)
     for column, word in enumerate(words):
-        if column in columns:
-            continue
-        if word is str:
-            columns[column] = _strings(places, column, escaped)
-        elif word is bool:
+        if word is bool:
             columns[column] = _booleans(places, column)
         elif word is None:
             columns[column] = _nothing(places, column)
-        else:
+        elif word is float:
             columns[column] = _parsed(places, column, float, pa.float64())
     return [columns[column] for column in range(len(words))]
 
@@ -95,7 +95,7 @@ def _short_integers(places: Places, columns: list[int], most: int) -> list[pa.Ar
     signed = numbers.view(np.int64)
     if any_minus:
         np.negative(signed, out=signed, where=minus)
-    return [_with_nulls(pa.int64(), row, null) for row, null in zip(signed, nulls, strict=True)]
+    return _columns(pa.int64(), signed, nulls)
 
 
 def _at_the_end(digits: Words, sizes: Offsets) -> Words:
@@ -126,11 +126,15 @@ def _number(digits: Words) -> Words:
     return np.right_shift(digits, _U(32), out=digits)
 
 
-def _with_nulls(kind: pa.DataType, values: np.ndarray, nulls: Mask) -> pa.Array:
-    """Numbers as a column without copying them."""
-    count = int(np.count_nonzero(nulls))
-    validity = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if count else None
-    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], count)
+def _columns(kind: pa.DataType, values: Numbers, nulls: Mask) -> list[pa.Array]:
+    """Rows of numbers, each as a column, without copying them."""
+    data, rows = pa.py_buffer(values), values.shape[1]
+    columns = []
+    for place, count in enumerate(np.count_nonzero(nulls, axis=1).tolist()):
+        validity = pa.py_buffer(np.packbits(~nulls[place], bitorder="little")) if count else None
+        numbers = data.slice(place * rows * values.itemsize, rows * values.itemsize)
+        columns.append(pa.Array.from_buffers(kind, rows, [validity, numbers], count))
+    return columns
 
 
 class _Escaped:
@@ -147,7 +151,7 @@ class _Escaped:
         if numbers[0] < 0 or len(numbers) > _MOST_ESCAPED * in_text.size:
             raise Unlike
         for row, column in zip(*(part.tolist() for part in divmod(numbers, len(words))), strict=True):
-            text = places.text[places.starts[column, row] : places.ends[column, row]]
+            text = places.value(column, row)
             if words[column] is not str or text[:1] != b'"':
                 raise Unlike
             try:
@@ -158,24 +162,31 @@ class _Escaped:
             self.quotes += text.count(b'"') - 2
 
 
-def _strings(places: Places, column: int, escaped: _Escaped) -> pa.Array:
-    starts, ends, nulls = places.starts[column], places.ends[column], places.nulls[column]
-    quoted = (places.heads[column] & _FIRST) == _QUOTE
+def _strings(places: Places, columns: list[int], escaped: _Escaped) -> list[pa.Array]:
+    """Strings of all columns at once, out of the text itself, without what only a parser reads."""
+    rows, nulls = places.rows, places.nulls[columns]
+    starts, ends = places.starts[columns], places.ends[columns]
+    quoted = (places.heads[columns] & _FIRST) == _QUOTE
     quoted &= places.octets[ends - 1] == _QUOTE
-    quoted &= places.sizes[column] > 1
+    quoted &= places.sizes[columns] > 1
     if not (quoted | nulls).all():
         raise Unlike
-    # the text itself as strings one after the other: a value, what is between it and the next, a value ...
-    offsets = np.empty(2 * places.rows, np.int32)
-    offsets[0::2], offsets[1::2] = starts + 1, ends - 1
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(places.text)]
-    cut = pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers)
-    which = np.arange(0, len(offsets), 2, dtype=np.int32)
-    parsed = escaped.values.get(column)
+    # the text as strings one after the other: a value, what is between it and the next, a value ...
+    offsets = np.empty((rows, len(columns), 2), np.int32)
+    offsets[:, :, 0], offsets[:, :, 1] = (starts + 1).T, (ends - 1).T
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(places.text).slice(places.margin)]
+    cut = pa.Array.from_buffers(pa.string(), offsets.size - 1, buffers)
+    which = np.arange(0, offsets.size, 2, dtype=np.int32).reshape(rows, -1).T.copy()
+    parsed: list[str] = []
+    for place, column in enumerate(columns):
+        found = escaped.values.get(column, {})
+        which[place, list(found)] = len(cut) + len(parsed) + np.arange(len(found))
+        parsed += found.values()
     if parsed:
-        which[list(parsed)] = len(cut) + np.arange(len(parsed))
-        cut = pa.concat_arrays([cut, pa.array(list(parsed.values()), pa.string())])
-    return cut.take(_with_nulls(pa.int32(), which, nulls))
+        cut = pa.concat_arrays([cut, pa.array(parsed, pa.string())])
+    (places_of_all,) = _columns(pa.int32(), which.reshape(1, -1), nulls.reshape(1, -1))
+    values = pc.take(cut, places_of_all, boundscheck=False)
+    return [values.slice(place * rows, rows) for place in range(len(columns))]
 
 
 def _booleans(places: Places, column: int) -> pa.Array:
@@ -196,8 +207,7 @@ def _nothing(places: Places, column: int) -> pa.Array:
 
 def _parsed(places: Places, column: int, word: type, kind: pa.DataType) -> pa.Array:
     """Values that msgspec reads as *word*, from an array that has nothing else."""
-    bounds = zip(places.starts[column].tolist(), places.ends[column].tolist(), strict=True)
-    array = b"[%b]" % b",".join([places.text[start:end] for start, end in bounds])
+    array = b"[%b]" % b",".join(places.values(column))
     try:
         values = msgspec.json.decode(array, type=list[word | None])  # type: ignore[valid-type]  # made at run time
     except msgspec.MsgspecError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from struct import unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +16,11 @@ Mask = npt.NDArray[np.bool_]
 WORD = 8
 """Bytes that are compared, or read as digits, at once."""
 _LONGEST_BEFORE = 96
+_MARGIN = b"\0" * (_LONGEST_BEFORE + 2 * WORD)
 _QUOTE, _COLON = b'":'
 _FIRST_PRINTED = 0x20
-_U = np.uint64
-_ALL = 2**64 - 1
-_COMMON, _ANY = np.bitwise_and.reduce, np.bitwise_or.reduce
-_WINDOWS = {size: np.dtype(f"V{size}") for size in range(WORD, _LONGEST_BEFORE + 2 * WORD, WORD)}
 _EVERY = (1,)
+_U = np.uint64
 _FOUR = _U(0xFFFFFFFF)
 _NULL = _U(int.from_bytes(b"null", "little"))
 
@@ -41,26 +38,60 @@ class Form:
     stands after a record's last value, `between` between two records.
     """
 
+    paths: tuple[tuple[str, ...], ...]
     before: tuple[bytes, ...]
     keys: tuple[int, ...]
     count: int
     after: bytes
     between: bytes
 
+    @cached_property
+    def lengths(self) -> Offsets:
+        """Of `before`, in a column."""
+        return np.array([len(one) for one in self.before])[:, None]
+
+    @cached_property
+    def to_value(self) -> Offsets:
+        """How far each value is from the quote that ends its key, in a column."""
+        return np.array([len(one) - one.rindex(b":") + 1 for one in self.before])[:, None]
+
+    @cached_property
+    def width(self) -> int:
+        """The longest of `before`, in whole words."""
+        return -(-max(map(len, self.before)) // WORD) * WORD
+
+    @cached_property
+    def expected(self) -> Words:
+        """The words of `before`, each at the end of a row."""
+        padded = b"".join(one.rjust(self.width, b"\0") for one in self.before)
+        return np.frombuffer(padded, "<u8").reshape(len(self.before), -1)
+
+    @cached_property
+    def unread(self) -> Words:
+        """How many bits of each of these words say something else."""
+        octets = np.clip(self.width - self.lengths - np.arange(0, self.width, WORD), 0, WORD)
+        return (octets * 8).astype(np.uint64)
+
+    @cached_property
+    def written(self) -> tuple[int, int]:
+        """How many quotes and control characters each record has outside of its values."""
+        text = b"".join(self.before)
+        return text.count(b'"'), controls(text)
+
 
 @dataclass(frozen=True)
 class Places:
-    """The places of all values in `text`, which has records from `begin` to `end`: a row of each array is a column.
+    """The places of all values in `octets`, the records of `text` between its margins: a row of each array is a column.
 
-    A value goes from `starts` to `ends`; `heads` has its first eight bytes, the first one lowest.
+    A value goes from `starts` to `ends`, which are `sizes` apart; `heads` has its first eight bytes, the first lowest.
     """
 
     text: bytes
+    octets: Octets
     form: Form
-    begin: int
-    end: int
     starts: Offsets
     ends: Offsets
+    sizes: Offsets
     heads: Words
 
     @classmethod
@@ -70,45 +101,45 @@ class Places:
         Raises:
             Unlike: Something else than `form.before` stands before a value, or nothing is there.
         """
-        if max(map(len, form.before)) > _LONGEST_BEFORE:
+        if form.width > _LONGEST_BEFORE:
             raise Unlike
-        margin = b"\0" * (_LONGEST_BEFORE + 2 * WORD)
         # the first record, too, has one before it, as it were
-        text = b"".join((margin, form.after, form.between, form.between.join(filter(None, pages)), margin))
-        begin, end = len(margin), len(text) - len(margin)
-        octets = np.frombuffer(text, np.uint8)
+        text = b"".join((_MARGIN, form.after, form.between, form.between.join(filter(None, pages)), _MARGIN))
+        octets = np.frombuffer(text, np.uint8, len(text) - 2 * len(_MARGIN), len(_MARGIN))
         found = np.flatnonzero((octets[:-1] == _QUOTE) & (octets[1:] == _COLON))
         rows, rest = divmod(len(found), form.count)
-        if rest or not rows or not text.endswith(form.after + margin):
+        if rest or not rows or not text.endswith(form.after + _MARGIN):
             raise Unlike
-        lengths = np.array([[len(before)] for before in form.before])
-        to_value = np.array([[len(before) - before.rindex(b":") + 1] for before in form.before])
-        starts = found.reshape(rows, form.count).T[list(form.keys)] + to_value
+        starts = found.reshape(rows, form.count).T[list(form.keys)]
+        starts += form.to_value
         ends = np.empty_like(starts)
-        np.subtract(starts[1:], lengths[1:], out=ends[:-1])
-        np.subtract(starts[0, 1:], lengths[0], out=ends[-1, :-1])
-        ends[-1, -1] = end - len(form.after)
-        if (ends <= starts).any():
+        np.subtract(starts[1:], form.lengths[1:], out=ends[:-1])
+        np.subtract(starts[0, 1:], form.lengths[0], out=ends[-1, :-1])
+        ends[-1, -1] = len(octets) - len(form.after)
+        sizes = ends - starts
+        if sizes.min() < 1:
             raise Unlike
-        heads = np.empty(starts.shape, np.uint64)
-        for column, before in enumerate(form.before):
-            heads[column] = _after(before, text, starts[column])
-        return cls(text, form, begin, end, starts, ends, heads)
+        # for each value what stands before it, and its own first word
+        width = form.width
+        seen = np.ndarray(octets.shape, f"V{width + WORD}", text, len(_MARGIN) - width, _EVERY)[starts]
+        words = seen.view("<u8").reshape(len(starts), rows, -1)
+        _refuse_others(words, form)
+        return cls(text, octets, form, starts, ends, sizes, np.ascontiguousarray(words[:, :, -1]))
 
     @property
     def rows(self) -> int:
         """How many records there are."""
         return len(self.starts[0])
 
-    @cached_property
-    def octets(self) -> Octets:
-        """The text as numbers."""
-        return np.frombuffer(self.text, np.uint8)
+    @property
+    def margin(self) -> int:
+        """Where `octets` begin in `text`."""
+        return len(_MARGIN)
 
-    @cached_property
-    def sizes(self) -> Offsets:
-        """The length of each value."""
-        return self.ends - self.starts
+    @property
+    def words(self) -> Words:
+        """Eight bytes from each place on."""
+        return np.ndarray(self.octets.shape, "<u8", self.text, len(_MARGIN), _EVERY)
 
     @cached_property
     def nulls(self) -> Mask:
@@ -117,6 +148,15 @@ class Places:
         nulls &= self.sizes == len(b"null")
         return nulls
 
+    def value(self, column: int, row: int) -> bytes:
+        """The text of one value."""
+        return bytes(self.octets[self.starts[column, row] : self.ends[column, row]])
+
+    def values(self, column: int) -> list[bytes]:
+        """The text of each value of *column*."""
+        begins, ends = self.starts[column] + len(_MARGIN), self.ends[column] + len(_MARGIN)
+        return [self.text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+
     def rows_of(self, pages: Sequence[bytes]) -> list[int]:
         """How many records each of *pages* has.
 
@@ -124,9 +164,11 @@ class Places:
             Unlike: One ends within a record.
         """
         form = self.form
+        if len(pages) == 1:
+            return [self.rows]
         borders = self.starts[0] - (len(form.before[0]) - len(form.after))
         sizes = np.array([len(page) + len(form.between) if page else 0 for page in pages])
-        begins = self.begin + len(form.after) + np.cumsum(sizes) - sizes
+        begins = len(form.after) + np.cumsum(sizes) - sizes
         first = np.searchsorted(borders, begins)
         filled = sizes > 0
         if (borders[first[filled]] != begins[filled]).any():
@@ -139,32 +181,28 @@ class Places:
         Raises:
             Unlike: There are others.
         """
-        octets, form = self.octets[self.begin : self.end], self.form
-        written = b"".join(form.before)
-        quotes = self.rows * written.count(b'"') + 2 * strings + within
-        controls = self.rows * _controls(written) + _controls(form.after)
-        if np.count_nonzero(octets == _QUOTE) != quotes or np.count_nonzero(octets < _FIRST_PRINTED) != controls:
+        quotes, others = self.form.written
+        if np.count_nonzero(self.octets == _QUOTE) != self.rows * quotes + 2 * strings + within:
+            raise Unlike
+        if np.count_nonzero(self.octets < _FIRST_PRINTED) != self.rows * others + controls(self.form.after):
             raise Unlike
 
 
-def _after(before: bytes, text: bytes, starts: Offsets) -> Words:
-    """The first eight bytes of the values at *starts* in *text*.
+def controls(text: bytes) -> int:
+    """How many control characters *text* has."""
+    return sum(octet < _FIRST_PRINTED for octet in text)
+
+
+def _refuse_others(words: Words, form: Form) -> None:
+    """See that before each value stands what *form* says; *words* has so much of the text, and a word of the value.
 
     Raises:
-        Unlike: Something else than *before* stands before one of them.
+        Unlike: Something else does.
     """
-    width = -(-len(before) // WORD) * WORD
-    windows = np.ndarray((len(text) - width - WORD + 1,), _WINDOWS[width + WORD], text, strides=_EVERY)
-    seen = windows[starts - width].view("<u8").reshape(len(starts), -1)
-    mask = _ALL << 8 * (width - len(before)) & _ALL
-    for word, expected in enumerate(unpack(f"<{width // WORD}Q", before.rjust(width, b"\0"))):
-        # what all have in common, and what any of them has, are one and the same
-        read = seen[:, word]
-        if int(_COMMON(read)) & mask != expected or int(_ANY(read)) & mask != expected:
+    for place in range(form.width // WORD):
+        read = words[:, :, place]
+        # what all rows have in common, and what any of them has, are one and the same
+        other = np.bitwise_and.reduce(read, axis=1) ^ form.expected[:, place]
+        other |= np.bitwise_or.reduce(read, axis=1) ^ form.expected[:, place]
+        if (other >> form.unread[:, place]).any():
             raise Unlike
-        mask = _ALL
-    return seen[:, -1]
-
-
-def _controls(text: bytes) -> int:
-    return sum(octet < _FIRST_PRINTED for octet in text)

@@ -95,7 +95,7 @@ def test_ordinary_pages_are_read_as_bytes_however_they_are_spaced(style: str) ->
     rows = [{key: row[key] for key in ("id", "name")} for row in flights(2_000)]
     pages = [WRITERS[style](part).encode() for part in (rows[:700], [], rows[700:])]
 
-    columns, counts = read_alike(pages, {("id",): int, ("name",): str})
+    columns, counts, _ = read_alike(pages, {("id",): int, ("name",): str})
 
     assert counts == [700, 0, 1_300]
     assert columns["id",].to_pylist() == [row["id"] for row in rows]
@@ -105,7 +105,7 @@ def test_ordinary_pages_are_read_as_bytes_however_they_are_spaced(style: str) ->
 def test_fields_of_fields_and_escapes_are_read_as_bytes() -> None:
     rows = [{"n": number, "in": {"t": "a\nb" if number == 7 else "x"}, "z": None} for number in range(300)]
 
-    columns, _ = read_alike([json.dumps(rows).encode()], {("n",): int, ("in", "t"): str, ("z",): None})
+    columns, *_ = read_alike([json.dumps(rows).encode()], {("n",): int, ("in", "t"): str, ("z",): None})
 
     assert columns["in", "t"].to_pylist() == [row["in"]["t"] for row in rows]  # type: ignore[index]  # an object
     assert columns["z",].null_count == 300
