@@ -70,7 +70,8 @@ class Form:
     def unread(self) -> Words:
         """How many bits of each of these words say something else."""
         octets = np.clip(self.width - self.lengths - np.arange(0, self.width, WORD), 0, WORD)
-        return (octets * 8).astype(np.uint64)
+        unread: Words = octets.astype(np.uint64) * _U(8)
+        return unread
 
     @cached_property
     def written(self) -> tuple[int, int]:
