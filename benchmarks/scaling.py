@@ -29,7 +29,8 @@ from pipelines.batch import Batch, PageRef
 from pipelines.extract.spool import Plan, Spool
 from pipelines.load.target import Target
 from pipelines.machine import processors
-from pipelines.worker import Recipe, mill
+from pipelines.milled import Recipe
+from pipelines.worker import mill
 
 HERE = Path(__file__).resolve().parent
 DOCS, FIGURES = HERE.parent / "docs", HERE / "scaling.json"

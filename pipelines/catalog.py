@@ -14,7 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
 from pipelines.load.stores import sources_of
 from pipelines.marts.model import MARTS
-from pipelines.views import DATABASE, duckdb_on_its_way, statements_of, write_database
+from pipelines.views import DATABASE, statements_of, write_database
 
 if TYPE_CHECKING:
     from pipelines.config.project import Project
@@ -83,23 +83,29 @@ def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None
     there = all((data / name).is_file() for name in (MARKDOWN, PAGE, DATABASE))
     if there and known.get("state") == state and (most_rows is not None or _is_counted(heads, known)):
         return False
-    is_known = (data / DATABASE).is_file() and known.get("found", {}).keys() == set(_datasets(heads))
-    with nullcontext() if is_known else duckdb_on_its_way():
-        found = _found(lakes, heads, known.get("found", {}), call, most_rows)
-    entries = list(_entries(heads, words, found))
-    statements = [statement for one in entries for statement in statements_of(one, lakes, heads)]
+    statements = [one for source, head in heads.items() for one in _statements(lakes[source], head, words)]
     views = digest("\n".join(statements).encode())
-    document = {
-        "format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told, "found": found,
-    }  # fmt: skip
-    with store_errors("writing the catalog"):
-        if known.get("views") != views or not (data / DATABASE).is_file():
-            write_database(data, statements, remote)
+    is_new = known.get("views") != views or not (data / DATABASE).is_file()
+    with store_errors("writing the catalog"), ThreadPoolExecutor(1, "views") as aside:
+        written = aside.submit(write_database, data, statements, remote) if is_new else None
+        found = _found(lakes, heads, known.get("found", {}), call, most_rows)
+        entries = list(_entries(heads, words, found))
+        document = {
+            "format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told, "found": found,
+        }  # fmt: skip
+        if written:
+            written.result()
         _replace(data / MARKDOWN, markdown(entries).encode())
         _replace(data / PAGE, html(entries, None if remote else data).encode())
         # last: it says that the others are up to date
         _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return True
+
+
+def _statements(lake: Lake, head: Commit, words: Mapping[str, Words]) -> Iterator[str]:
+    for name, dataset in head.datasets.items():
+        told = words.get(f"{lake.source}.{name}", Words())
+        yield from statements_of(name, lake, dataset, told.description, told.columns)
 
 
 def meanings(data: Path, dataset: str) -> dict[str, str]:
@@ -179,10 +185,6 @@ def _found_of(lake: Lake, dataset: Dataset, last: Mapping[str, Any], call: Call,
     # the way into a bucket has credentials in it: no worker is told
     compute = call if at.filesystem is None else _here
     return Found(files, read, compute(facts, at.paths, dataset.schema, read, at.filesystem))
-
-
-def _datasets(heads: Mapping[str, Commit]) -> Iterator[str]:
-    return (f"{source}.{name}" for source, head in heads.items() for name in head.datasets)
 
 
 def _is_counted(heads: Mapping[str, Commit], known: Mapping[str, Any]) -> bool:

@@ -18,10 +18,10 @@ from pipelines.extract.extraction import Extraction
 from pipelines.extract.extractor import Extractor
 from pipelines.extract.spool import Spool
 from pipelines.extract.watermark import Watermark
+from pipelines.milled import Milled, Recipe
 from pipelines.milling import Ledger, Milling, batch_event
 from pipelines.pool import Engine
 from pipelines.transform.mask import mask as mask_page
-from pipelines.worker import Milled, Recipe
 
 
 def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, each by name

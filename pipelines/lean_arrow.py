@@ -7,15 +7,13 @@ finds none at that moment, it looks again when a frame is really asked for.
 
 from __future__ import annotations
 
-import importlib
 import sys
-import threading
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
 
 import pyarrow as pa
+
+from pipelines.later import Later
 
 
 class _NoPandas:
@@ -37,23 +35,7 @@ if "pandas" not in sys.modules:
         sys.meta_path.remove(_NoPandas)
 
 
-_LOADING = threading.RLock()
 _COMPUTE = "pyarrow.compute"
-
-
-class _Later(ModuleType):
-    """Stands in for a module until something of it is asked for."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        with _LOADING:
-            if sys.modules.get(self.__name__) is self:
-                del sys.modules[self.__name__]
-            module = importlib.import_module(self.__name__)
-        value = getattr(module, name)
-        setattr(self, name, value)
-        return value
 
 
 def put_off_compute() -> None:
@@ -61,4 +43,4 @@ def put_off_compute() -> None:
 
     For a program's first act; worker processes do compute, and import it once for all of them.
     """
-    sys.modules.setdefault(_COMPUTE, _Later(_COMPUTE))
+    sys.modules.setdefault(_COMPUTE, Later(_COMPUTE))

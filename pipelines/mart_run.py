@@ -18,11 +18,11 @@ from pipelines.load.merge import Place, work
 from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
+from pipelines.milled import MAKE_MART, Milled
 from pipelines.milling import batch_event
 from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
 from pipelines.source_run import Shared, sweep
 from pipelines.version import CODE_VERSION
-from pipelines.worker import Milled, make_mart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,7 +101,7 @@ class _MartRun:
         )
         self._fetch_inputs(mart)
         units = divide(name, mart, self._files, self._shared.engine.workers, self._schemas)
-        made: list[Milled] = self._shared.engine.map(partial(make_mart, store=self._lake.store, target=target), units)
+        made: list[Milled] = self._shared.engine.map(partial(MAKE_MART, store=self._lake.store, target=target), units)
         for milled in made:
             self._tell(batch_event(name, milled))
         began = time.monotonic()

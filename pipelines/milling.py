@@ -13,8 +13,8 @@ from pipelines.cursors import refuse_disorder
 from pipelines.errors import PipelineError, TransformError
 from pipelines.extract.channel import Backlog
 from pipelines.extract.events import Event
+from pipelines.milled import MILL, Milled, Recipe, describe
 from pipelines.pool import Engine
-from pipelines.worker import Milled, Recipe, describe, mill
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Milling:
             return
         self._on_busy(batch.resource, 1)
         try:
-            milled = self._engine.call(mill, batch, self._recipes[batch.resource])
+            milled = self._engine.call(MILL, batch, self._recipes[batch.resource])
         except Exception as raised:  # noqa: BLE001  # a thread that dies unheard would lose the batch and keep its watermark
             defect = TransformError(f"{type(raised).__name__}: {raised}", "this is a defect")
             error = raised if isinstance(raised, PipelineError) else defect

@@ -8,6 +8,7 @@ the call it held: that call is tried once more on a fresh worker.
 from __future__ import annotations
 
 import gc
+import importlib
 import multiprocessing
 import os
 import queue
@@ -18,6 +19,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, Self, TypeVar
@@ -43,6 +45,22 @@ class Engine(Protocol):
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Compute *function* of each of *items* side by side; results in their order."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A function by its name, so that only the process that calls it must import what it needs."""
+
+    module: str
+    name: str
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """What the function gives."""
+        return getattr(importlib.import_module(self.module), self.name)(*args, **named)
+
+    @property
+    def __name__(self) -> str:
+        return self.name
 
 
 class Pool:
@@ -86,7 +104,7 @@ class Pool:
                 self._replace(worker)
                 if attempt == 2:
                     raise WorkerDied(
-                        f"a worker process ended twice in {function.__name__} ({worker.ending})",
+                        f"a worker process ended twice in {_name(function)} ({worker.ending})",
                         "it may have run out of memory: lower THREADMILL_BATCH_SIZE or THREADMILL_WORKERS",
                     ) from error
                 continue
@@ -253,7 +271,7 @@ def _answer(call: bytes) -> tuple[bool, Any]:
     name = "a call"
     try:
         function, args = ForkingPickler.loads(call)
-        name = getattr(function, "__name__", name)
+        name = _name(function)
         return True, function(*args)
     except PipelineError as error:
         return False, error
@@ -261,6 +279,11 @@ def _answer(call: bytes) -> tuple[bool, Any]:
         os._exit(137)
     except Exception as error:  # noqa: BLE001  # whatever it is must reach the parent, and only our errors surely pickle
         return False, TransformError(f"{name}: {type(error).__name__}: {error}", "this is a defect")
+
+
+def _name(function: Any) -> str:
+    """What *function* is called, or the one that it is a part of."""
+    return str(getattr(getattr(function, "func", function), "__name__", "a call"))
 
 
 def _leash() -> None:

@@ -12,7 +12,7 @@ from pipelines.cursors import Cursor
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.watermark import Incremental, Watermark, comparable
 from pipelines.load.log import Dataset, LiveFile
-from pipelines.worker import Recipe
+from pipelines.milled import Recipe
 
 
 def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name

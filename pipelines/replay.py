@@ -22,12 +22,12 @@ from pipelines.extract.watermark import Watermark
 from pipelines.fetching import fetch_and_mill
 from pipelines.load.lake import Lake
 from pipelines.load.log import Dataset, LiveFile
+from pipelines.milled import rejects_of
 from pipelines.milling import Ledger
 from pipelines.recipes import recipe_of
 from pipelines.report.result import Problem, ResourceReport, SourceReport
 from pipelines.report.spans import Span, all_endpoints, parents_of
 from pipelines.source_run import Shared, SourceRun
-from pipelines.worker import rejects_of
 
 _PER_COMMIT = 10**9  # more batches than a commit has: parts of a later one sort after those of an earlier one
 
@@ -69,7 +69,7 @@ class _Replay:
         extractions: dict[str, Extraction] = {}
         for number in sorted({number for commits in self._commits.values() for number in commits}):
             extractions |= self._mill(number, ledgers)
-        reports = [self._run.settled(name, extractions[name], ledger) for name, ledger in ledgers.items()]
+        reports = self._run.settling.settled({name: (extractions[name], ledger) for name, ledger in ledgers.items()})
         if any(report.problem for report in reports):
             self._lake.discard((*draft.parts, *draft.dropped))
             return SourceReport(self._source.name, draft.head.n if draft.head else None, False, tuple(reports))

@@ -22,12 +22,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipelines.catalog import write_catalog
 from pipelines.config.project import Project
 from pipelines.config.settings import Settings
 from pipelines.config.source import Source
 from pipelines.errors import StoreError
 from pipelines.extract.events import Event
+from pipelines.later import Soon
 from pipelines.machine import automatic_workers, available_memory, processors
 from pipelines.mart_run import run_marts
 from pipelines.marts.model import MARTS, Marts
@@ -35,7 +35,8 @@ from pipelines.pool import PRELOAD, Pool
 from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
 from pipelines.report.timeline import Timeline
 from pipelines.run_log import RunLog, Watcher
-from pipelines.source_run import Listener, Shared, foreseen, run_source
+from pipelines.settling import foreseen
+from pipelines.source_run import Listener, Shared, run_source
 from pipelines.telemetry import telemetry
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.1
 _LAST_MOMENT_S = 2.0
+_FOR_THE_END = ("pipelines.catalog", "pipelines.report.html_report", "rich.table")
+_FOR_NEW_VIEWS = "duckdb"
 
 
 def run(
@@ -68,8 +71,13 @@ def run(
     timeline = Timeline(started)
     watchers: list[Watcher] = [RunLog(run_id), *telemetry(run_id, os.environ)]
 
+    has_views = (settings.data / "catalog.duckdb").is_file()
+    ending = Soon(_FOR_THE_END if has_views else (_FOR_NEW_VIEWS, *_FOR_THE_END))
+
     def tell(source: str, event: Event) -> None:
         timeline.listen(source, event)
+        if event.kind == "merged":
+            ending.begin()
         for watcher in watchers:
             watcher.listen(source, event)
         listen(source, event)
@@ -120,6 +128,8 @@ def _made(marts: Marts, shared: Shared) -> SourceReport | None:
 
 def _cataloged(project: Project, pool: Pool | Cluster) -> tuple[str, ...]:
     """Bring the catalog up to date; where that fails the data is committed all the same."""
+    from pipelines.catalog import write_catalog
+
     try:
         write_catalog(project, pool.call)
     except Exception as error:  # noqa: BLE001  # the data is committed; its description may follow

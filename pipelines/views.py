@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 
-from pipelines.catalog_page.entries import Entry
 from pipelines.load.lake import Lake
-from pipelines.load.log import Commit
+from pipelines.load.log import Dataset
 from pipelines.load.stores import Remote
 from pipelines.reading import quoted, select
 
 DATABASE = "catalog.duckdb"
-
-
-@contextmanager
-def duckdb_on_its_way() -> Iterator[None]:
-    """Import it while the block waits for workers: that takes 0.1 s."""
-    importing = Thread(target=import_module, args=("duckdb",), name="duckdb")
-    importing.start()
-    yield
-    importing.join()
 
 
 def write_database(data: Path, statements: Sequence[str], remote: Remote | None) -> None:
@@ -55,21 +42,21 @@ def write_database(data: Path, statements: Sequence[str], remote: Remote | None)
             path.unlink(missing_ok=True)
 
 
-def statements_of(one: Entry, lakes: Mapping[str, Lake], heads: Mapping[str, Commit]) -> Iterator[str]:
-    """What makes the view of a dataset, with what is known of it and its columns as comments."""
-    source, _, name = one.dataset.partition(".")
-    lake, dataset = lakes[source], heads[source].datasets[name]
-    view = f"{quoted(source)}.{quoted(name)}"
+def statements_of(
+    name: str, lake: Lake, dataset: Dataset, description: str, columns: Mapping[str, tuple[str, str]]
+) -> Iterator[str]:
+    """What makes the view of *dataset*, with what is known of it and its *columns* (text and unit) as comments."""
+    view = f"{quoted(lake.source)}.{quoted(name)}"
     files: list[Path | str] = [lake.shown.resolve() / name / "**" / "*.parquet"] if dataset.files else []
     if lake.remote is not None:
         # in a bucket old files lie beside new ones, so the view names those of this commit
         files = [f"s3://{path}" for path in lake.addresses(dataset).paths]
-    yield f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}"
+    yield f"CREATE SCHEMA IF NOT EXISTS {quoted(lake.source)}"
     yield f"CREATE VIEW {view} AS {select(files, dataset)}"
-    yield f"COMMENT ON VIEW {view} IS {_literal(one.description)}"
-    for column in one.columns:
-        told = " ".join(filter(None, (column.description, f"[{column.unit}]" if column.unit else "")))
-        if told:
+    yield f"COMMENT ON VIEW {view} IS {_literal(description)}"
+    for column in dataset.schema or ():
+        text, unit = columns.get(column.name, ("", ""))
+        if told := " ".join(filter(None, (text, f"[{unit}]" if unit else ""))):
             yield f"COMMENT ON COLUMN {view}.{quoted(column.name)} IS {_literal(told)}"
 
 

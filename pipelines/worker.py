@@ -9,23 +9,23 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.batch import Batch, Json, PageRef, Part
-from pipelines.cursors import Cursor, PageEnds, greatest, page_ends
-from pipelines.errors import CursorError, PipelineError
+from pipelines.batch import Batch, Json, PageRef
+from pipelines.cursors import PageEnds, greatest, page_ends
+from pipelines.errors import CursorError
 from pipelines.load.boundary import as_type, at_or_after, typed, unseen
 from pipelines.load.parquet import PartWriter
 from pipelines.load.schema import decode_schema, encode_schema, unify
 from pipelines.load.target import Target
 from pipelines.marts.units import MartUnit, make
+from pipelines.milled import REJECTS, Milled, Recipe, rejects_of
 from pipelines.transform.checks import Expectations, enforce, set_aside, violations
 from pipelines.transform.columns import Shape
 from pipelines.transform.decode import decode
@@ -33,58 +33,6 @@ from pipelines.transform.frames import FOLDER, Transform, apply, resolve
 
 _PARENT = "__parent__"
 _PAGE = "__page__"
-REJECTS = Target(write="upsert", key=("record", "column"))
-"""How records that were set aside are kept: once each, however often they are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a worker must know of a resource; the same for all its batches.
-
-    `columns` is the schema of the rows that are committed (None before the
-    first), `floors` the watermark of each parent ("" without parents) below
-    which appended rows are old, `edge` the files with rows from `edge_floor` on,
-    which may be read again.
-    """
-
-    source: str
-    resource: str
-    shape: Shape
-    target: Target
-    store: Path
-    columns: tuple[Json, ...] | None = None
-    cursor: Cursor | None = None
-    floors: Mapping[str, str] = field(default_factory=dict)
-    edge: tuple[Path, ...] = ()
-    edge_floor: str = ""
-    asked_from: str = ""
-    transforms: Path | None = None
-    slice_bytes: int = 16_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Milled:
-    """What came of a batch.
-
-    `cursors` has the greatest cursor of each parent as text, `warnings` the rows
-    that break a check which only warns, `ends` the cursors that pages begin and
-    end with, where their order is declared.
-    """
-
-    sequence: int
-    parts: tuple[Part, ...]
-    rejects: tuple[Part, ...]
-    columns: tuple[Json, ...]
-    rows_read: int
-    rows_rejected: int
-    cursors: Mapping[str, str]
-    cpu_s: float
-    wall_s: float
-    warnings: Mapping[str, int] = field(default_factory=dict)
-    ends: tuple[PageEnds, ...] = ()
-    pid: int = 0
-    began: float = 0.0
-    """On the monotonic clock, which all processes of a machine share."""
 
 
 def mill(batch: Batch, recipe: Recipe) -> Milled:
@@ -184,11 +132,6 @@ def _rejects_writer(recipe: Recipe, batch: Batch) -> PartWriter:
     return PartWriter(recipe.store, rejects_of(recipe.resource), REJECTS, sequence=batch.sequence, staged=True)
 
 
-def rejects_of(resource: str) -> str:
-    """The dataset that keeps the records of *resource* that were set aside."""
-    return f"{resource}__rejects"
-
-
 def _slices(pages: tuple[PageRef, ...], size: int) -> Iterator[list[PageRef]]:
     """Runs of pages of about *size* bytes, at least one page each."""
     waiting = deque(pages)
@@ -278,8 +221,3 @@ def _ignored(table: pa.Table, recipe: Recipe) -> dict[str, int]:
         told = f"older than {recipe.asked_from}, which was asked for: does the API know `since_param`?"
         return {told: old} if old else {}
     return {}
-
-
-def describe(error: PipelineError, name: str) -> PipelineError:
-    """*error* with the resource it happened in, of the same kind."""
-    return error if name in error.message else type(error)(f"{name}: {error.message}", error.hint)

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.report.result import SourceReport
     from pipelines.source_run import Listener, Shared
 
+_SAID_TO_BE_TERMINALS = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -69,6 +70,9 @@ def work_through(
 ) -> int:
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
     import pipelines.rare_garbage  # noqa: F401  # before all that is imported now
+
+    # looking for plugins reads the metadata of every package there is
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from pipelines.pool import warm_up
 
     warm_up(_modules_for(given.get("config"), only))
@@ -80,13 +84,20 @@ def work_through(
     from pipelines.source_run import run_source
 
     project = project_of(only, given)
-    with stopping() as stop, progress_of(project, console_on()) as listen:
+    with stopping() as stop, progress_on(sys.stderr, project) as listen:
         report = run(project, listen=listen, stop=stop, work=work or run_source)
     if as_json:
         click.echo(report.to_json())
     else:
         show(report, console_on(sys.stdout))
     return EXIT_INTERRUPTED if stop.is_set() else report.exit_code
+
+
+def progress_on(stream: Any, project: Project) -> AbstractContextManager[Listener]:
+    """The same on *stream*; where that is a file, Rich takes 30 ms to import before it says that it draws nothing."""
+    if not stream.isatty() and not any(name in os.environ for name in _SAID_TO_BE_TERMINALS):
+        return nullcontext(lambda source, event: None)
+    return progress_of(project, console_on(stream))
 
 
 def progress_of(project: Project, console: Console) -> AbstractContextManager[Listener]:

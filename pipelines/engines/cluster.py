@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self, TypeVar
 from pipelines.engines.remote import LOADED, TRANSFORMS, Answer, Look, compute, fingerprint, look, versions
 from pipelines.errors import ConfigError, Interrupted, PipelineError, WorkerDied
 from pipelines.load.disk import DISK, store_errors
-from pipelines.worker import Milled
+from pipelines.milled import Milled
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -13,9 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-
+from pipelines.extract.lean_requests import HTTPAdapter, requests
 from pipelines.extract.watch import use_watched_connections
 
 if TYPE_CHECKING:

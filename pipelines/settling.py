@@ -1,0 +1,206 @@
+"""What came of the pages of a resource, merged with what there is, checked, and named in the draft."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pipelines.batch import Part
+from pipelines.config.source import Source
+from pipelines.errors import Defect, ExpectationFailed, PipelineError
+from pipelines.extract.extraction import Extraction
+from pipelines.extract.watermark import Watermark
+from pipelines.inspection import inspect, to_inspect
+from pipelines.load.casting import of_older
+from pipelines.load.draft import Draft
+from pipelines.load.lake import Lake
+from pipelines.load.merge import Change, Place, work
+from pipelines.load.target import Target
+from pipelines.milled import REJECTS, Recipe, rejects_of
+from pipelines.milling import Ledger
+from pipelines.pool import Engine
+from pipelines.report.result import Expected, ResourceReport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a resource: files to name in the draft, or none where something failed."""
+
+    report: ResourceReport
+    change: Change | None = None
+    rejects: Change | None = None
+    watermark: Watermark | None = None
+
+
+class Settling:
+    """Settles the resources of one run of *source* in *draft*; *moves* says whether watermarks may."""
+
+    def __init__(  # noqa: PLR0913  # what a merge depends on, each by name
+        self,
+        source: Source,
+        lake: Lake,
+        draft: Draft,
+        *,
+        recipes: Mapping[str, Recipe],
+        watermarks: Mapping[str, Watermark | None],
+        engine: Engine,
+        now: datetime,
+        moves: bool,
+        tell: Callable[..., None],
+    ) -> None:
+        self._source, self._lake, self._draft, self._recipes, self._watermarks = (
+            source,
+            lake,
+            draft,
+            recipes,
+            watermarks,
+        )
+        self._engine, self._now, self._moves, self._tell = engine, now, moves, tell
+        self._started = time.monotonic()
+
+    def settled(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> list[ResourceReport]:
+        """What became of each resource, once what came of its pages is in the draft; several are merged at once."""
+        with ThreadPoolExecutor(self._engine.workers, thread_name_prefix="settle") as threads:
+            outcomes = list(threads.map(self._outcome, milled, milled.values()))
+        return [self._in_draft(name, outcome) for name, outcome in zip(milled, outcomes, strict=True)]
+
+    def _outcome(self, name: str, milled: tuple[Extraction, Ledger]) -> _Outcome:
+        began = time.monotonic()
+        outcome = self._settle(name, *milled)
+        self._tell("merged", name, seconds=time.monotonic() - began)
+        return outcome
+
+    def _in_draft(self, name: str, outcome: _Outcome) -> ResourceReport:
+        """Name its files in the draft; if anything failed, none."""
+        report, target = outcome.report, self._recipes[name].target
+        if outcome.change:
+            self._draft.set_files(name, outcome.change, target)
+        if outcome.rejects:
+            self._draft.set_files(rejects_of(name), outcome.rejects, REJECTS)
+        if outcome.watermark and report.verdict != "incomplete":
+            state = self._draft.state(name) or {}
+            self._draft.set_state(name, {**state, "watermark": outcome.watermark.to_json()})
+        self._tell("settled", name, seconds=report.seconds, size=report.rows_written, note=report.verdict)
+        return report
+
+    def _settle(self, name: str, extraction: Extraction, ledger: Ledger) -> _Outcome:
+        """Merge what came of a resource with what there is, and check it."""
+        report = self._report(name, extraction, ledger)
+        parts = [part for milled in ledger.milled for part in milled.parts]
+        rejected = [part for milled in ledger.milled for part in milled.rejects]
+        try:
+            if error := extraction.error or ledger.error:
+                raise error
+            self._refuse_fewer(name, extraction, ledger)
+            # a record that was set aside is there, though it is not stored: no read that has one tells what is gone
+            full = extraction.verdict != "incomplete" and not rejected
+            full = full and self._source.resources[name].incremental is None
+            change = self._merge(name, parts, self._recipes[name].target, full=full)
+            rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
+            warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
+            warnings += of_older(report.name, change.kept)
+            if rejected and (deletes := self._recipes[name].target.deletes) and deletes.missing:
+                warnings += (f"{report.name}: as records were set aside, none that is missing is taken for gone",)
+            watermark = self._reached(name, extraction, ledger)
+        except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
+            self._lake.discard((*parts, *rejected))
+            return _Outcome(report.failed(foreseen(error, report.name, self._source.secrets.hide)))
+        report = replace(
+            report,
+            warnings=warnings,
+            new=change.counts.get("new", 0),
+            updated=change.counts.get("updated", 0),
+            unchanged=change.counts.get("unchanged", 0),
+            files_written=len(change.added),
+        )
+        return _Outcome(report, change, rejects, watermark)
+
+    def _refuse_fewer(self, name: str, extraction: Extraction, ledger: Ledger) -> None:
+        """A whole read that is known to lack records must not take the place of one that has more."""
+        rows = self._draft.dataset(name).rows
+        replaces = self._recipes[name].target.write == "replace"
+        if replaces and extraction.verdict == "incomplete" and ledger.rows_read < rows:
+            raise ExpectationFailed(
+                f"{self._source.name}.{name}: {extraction.evidence}; the {rows:,} rows that are committed are kept",
+                "run again; if the API counts wrongly, leave its total out of `paginate`, or its `count`",
+            )
+
+    def _merge(self, name: str, parts: Sequence[Part], target: Target, *, full: bool = False) -> Change:
+        """What the write mode makes of the staged parts; workers do the work."""
+        engine, recipe = self._engine, self._recipes.get(name)
+        stats = (recipe.cursor.name,) if recipe and recipe.cursor else ()
+        place = Place(self._lake.store, self._lake.tmp, name, target, stats, now=self._now, full=full)
+        return self._lake.merge(place, self._draft.dataset(name), parts, lambda units: engine.map(work, units))
+
+    def _inspect(self, name: str, change: Change) -> tuple[str, ...]:
+        """Check what the dataset would become; what only deserves a warning is returned."""
+        whole = [one for one in self._source.resources[name].expect if not one.per_row]
+        checks = to_inspect(whole, self._draft.dataset(name), change)
+        if not checks:
+            return ()
+        self._lake.home.bring(change.kept)
+        paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
+        files = [self._lake.store / path for path in paths]
+        return self._engine.call(inspect, files, checks, f"{self._source.name}.{name}", self._now)
+
+    def _reached(self, name: str, extraction: Extraction, ledger: Ledger) -> Watermark | None:
+        """The watermark at the greatest cursor that was read; it never goes back, and reading again does not move it.
+
+        It does not pass the moment of the first answer, by the server's clock: a
+        record that was changed behind the reader's back is asked for again.
+        """
+        incremental = self._source.resources[name].incremental
+        if incremental is None or not self._moves:
+            return None
+        reached = Watermark(kind=incremental.kind)
+        for milled in ledger.milled:
+            for parent, value in milled.cursors.items():
+                reached = reached.advance(value, parent)
+        reached = reached.no_later_than(extraction.server_time or self._now)
+        watermark = (self._watermarks[name] or Watermark(kind=incremental.kind)).advance(reached.value)
+        for parent, value in reached.parents.items():
+            watermark = watermark.advance(value, parent)
+        return watermark if watermark.value or watermark.parents else None
+
+    def _report(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:
+        return ResourceReport(
+            source=self._source.name,
+            resource=name,
+            verdict=extraction.verdict,
+            evidence=extraction.evidence,
+            requests=extraction.requests,
+            resumed=extraction.from_spool,
+            retries=extraction.retries,
+            rows_read=ledger.rows_read,
+            rejected=sum(milled.rows_rejected for milled in ledger.milled),
+            bytes_fetched=extraction.raw_bytes,
+            expected=tuple(map(Expected.of, self._source.resources[name].expect)),
+            seconds=(ledger.ended_at or time.monotonic()) - self._started,
+        )
+
+
+def foreseen(error: Exception, where: str, hide: Callable[[str], str] = str) -> PipelineError:
+    """The *error* being handled as a kind that reports know; of a defect in *where* the log keeps the traceback."""
+    cause = error.__cause__ if isinstance(error, Defect) else error
+    if cause is not None and not isinstance(cause, PipelineError):
+        log.error("defect in=%s\n%s", where, hide("".join(traceback.format_exception(cause))))
+    return error if isinstance(error, PipelineError) else Defect.of(error, where)
+
+
+def _warnings(name: str, ledger: Ledger) -> Iterator[str]:
+    """A sentence for each check that some rows break, but that only warns, and for each mask that covered nothing."""
+    rows: Counter[str] = Counter()
+    for milled in ledger.milled:
+        rows.update(milled.warnings)
+    for sentence, broken in rows.items():
+        yield f"{name}: {broken} {'row' if broken == 1 else 'rows'}: {sentence}"
+    for path in ledger.unmet if ledger.rows_read else ():
+        yield f"{name}: `mask` names {path!r}, which no record has: it covered nothing"
