@@ -46,9 +46,9 @@ def is_empty_list(body: bytes, name: str) -> bool:
 
 
 def list_in(body: bytes, name: str) -> memoryview:
-    """The bytes of the list *name*, in a body that `around` could read."""
+    """The list *name* with its brackets, in a body that `around` could read."""
     start = _list_start(name).search(body)
-    return memoryview(body)[start.end() if start else 0 : body.rfind(b"]")]
+    return memoryview(body)[start.end() - 1 if start else 0 : body.rfind(b"]") + 1]
 
 
 def mentions(body: bytes, name: str) -> bool:

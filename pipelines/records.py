@@ -117,8 +117,8 @@ class Records(Value):
             raise RecordsMissing(f"{self.path!r} is not a list of objects but {_outline(found)}", _LIST_HINT)
         return rows
 
-    def slice(self, body: bytes) -> bytes | None:
-        """The raw JSON array of records inside *body*, without building an object.
+    def slice(self, body: bytes) -> bytes | memoryview | None:
+        """The raw JSON array of records inside *body*, without building an object, or a copy where none is needed.
 
         Where only the text around the list was looked at, damage inside it
         shows when the array is decoded. None where the path is not plain names, or the body is not shaped as it
@@ -131,7 +131,7 @@ class Records(Value):
         if not _PLAIN_PATH.match(self.rows):
             return None
         if "." not in self.rows and around(body, self.rows) is not None:
-            return b"[" + list_in(body, self.rows) + b"]"
+            return list_in(body, self.rows)
         try:
             raw = body
             for name in self.rows.split("."):

@@ -44,7 +44,13 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.1
 _LAST_MOMENT_S = 2.0
-_FOR_THE_END = ("pipelines.catalog", "pipelines.report.html_report", "rich.table")
+_FOR_THE_END = (
+    "pipelines.load.encode",
+    "pipelines.catalog",
+    "pipelines.report.html_report",
+    "rich.console",
+    "rich.table",
+)
 _FOR_NEW_VIEWS = "duckdb"
 
 
@@ -71,13 +77,11 @@ def run(
     timeline = Timeline(started)
     watchers: list[Watcher] = [RunLog(run_id), *telemetry(run_id, os.environ)]
 
-    has_views = (settings.data / "catalog.duckdb").is_file()
-    ending = Soon(_FOR_THE_END if has_views else (_FOR_NEW_VIEWS, *_FOR_THE_END))
+    hear_the_end = _end_in_sight(project)
 
     def tell(source: str, event: Event) -> None:
         timeline.listen(source, event)
-        if event.kind == "merged":
-            ending.begin()
+        hear_the_end(source, event)
         for watcher in watchers:
             watcher.listen(source, event)
         listen(source, event)
@@ -105,6 +109,21 @@ def run(
     for watcher in watchers:
         watcher.ended(report)
     return report
+
+
+def _end_in_sight(project: Project) -> Callable[[str, Event], None]:
+    """Hears when all pages are there: workers still compute, and what the run's end needs is imported meanwhile."""
+    has_views = (project.settings.data / "catalog.duckdb").is_file()
+    modules = Soon(_FOR_THE_END if has_views else (*_FOR_THE_END, _FOR_NEW_VIEWS))
+    awaited = {(source.name, name) for source in project.sources for name in source.resources}
+
+    def hear(source: str, event: Event) -> None:
+        if event.kind in ("finished", "merged"):
+            awaited.discard((source, event.resource))
+            if not awaited or event.kind == "merged":
+                modules.begin()
+
+    return hear
 
 
 def _worked(work: Callable[[Source, Shared], SourceReport], source: Source, shared: Shared) -> SourceReport:

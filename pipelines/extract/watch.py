@@ -17,6 +17,8 @@ from typing import Any, Literal
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from pipelines.extract.heads import Answer
+
 _LOOK_EVERY_S = 0.1
 _here = threading.local()
 
@@ -112,9 +114,13 @@ class _Watched:
 class _Plain(_Watched, HTTPConnection):
     """A watched connection without TLS."""
 
+    response_class = Answer
+
 
 class _Secure(_Watched, HTTPSConnection):
     """A watched connection with TLS."""
+
+    response_class = Answer
 
 
 class _PlainPool(HTTPConnectionPool):

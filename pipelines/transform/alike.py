@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Path = tuple[str, ...]
+Buffer = bytes | memoryview
+_OPEN, _SHUT = b"[]"
+_SPACES = b" \t\r\n"
+_LONGEST_RECORD = 1 << 16
 _WHITE = rb"[ \t\r\n]*"
 _KEY = re.compile(_WHITE + rb'"([^"\\\x00-\x1f]+)":' + _WHITE)
 _VALUE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null')
@@ -33,7 +37,7 @@ _BETWEEN = re.compile(_WHITE + b"," + _WHITE)
 
 
 def read_alike(
-    pages: Sequence[bytes], words: Mapping[Path, object], form: Form | None = None
+    pages: Sequence[Buffer], words: Mapping[Path, object], form: Form | None = None
 ) -> tuple[dict[Path, pa.Array], list[int], Form]:
     """The values at each path of *words*, how many records each of *pages* has, and how these are written.
 
@@ -44,15 +48,26 @@ def read_alike(
     Raises:
         Unlike: The pages are for another reader: one that takes every JSON, or tells what is wrong.
     """
-    if not all(page[:1] == b"[" and page[-1:] == b"]" for page in pages):
-        raise Unlike
-    inner = [page[1:-1].strip(b" \t\r\n") for page in pages]
-    form = form or _Learned(next(filter(None, inner), b"")).form()
+    inner = list(map(_inner, pages))
+    form = form or _Learned(bytes(next(filter(None, inner), b"")[:_LONGEST_RECORD])).form()
     if set(form.paths) != words.keys():
         raise Unlike
     places = Places.of(inner, form)
     columns = columns_of(places, [words[path] for path in form.paths])
     return dict(zip(form.paths, columns, strict=True)), places.rows_of(inner), form
+
+
+def _inner(page: Buffer) -> memoryview:
+    """What is between the brackets of an array, without the white space at both ends."""
+    view = memoryview(page)
+    begin, end = 1, len(view) - 1
+    if end < begin or view[0] != _OPEN or view[end] != _SHUT:
+        raise Unlike
+    while begin < end and view[begin] in _SPACES:
+        begin += 1
+    while begin < end and view[end - 1] in _SPACES:
+        end -= 1
+    return view[begin:end]
 
 
 class _Learned:

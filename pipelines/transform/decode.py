@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines.batch import Json
 from pipelines.errors import PipelineError
+from pipelines.transform.alike import Buffer
 from pipelines.transform.columns import Shape
 from pipelines.transform.exact import Reject, columns_of, read_exactly, type_of
 from pipelines.transform.exact_json import exact, parse_json
@@ -106,7 +107,7 @@ def _read(
     pages: Sequence[tuple[bytes, Mapping[str, Json]]], shape: Shape, plan: Plan, *, fast: bool
 ) -> tuple[_Pages, Plan]:
     read = _Pages()
-    waiting: list[tuple[bytes, bytes]] = []
+    waiting: list[tuple[bytes, Buffer]] = []
     for body, _ in pages:
         array = _array_of_records(body, shape) if fast else None
         if array is None:
@@ -119,7 +120,7 @@ def _read(
     return read, _read_waiting(waiting, shape, plan, read)
 
 
-def _read_waiting(waiting: list[tuple[bytes, bytes]], shape: Shape, plan: Plan, read: _Pages) -> Plan:
+def _read_waiting(waiting: list[tuple[bytes, Buffer]], shape: Shape, plan: Plan, read: _Pages) -> Plan:
     """Read pages that *waiting* holds beside their arrays, all at once if that works, and let it be empty."""
     arrays = [array for _, array in waiting]
     taken = not arrays or _read_together(arrays, plan, read)
@@ -133,23 +134,23 @@ def _read_waiting(waiting: list[tuple[bytes, bytes]], shape: Shape, plan: Plan, 
     return plan
 
 
-def _read_together(arrays: list[bytes], plan: Plan, read: _Pages) -> bool:
+def _read_together(arrays: list[Buffer], plan: Plan, read: _Pages) -> bool:
     """Read several pages at once; False where they must be read one by one."""
     decoder = decoder_for(plan)
     if decoder is None:
         return False
     alike = decoder.read_alike(arrays, read.form) or (decoder.read_alike(arrays) if read.form else None)
     read.form = alike and alike.form
-    together = alike or (decoder.read_together(arrays) if len(arrays) > 1 else None)
+    together = alike or (decoder.read_together(list(map(bytes, arrays))) if len(arrays) > 1 else None)
     if together is None:
         return False
     read.add(together[0], together[1], fast=True)
     return True
 
 
-def _read_one(body: bytes, array: bytes, shape: Shape, plan: Plan, read: _Pages) -> Plan:
+def _read_one(body: bytes, array: Buffer, shape: Shape, plan: Plan, read: _Pages) -> Plan:
     decoder = decoder_for(plan)
-    taken = decoder.read(array) if decoder else None
+    taken = decoder.read(bytes(array)) if decoder else None
     if taken is None:
         return _read_exactly(body, shape, plan, read)
     read.add(taken[0], [taken[1]], fast=True)
@@ -163,7 +164,7 @@ def _read_exactly(body: bytes, shape: Shape, plan: Plan, read: _Pages) -> Plan:
     return page.plan
 
 
-def _sampled(array: bytes, shape: Shape, plan: Plan) -> Plan:
+def _sampled(array: Buffer, shape: Shape, plan: Plan) -> Plan:
     """What the first records teach, so that not even the first page need be read exactly."""
     try:
         texts = msgspec.json.decode(array, type=list[msgspec.Raw])[:_SAMPLE]
@@ -175,7 +176,7 @@ def _sampled(array: bytes, shape: Shape, plan: Plan) -> Plan:
         return plan  # the exact path meets it again, and says what is wrong
 
 
-def _array_of_records(body: bytes, shape: Shape) -> bytes | None:
+def _array_of_records(body: bytes, shape: Shape) -> Buffer | None:
     """The page as one raw JSON array, where it has one."""
     body = body.removeprefix(_BOM)
     if shape.format == "json":

@@ -22,7 +22,7 @@ from msgspec import UNSET, Raw
 from msgspec.structs import astuple
 
 from pipelines.errors import DecodeError, SchemaError
-from pipelines.transform.alike import read_alike
+from pipelines.transform.alike import Buffer, read_alike
 from pipelines.transform.convert import Misfit, converter
 from pipelines.transform.exact import array_for, fields_in, values_of
 from pipelines.transform.exact_json import parse_json
@@ -88,7 +88,7 @@ class Decoder:
     scalars: _Scalars | None
     """None where a column takes more of a record than one scalar."""
 
-    def read_alike(self, pages: Sequence[bytes], form: Form | None = None) -> Alike | None:
+    def read_alike(self, pages: Sequence[Buffer], form: Form | None = None) -> Alike | None:
         """Several JSON arrays whose records are all written alike (of *form*, if it is known), or None."""
         if self.scalars is None:
             return None

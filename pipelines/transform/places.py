@@ -85,6 +85,7 @@ class Places:
     """The places of all values in `octets`, the records of `text` between its margins: a row of each array is a column.
 
     A value goes from `starts` to `ends`, which are `sizes` apart; `heads` has its first eight bytes, the first lowest.
+    `quotes` is how many of them there are in all.
     """
 
     text: bytes
@@ -94,9 +95,10 @@ class Places:
     ends: Offsets
     sizes: Offsets
     heads: Words
+    quotes: int
 
     @classmethod
-    def of(cls, pages: Sequence[bytes], form: Form) -> Places:
+    def of(cls, pages: Sequence[memoryview], form: Form) -> Places:
         """Find the values in the records of *pages*, each without its brackets.
 
         Raises:
@@ -107,7 +109,8 @@ class Places:
         # the first record, too, has one before it, as it were
         text = b"".join((_MARGIN, form.after, form.between, form.between.join(filter(None, pages)), _MARGIN))
         octets = np.frombuffer(text, np.uint8, len(text) - 2 * len(_MARGIN), len(_MARGIN))
-        found = np.flatnonzero((octets[:-1] == _QUOTE) & (octets[1:] == _COLON))
+        quotes = octets == _QUOTE
+        found = np.flatnonzero(quotes[:-1] & (octets[1:] == _COLON))
         rows, rest = divmod(len(found), form.count)
         if rest or not rows or not text.endswith(form.after + _MARGIN):
             raise Unlike
@@ -125,7 +128,8 @@ class Places:
         seen = np.ndarray(octets.shape, f"V{width + WORD}", text, len(_MARGIN) - width, _EVERY)[starts]
         words = seen.view("<u8").reshape(len(starts), rows, -1)
         _refuse_others(words, form)
-        return cls(text, octets, form, starts, ends, sizes, np.ascontiguousarray(words[:, :, -1]))
+        heads = np.ascontiguousarray(words[:, :, -1])
+        return cls(text, octets, form, starts, ends, sizes, heads, int(np.count_nonzero(quotes)))
 
     @property
     def rows(self) -> int:
@@ -141,6 +145,10 @@ class Places:
     def words(self) -> Words:
         """Eight bytes from each place on."""
         return np.ndarray(self.octets.shape, "<u8", self.text, len(_MARGIN), _EVERY)
+
+    def windows(self, width: int) -> npt.NDArray[np.void]:
+        """*width* bytes from each place on, as far as there are so many."""
+        return np.ndarray((len(self.octets) - width + 1,), f"V{width}", self.text, len(_MARGIN), _EVERY)
 
     @cached_property
     def nulls(self) -> Mask:
@@ -158,7 +166,7 @@ class Places:
         begins, ends = self.starts[column] + len(_MARGIN), self.ends[column] + len(_MARGIN)
         return [self.text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
-    def rows_of(self, pages: Sequence[bytes]) -> list[int]:
+    def rows_of(self, pages: Sequence[memoryview]) -> list[int]:
         """How many records each of *pages* has.
 
         Raises:
@@ -183,9 +191,12 @@ class Places:
             Unlike: There are others.
         """
         quotes, others = self.form.written
-        if np.count_nonzero(self.octets == _QUOTE) != self.rows * quotes + 2 * strings + within:
+        others = self.rows * others + controls(self.form.after)
+        if self.quotes != self.rows * quotes + 2 * strings + within:
             raise Unlike
-        if np.count_nonzero(self.octets < _FIRST_PRINTED) != self.rows * others + controls(self.form.after):
+        # most have none at all, which is seen faster than counted
+        found = self.octets.min() < _FIRST_PRINTED and np.count_nonzero(self.octets < _FIRST_PRINTED)
+        if found != others:
             raise Unlike
 
 
