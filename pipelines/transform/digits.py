@@ -115,9 +115,7 @@ def _short_integers(places: Places, columns: list[int], most: int) -> list[pa.Ar
         numbers = _number(_at_the_end(heads, sizes))
     else:
         short = sizes <= WORD
-        tails = np.ndarray((len(places.text) - WORD + 1,), "<u8", places.text, strides=(1,))[
-            places.ends[columns] - WORD
-        ]
+        tails = places.words[places.ends[columns] - WORD]
         numbers = _number(np.where(short, _at_the_end(heads, np.minimum(sizes, WORD)), tails ^ _ZEROS))
         numbers += _number(_at_the_end(heads, np.where(short, 0, sizes - WORD))) * _EIGHT_DIGITS
     padded = numbers < _SMALLEST[sizes - minus if any_minus else sizes]

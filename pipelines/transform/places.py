@@ -16,6 +16,8 @@ Mask = npt.NDArray[np.bool_]
 WORD = 8
 """Bytes that are compared, or read as digits, at once."""
 _LONGEST_BEFORE = 96
+_MOST_BYTES = 32_000_000
+"""The places of all values take several times as much as the text; larger pages are for msgspec."""
 _MARGIN = b"\0" * (_LONGEST_BEFORE + 2 * WORD)
 _QUOTE, _COLON = b'":'
 _FIRST_PRINTED = 0x20
@@ -104,7 +106,7 @@ class Places:
         Raises:
             Unlike: Something else than `form.before` stands before a value, or nothing is there.
         """
-        if form.width > _LONGEST_BEFORE:
+        if form.width > _LONGEST_BEFORE or sum(map(len, pages)) > _MOST_BYTES:
             raise Unlike
         # the first record, too, has one before it, as it were
         text = b"".join((_MARGIN, form.after, form.between, form.between.join(filter(None, pages)), _MARGIN))

@@ -28,7 +28,10 @@ ROWS = st.fixed_dictionaries(
         "count": st.none() | st.integers(-(2**33), 2**33) | st.integers(0, 120),
         "name": st.none() | TEXTS,
         "at": st.none() | st.sampled_from(["2024-01-01T05:00:00Z", "2024-07-01 05:00:00+02", "soon"]),
-        "ratio": st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-9, 9),
+        "ratio": st.none()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.integers(-9, 9)
+        | st.integers(-(10**10), 10**10).map(lambda number: number / 1_000),
         "ok": st.none() | st.booleans(),
     }
 )
@@ -100,6 +103,37 @@ def test_ordinary_pages_are_read_as_bytes_however_they_are_spaced(style: str) ->
     assert counts == [700, 0, 1_300]
     assert columns["id",].to_pylist() == [row["id"] for row in rows]
     assert columns["name",].to_pylist() == [row["name"] for row in rows]
+
+
+@pytest.mark.parametrize("digits", range(1, 19))
+def test_integers_of_any_length_are_read_as_they_are(digits: int) -> None:
+    """Of one to eighteen digits, shorter ones, negative ones and nulls among them; records of several lengths."""
+    chance = random.Random(digits)
+    for filler in range(130):  # whatever lies so many bytes before a value is not taken for it
+        values = [chance.choice([None, chance.randint(-(10**digits), 10**digits), 7]) for _ in range(40)]
+        rows = [{"n": value, "t": "1" * filler} for value in values]
+
+        columns, *_ = read_alike([WRITERS["compact"](rows).encode()], WORDS)
+
+        assert columns["n",].to_pylist() == values
+
+
+def test_fractions_become_the_nearest_float() -> None:
+    """20,000 of up to eight digits before the point and ten behind it, as Python reads them."""
+    chance = random.Random(1)
+    written = [
+        f"{chance.choice(['', '-'])}{chance.randint(0, 10 ** chance.randint(1, 8) - 1)}"
+        f".{str(chance.randint(0, 10**9)).zfill(9)[: chance.randint(1, 10)]}"
+        for _ in range(20_000)
+    ]
+    for texts in (written, [text for text in written if len(text.partition(".")[2]) <= 8], ["-0.0", "0.0", "-0", "12"]):
+        page = "[" + ",".join('{"x":' + text + "}" for text in texts) + "]"
+
+        columns, *_ = read_alike([page.encode()], {("x",): float})
+
+        assert list(map(repr, columns["x",].to_pylist())) == [
+            repr(0.0 if text == "-0" else float(text)) for text in texts
+        ]
 
 
 def test_fields_of_fields_and_escapes_are_read_as_bytes() -> None:
