@@ -34,14 +34,19 @@ class Soon:
     def __init__(self, modules: Sequence[str]) -> None:
         self._modules = modules
         self._lock = threading.Lock()
-        self._begun = False
+        self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
         """Only the first call has an effect."""
         with self._lock:
-            begun, self._begun = self._begun, True
-        if not begun:
-            threading.Thread(target=self._bring, name="imports", daemon=True).start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._bring, name="imports", daemon=True)
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Return when all are there, if any was begun with."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _bring(self) -> None:
         for module in self._modules:

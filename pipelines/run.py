@@ -77,11 +77,12 @@ def run(
     timeline = Timeline(started)
     watchers: list[Watcher] = [RunLog(run_id), *telemetry(run_id, os.environ)]
 
-    hear_the_end = _end_in_sight(project)
+    modules = _for_the_end(settings)
+    near_the_end = _once_all_is_fetched(project, modules.begin)
 
     def tell(source: str, event: Event) -> None:
         timeline.listen(source, event)
-        hear_the_end(source, event)
+        near_the_end(source, event)
         for watcher in watchers:
             watcher.listen(source, event)
         listen(source, event)
@@ -108,20 +109,25 @@ def run(
     report = _saved(report, settings)
     for watcher in watchers:
         watcher.ended(report)
+    modules.wait()
     return report
 
 
-def _end_in_sight(project: Project) -> Callable[[str, Event], None]:
-    """Hears when all pages are there: workers still compute, and what the run's end needs is imported meanwhile."""
-    has_views = (project.settings.data / "catalog.duckdb").is_file()
-    modules = Soon(_FOR_THE_END if has_views else (*_FOR_THE_END, _FOR_NEW_VIEWS))
+def _for_the_end(settings: Settings) -> Soon:
+    """What the end of a run needs, to be imported while workers compute."""
+    has_views = (settings.data / "catalog.duckdb").is_file()
+    return Soon(_FOR_THE_END if has_views else (*_FOR_THE_END, _FOR_NEW_VIEWS))
+
+
+def _once_all_is_fetched(project: Project, do: Callable[[], None]) -> Listener:
+    """Hears when all pages are there, at the latest when something is merged, and then calls *do*."""
     awaited = {(source.name, name) for source in project.sources for name in source.resources}
 
     def hear(source: str, event: Event) -> None:
         if event.kind in ("finished", "merged"):
             awaited.discard((source, event.resource))
             if not awaited or event.kind == "merged":
-                modules.begin()
+                do()
 
     return hear
 

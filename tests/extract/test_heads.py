@@ -65,6 +65,6 @@ def test_plain_heads_do_not_go_to_the_e_mail_package(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "head", [pytest.param(b"a: b\r\n" * 101, id="many"), pytest.param(b"a: " + b"b" * 70_000 + b"\r\n", id="long")]
 )
-def test_t12_heads_without_end_are_refused(head: bytes) -> None:
+def test_heads_without_end_are_refused(head: bytes) -> None:
     with pytest.raises(http.client.HTTPException):
         read_head(io.BytesIO(head + b"\r\n"))
