@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+# the first task would import it while pages already come: a SIGTERM, which Prefect raises as an error wherever the
+# main thread is, could then fall into a finalizer of the import system, where errors are ignored
+import prefect.task_engine  # noqa: F401
 from prefect import Task, get_run_logger, task
 from prefect.assets import add_asset_metadata
 from prefect.cache_policies import NO_CACHE

@@ -76,6 +76,15 @@ sys.addaudithook(note)
 '''
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_connection_stays() -> Iterator[None]:
+    """Prefect's connection for events would go on pinging, by `random`, which property tests want for themselves."""
+    yield
+    worker = sys.modules.get("prefect.events.worker")
+    if worker is not None:
+        worker.EventsWorker.drain_all(timeout=10, at_exit=False)
+
+
 class ShopProject:
     """A project folder with one source, `shop`, and what its workers wrote down."""
 
