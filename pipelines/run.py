@@ -38,6 +38,7 @@ from pipelines.run_log import RunLog, Watcher
 from pipelines.settling import foreseen
 from pipelines.source_run import Listener, Shared, run_source
 from pipelines.telemetry import telemetry
+from pipelines.views import DATABASE
 
 if TYPE_CHECKING:
     from pipelines.engines.cluster import Cluster
@@ -115,7 +116,7 @@ def run(
 
 def _for_the_end(settings: Settings) -> Soon:
     """What the end of a run needs, to be imported while workers compute."""
-    has_views = (settings.data / "catalog.duckdb").is_file()
+    has_views = (settings.data / DATABASE).is_file()
     return Soon(_FOR_THE_END if has_views else (*_FOR_THE_END, _FOR_NEW_VIEWS))
 
 

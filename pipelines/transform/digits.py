@@ -171,8 +171,8 @@ def _parsed(places: Places, column: int, word: type, kind: pa.DataType) -> pa.Ar
     array = b"[%b]" % b",".join(places.values(column))
     try:
         values = msgspec.json.decode(array, type=list[word | None])  # type: ignore[valid-type]  # made at run time
-    except msgspec.MsgspecError as error:
+        if len(values) != places.rows:
+            raise Unlike
+        return plain_array(values, kind)
+    except (msgspec.MsgspecError, OverflowError) as error:
         raise Unlike from error
-    if len(values) != places.rows:
-        raise Unlike
-    return plain_array(values, kind)

@@ -160,6 +160,7 @@ def test_fields_of_fields_and_escapes_are_read_as_bytes() -> None:
         pytest.param('[{"n":1,"t":"a"},{"n":-,"t":"b"}]', id="a-lone-minus"),
         pytest.param('[{"n":1,"t":"a"},{"n":+7,"t":"b"}]', id="a-plus"),
         pytest.param('[{"n":1,"t":"a"},{"n":true,"t":"b"}]', id="a-boolean"),
+        pytest.param('[{"n":1,"t":"a"},{"n":9223372036854775808,"t":"b"}]', id="beyond-int64"),
         pytest.param('[{"n":1,"t":"a"},{"n":2,"t":"b"},]', id="a-comma-too-many"),
         pytest.param('[{"n":1,"t":"a"},{"n":2,"t":"b",}]', id="a-comma-within"),
         pytest.param('[{"n":1,"t":"a"},{"n":2,"t":"b"}', id="no-end"),
