@@ -136,14 +136,16 @@ def test_the_schedule_of_the_tutorial_is_valid() -> None:
     assert source.schedule is not None
 
 
-def test_the_examples_of_the_page_about_python_run(tmp_path: Path) -> None:
+def test_the_examples_of_the_pages_about_python_and_the_catalog_run(tmp_path: Path) -> None:
     """In one notebook, as it were; the data are written elsewhere."""
-    shown = "\n".join(block for block in blocks("python.md", "python") if "def " not in block)
+    examples = blocks("python.md", "python") + blocks("catalog.md", "python")
+    shown = "\n".join(block for block in examples if "def " not in block)
     check = (
         "\nassert verdicts['usgs.events'] == 'complete' and problems == [] and new_rows > 50_000"
         "\nassert paths['countries'] == '/country' and report.rows == 812"
         "\nassert len(quakes) == len(first_commit) == 1707 and strongest.mag.max() == 6.4"
         "\nassert strong.num_rows == 5 and by_day.quakes.sum() == 1707"
+        "\nassert frame.mag.max() == 6.4 and len(frame) == len(pipelines.read('usgs.events'))"
         "\nassert told.startswith('ConfigError: ') and 'evnts' in told\n"
     )
     (tmp_path / "config").symlink_to(ROOT / "config")
