@@ -67,9 +67,8 @@ def _measured(name: str, asked: argparse.Namespace) -> Section:
                 return second_worker.measured(running.base_url, out, rounds=asked.rounds, command=command)
             if name == "essay":
                 return essay.measured(running.base_url, out, rounds=asked.rounds, command=command)
-            taking_part = contenders(asked.cache.resolve(), peers=asked.peers)
-            chosen = [one for one in taking_part if not asked.contender or one.name in asked.contender]
-            return Contest(running, folder, out, asked.rounds, command).hold(name, chosen)
+            taking_part = contenders(asked.cache.resolve(), peers=asked.peers, only=asked.contender or ())
+            return Contest(running, folder, out, asked.rounds, command).hold(name, taking_part)
     finally:
         shutil.rmtree(out, ignore_errors=True)
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +77,13 @@ _FEW, _ONCE = ("api", "one"), {"api": 1}
 _NOT_INHERITED = ("THREADMILL_", "PYTHONDONTWRITEBYTECODE")
 """Variables that would change what is measured: who runs a program twice has its modules compiled."""
 THREADMILL = Contender("threadmill", "Threadmill", output="parquet/{workload}/{table}/**/*.parquet")
+ONE_WORKER = Contender(
+    "threadmill-1",
+    "Threadmill, one worker",
+    output=THREADMILL.output,
+    env={"THREADMILL_WORKERS": "1"},
+    workloads=("api", "x10"),
+)
 PEERS = (
     Contender("sequential", "requests + pandas, page after page", "sequential_pandas"),
     Contender("essay", "threads, then pickled frames to processes", "threads_then_processes"),
@@ -86,44 +93,39 @@ PEERS = (
 )
 
 
-def contenders(cache: Path, *, peers: bool) -> list[Contender]:
-    """All that take part; with *peers* also those that need an environment built under *cache*."""
-    one_worker = Contender(
-        "threadmill-1",
-        "Threadmill, one worker",
-        output=THREADMILL.output,
-        env={"THREADMILL_WORKERS": "1"},
-        workloads=("api", "x10"),
-    )
-    return [THREADMILL, one_worker, _flow(cache / "prefect"), *PEERS, *(_built(cache) if peers else ())]
+def contenders(cache: Path, *, peers: bool, only: Collection[str] = ()) -> list[Contender]:
+    """All that take part, or *only* those of these names; with *peers* also those that need an environment in *cache*.
+
+    What does not take part is not built.
+    """
+    made = {"flow": _flow, **({"dlt": _dlt, "airbyte": _airbyte, "singer": _singer} if peers else {})}
+    wanted = [make for name, make in made.items() if not only or any(one.startswith(name) for one in only)]
+    built = [one for make in wanted for one in make(cache)]
+    return [one for one in (THREADMILL, ONE_WORKER, *PEERS, *built) if not only or one.name in only]
 
 
-def _flow(home: Path) -> Contender:
+def _flow(cache: Path) -> list[Contender]:
     """The same as a flow of Prefect, whose database is made before anything is timed."""
+    home = cache / "prefect"
     env = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     if not home.is_dir():
         upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
         subprocess.run(upgrade, env={**os.environ, **env}, check=True, capture_output=True, timeout=300)
-    return Contender(
-        "flow", "Threadmill as a Prefect flow", output=THREADMILL.output, env=env, workloads=("api", "one"), flow=True
-    )
+    title = "Threadmill as a Prefect flow"
+    return [Contender("flow", title, output=THREADMILL.output, env=env, workloads=_FEW, flow=True)]
 
 
-def _built(cache: Path) -> list[Contender]:
-    return [*_dlt(cache), _airbyte(cache), _singer(cache)]
-
-
-def _airbyte(cache: Path) -> Contender:
+def _airbyte(cache: Path) -> list[Contender]:
     python = str(environment(cache / "airbyte", HERE / "peers" / "airbyte.lock"))
     quiet = {"DO_NOT_TRACK": "1", "AIRBYTE_OFFLINE_MODE": "1"}
     title = "Airbyte low-code CDK with PyAirbyte, defaults"
-    return Contender("airbyte", title, "airbyte_rest", python=python, env=quiet, workloads=_FEW, rounds=_ONCE)
+    return [Contender("airbyte", title, "airbyte_rest", python=python, env=quiet, workloads=_FEW, rounds=_ONCE)]
 
 
-def _singer(cache: Path) -> Contender:
+def _singer(cache: Path) -> list[Contender]:
     python = str(environment(cache / "singer-tap", HERE / "peers" / "singer_tap.lock"))
     title = "Singer SDK: tap-rest-api-msdk, a Parquet sink"
-    return Contender("singer", title, "singer_rest", "{table}-*.parquet", python, workloads=_FEW, rounds=_ONCE)
+    return [Contender("singer", title, "singer_rest", "{table}-*.parquet", python, workloads=_FEW, rounds=_ONCE)]
 
 
 def _dlt(cache: Path) -> list[Contender]:

@@ -110,10 +110,13 @@ def _days(column: pa.ChunkedArray) -> Counter[str]:
 def _sample(files: Iterable[Path | str], schema: pa.Schema | None, filesystem: Any) -> tuple[tuple[str, ...], ...]:
     for path in files:
         with store_errors("reading the store"), pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            for batch in parquet.iter_batches(batch_size=_SAMPLE_ROWS):
-                rows = pa.Table.from_batches([batch])
-                shown = recast(rows, schema) if schema is not None else rows
-                return tuple(tuple(map(_text, row.values())) for row in shown.to_pylist())
+            if not parquet.metadata.num_rows:
+                continue
+            # asked for all row groups, Arrow holds memory for each before it gives the first row
+            first = next(n for n in range(parquet.num_row_groups) if parquet.metadata.row_group(n).num_rows)
+            rows = pa.Table.from_batches([next(parquet.iter_batches(_SAMPLE_ROWS, row_groups=[first]))])
+            shown = recast(rows, schema) if schema is not None else rows
+            return tuple(tuple(map(_text, row.values())) for row in shown.to_pylist())
     return ()
 
 

@@ -1,4 +1,4 @@
-"""An upsert holds pieces of a file in memory, however large the file is: measured in a real worker."""
+"""Memory does not grow with a file that is merged or looked at: measured in a real worker."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.load.changes import Unit, resolve, work
+from pipelines.load.facts import facts
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Place, plan
 from pipelines.load.parquet import Sizes
@@ -84,3 +86,23 @@ def test_changes_spread_over_a_file_are_merged_in_memory_that_does_not_grow_with
     small, large = (peak_of(tmp_path / str(count), count) for count in (SMALL, LARGE))
 
     assert large - small < (LARGE - SMALL) * ROW_BYTES / 2
+
+
+def test_the_facts_of_a_file_of_many_row_groups_cost_little_more_than_its_footer(tmp_path: Path) -> None:
+    """4,000 bytes for the chunk of a column: Arrow's readers alone take more where they are made for all row groups."""
+    few, many = (facts_peak(tmp_path / f"{count}.parquet", count) for count in (10, 200))
+
+    assert many - few < 190 * 20 * 4_000
+
+
+def facts_peak(path: Path, count: int) -> int:
+    """The peak of a worker that finds the facts of a file of *count* row groups of 20 columns."""
+    numbers = np.random.default_rng(1).integers(0, 2**60, 5_000)
+    table = pa.table({f"c{number}": numbers for number in range(20)})
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for _ in range(count):
+            writer.write_table(table)
+    with Pool(1, preload=PRELOAD) as pool:
+        pool.call(begin_measuring)
+        pool.call(facts, [path])
+        return pool.call(peak_bytes)

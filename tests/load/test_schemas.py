@@ -261,6 +261,18 @@ def test_facts_of_files_with_other_types_have_no_false_span(tmp_path: Path) -> N
     assert (found.spans, found.sample) == ({"n": ("1", "2.5")}, (("9", "1.0", ""),))
 
 
+def test_the_sample_is_of_the_first_row_group_that_has_rows(tmp_path: Path) -> None:
+    table = pa.table({"n": range(9)})
+    with pq.ParquetWriter(tmp_path / "2.parquet", table.schema) as writer:
+        writer.write_table(table.slice(0, 0))
+        writer.write_table(table)
+    pq.write_table(table.slice(0, 0), tmp_path / "1.parquet")
+
+    found = facts([tmp_path / "1.parquet", tmp_path / "2.parquet"])
+
+    assert found.sample == (("0",), ("1",), ("2",), ("3",), ("4",))
+
+
 def test_a_mart_gets_older_files_with_the_columns_of_their_dataset(shop: Shop) -> None:
     shop.load(APPEND, pa.table({"n": [1], "x": [1]}))
     shop.load(APPEND, pa.table({"n": [2], "x": ["b"], "new": [0.5]}))
