@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -99,6 +100,26 @@ def _spring(message: str) -> None:
 def test_workers_import_neither_prefect_nor_the_callers_main_module() -> None:
     with Pool(1) as pool:
         assert pool.call(_loaded, "prefect", "requests", "pytest.__main__", "json") == ["json"]
+
+
+def test_a_caller_that_calls_on_and_on_keeps_no_other_waiting() -> None:
+    """Of one worker each of three gets every third turn, whoever has just had it."""
+    turns: list[str] = []
+
+    def call_on(name: str) -> None:
+        for _ in range(30):
+            pool.call(time.sleep, 0.005)
+            turns.append(name)
+
+    with Pool(1) as pool:
+        pool.call(os.getpid)
+        threads = [threading.Thread(target=call_on, args=(name,)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+    assert all(len(set(turns[at : at + 6])) == 3 for at in range(10, 70))
 
 
 def test_a_closed_pool_refuses_calls() -> None:
