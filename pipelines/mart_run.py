@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.batch import digest
 from pipelines.config.settings import Settings
 from pipelines.errors import PipelineError
 from pipelines.extract.events import Event
@@ -47,7 +48,8 @@ class _MartRun:
 
     def __init__(self, marts: Marts, lake: Lake, shared: Shared) -> None:
         self._marts, self._lake, self._shared = marts, lake, shared
-        self._draft: Draft = lake.begin(shared.run_id, code_version=CODE_VERSION, now=shared.now)
+        said = digest(marts.model_dump_json(exclude_defaults=True).encode())
+        self._draft: Draft = lake.begin(shared.run_id, config_hash=said, code_version=CODE_VERSION, now=shared.now)
         self._heads, self._files, self._schemas = _committed(marts, shared.settings)
         self._wanted = marts.fingerprints(self._heads)
 

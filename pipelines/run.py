@@ -214,7 +214,7 @@ def worker_count(settings: Settings) -> int:
 
 def _prepare(settings: Settings) -> None:
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"cannot create the data folder {settings.data}: {error.strerror}",

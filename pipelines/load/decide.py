@@ -159,7 +159,7 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 def _write(path: Path, frame: pl.DataFrame) -> None:
     table = frame.to_arrow()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(0o750, parents=True, exist_ok=True)
     with (
         store_errors("writing the timeline of this run"),
         path.open("xb") as file,

@@ -53,13 +53,13 @@ class Disk:
     """The real file system."""
 
     def create(self, path: Path) -> int:
-        """A new file, open for writing, read-only for all others; its folder is made.
+        """A new file, open for writing, read-only for its owner and group and nothing for others; its folder is made.
 
         An object is never written twice: `FileExistsError` where there is one.
         """
         self.folder(path.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        file = os.open(path, flags, 0o444)
+        file = os.open(path, flags, 0o440)
         # a umask of 0777 must not leave objects that even their owner cannot read
         os.fchmod(file, stat.S_IMODE(os.fstat(file).st_mode) | stat.S_IRUSR)
         return file
@@ -71,9 +71,9 @@ class Disk:
             view = view[os.write(file, view) :]
 
     def folder(self, path: Path) -> None:
-        """Make the folder and those above it."""
+        """Make the folder and those above it, closed to all but owner and group."""
         try:
-            path.mkdir()
+            path.mkdir(0o750)
         except FileNotFoundError:
             self.folder(path.parent)
             self.folder(path)

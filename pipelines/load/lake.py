@@ -77,7 +77,7 @@ class Lake:
         """What analysts see; None in a bucket, where they read by the newest document."""
         if self.remote is not None:
             return None
-        return View(self.shown, self.store, self.aside, self.abilities, self._disk)
+        return View(self.shown, self.store, self.aside, lambda: self.abilities, self._disk)
 
     @contextmanager
     def lock(self, run: str) -> Iterator[None]:
@@ -208,13 +208,15 @@ class Lake:
         draft.restore(commit)
         return self.commit(draft)
 
-    def compact(self, run: str, do: Work = _here, *, file_bytes: int = 32_000_000) -> Committed:
+    def compact(self, run: str, do: Work = _here, *, file_bytes: int = 32_000_000, code_version: str = "") -> Committed:
         """Merge small files in a commit of its own; rows, order and watermarks stay. Call it with the lock held."""
         # these read rows; a lake that is only looked at needs none of them
         from pipelines.load.changes import Place, resolve
         from pipelines.load.compact import compact
 
-        draft = self.begin(run, note="compact")
+        head = self.head()
+        config_hash = head.config_hash if head else ""
+        draft = self.begin(run, config_hash=config_hash, code_version=code_version, note="compact")
         for name, dataset in draft.commit.datasets.items():
             stats = tuple(dict.fromkeys(column for file in dataset.files for column in file.stats))
             place = Place(self.store, self.tmp, name, dataset.target, stats, self._disk)

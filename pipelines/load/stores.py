@@ -8,6 +8,8 @@ and what is no longer needed. `LocalStore` is the folder on this machine,
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -159,7 +161,12 @@ class LocalStore:
             self._disk.sync(self._log)
 
     def keep(self, parts: Sequence[Part]) -> None:
-        """Sync the parts and their folders: few by themselves, as the file system has much else to write."""
+        """Sync the parts and their folders: few by themselves, as the file system has much else to write.
+
+        A part that is gone is found by either way: no document may name it.
+        """
+        if len(parts) > _FEW and (gone := self.missing(part.path for part in parts)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._store / gone[0]))
         if not parts or (len(parts) > _FEW and self.abilities.syncfs and self._disk.sync_all(self._store)):
             return
         folders = {self._store}

@@ -191,10 +191,11 @@ def _units(store: Path, commit: Commit) -> Iterator[Unit]:
 def _seen(view: View, commit: Commit) -> Iterator[Defect]:
     """What analysts see beside what is committed."""
     for name, dataset in commit.datasets.items():
-        if not view.shows(name, dataset):
+        others = view.others(name, dataset)
+        if others is None or not all((view.store / file.path).exists() for file in others):
             yield Defect(name, name, "the view shows other files than were committed", "`threadmill repair` shows them")
-        elif not view.abilities.hard_links:
-            yield from _copies(view, name, dataset.files)
+        else:
+            yield from _copies(view, name, others)
         for path in view.foreign(name, dataset):
             yield Defect(name, path.relative_to(view.folder).as_posix(), "is in the view, but not ours", _FOREIGN)
     for path in view.strangers(set(commit.datasets)):

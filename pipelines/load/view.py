@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,14 @@ class View:
     folder: Path
     store: Path
     aside: Path
-    abilities: Abilities
+    able: Callable[[], Abilities]
+    """Tries the file system out, which writes; whoever only looks never asks."""
     disk: Disk = DISK
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the file system can do."""
+        return self.able()
 
     def publish(self, name: str, dataset: Dataset) -> None:
         """Show *dataset* as it is committed; what was shown before is removed.
@@ -96,13 +102,19 @@ class View:
         Names are unique to a commit, and equal names that are the same file have
         equal bytes; where files are copies, their sizes are compared.
         """
+        others = self.others(name, dataset)
+        if others is None or not others:
+            return others is not None
+        sizes = ((self.folder / name / file.view_path).stat().st_size == file.size_bytes for file in others)
+        return not self.abilities.hard_links and all(sizes)
+
+    def others(self, name: str, dataset: Dataset) -> list[LiveFile] | None:
+        """Files of *dataset* that are shown by their names but are no second names; None where names differ."""
         wanted = {file.view_path: file for file in dataset.files}
         found = dict(self._found(self.folder / name))
         if wanted.keys() != found.keys():
-            return False
-        if not self.abilities.hard_links:
-            return all(found[path].stat().st_size == file.size_bytes for path, file in wanted.items())
-        return all(_same(found[path], self.store / file.path) for path, file in wanted.items())
+            return None
+        return [file for path, file in wanted.items() if not _same(found[path], self.store / file.path)]
 
     def foreign(self, name: str, dataset: Dataset) -> Iterator[Path]:
         """Files in the dataset's folder that no commit can have put there."""

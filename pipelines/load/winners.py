@@ -136,6 +136,6 @@ class Rank:
 
 def _write(path: Path, frame: pl.DataFrame) -> None:
     table = frame.to_arrow()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(0o750, parents=True, exist_ok=True)
     with path.open("xb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)

@@ -14,6 +14,7 @@ import pytest
 from pipelines.errors import Busy, Conflict, StoreError
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Log
+from pipelines.load.merge import Place, plan, resolve
 from pipelines.load.stores import LocalStore
 from pipelines.load.target import Target
 from tests.load.disks import QUICK
@@ -233,18 +234,37 @@ def test_s24_a_symbolic_link_where_a_folder_should_be_is_refused(lake: Lake, tmp
     assert (target / "precious.parquet").exists()
 
 
-def test_s24_objects_are_read_only_and_obey_the_umask(tmp_path: Path) -> None:
-    before = os.umask(0o027)
+@pytest.mark.parametrize(("umask", "file", "folder"), [(0o000, "0o440", "0o750"), (0o077, "0o400", "0o700")])
+def test_s24_objects_are_read_only_for_owner_and_group_and_obey_the_umask(
+    tmp_path: Path, umask: int, file: str, folder: str
+) -> None:
+    before = os.umask(umask)
     try:
-        run_once(Lake(tmp_path, SOURCE, disk=QUICK))
+        run_once(Lake(tmp_path / "data", SOURCE, disk=QUICK))
     finally:
         os.umask(before)
 
-    files = list(tmp_path.rglob("*.parquet"))
-    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o440"}
-    assert {oct(path.stat().st_mode & 0o777) for path in (tmp_path / "parquet").rglob("*") if path.is_dir()} == {
-        "0o750"
-    }
+    found = list((tmp_path / "data").rglob("*"))
+    assert {oct(path.stat().st_mode & 0o777) for path in found if path.suffix == ".parquet"} == {file}
+    assert {oct(path.stat().st_mode & 0o777) for path in found if path.is_dir()} == {folder}
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_parts_that_another_machine_removed_cost_the_run_and_are_in_no_commit(lake: Lake, count: int) -> None:
+    """Few parts are synced one by one, many all at once: neither way may name a file that is gone."""
+    draft = lake.begin("run")
+    place = Place(lake.store, lake.tmp, "many", Target(write="append", partition_by=("team",)), disk=QUICK)
+    with place.writer() as writer:
+        writer.write(pa.table({"id": range(count), "team": range(count)}))
+        parts = writer.close()
+    draft.set_files("many", resolve(plan(place, draft.dataset("many"), parts)), place.target)
+    (lake.store / parts[-1].path).unlink()
+
+    with pytest.raises(StoreError, match=r"syncing the store failed: .*\.parquet"):
+        lake.commit(draft)
+
+    assert cursor(lake.head()) == 2
+    assert "many" not in lake.snapshot()
 
 
 def test_a_damaged_document_is_named_and_nothing_is_guessed(lake: Lake) -> None:

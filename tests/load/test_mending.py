@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ from pipelines.load.disk import DAMAGED
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Place, plan, resolve
 from pipelines.load.target import Target
-from tests.load.disks import QUICK
+from tests.load.disks import QUICK, ReadOnlyDisk
 from tests.load.scenario import SOURCE, TARGETS, cursor, expected, pinned, run_once, seen, stage, wrong_after
 
 
@@ -178,6 +179,50 @@ def test_verify_finds_doubled_and_empty_keys_and_rows_in_a_wrong_folder(tmp_path
     assert "1 rows have no value for their key (id)" in found
     assert "keys are there more than once, such as {id: 2}" in found
     assert "holds rows of by_team=1 beside those of its own folder" in found
+
+
+def test_verify_tells_counts_columns_and_bounds_that_a_commit_says_otherwise(lake: Lake) -> None:
+    """The files are as they were written; the document is not."""
+    path = lake.folder / "log" / "000000000003.json"
+    document = orjson.loads(path.read_bytes())
+    events, entities, totals = (document["datasets"][name] for name in ("events", "entities", "totals"))
+    events["files"][0]["rows"] += 1
+    entities["files"][0]["stats"]["id"][1] += 1
+    totals["columns"][0]["name"] = "other"
+    path.chmod(0o644)
+    path.write_bytes(orjson.dumps(document))
+
+    found = {(defect.dataset, defect.what) for defect in lake.verify().defects}
+
+    least, greatest = entities["files"][0]["stats"]["id"]
+    assert found == {
+        ("events", f"has {events['files'][0]['rows'] - 1} rows instead of {events['files'][0]['rows']}"),
+        ("entities", f"has values of 'id' from {least} to {greatest - 1}, which its commit does not say"),
+        ("totals", "has other columns than its dataset has; `threadmill compact` rewrites it"),
+    }
+
+
+def test_a_lake_that_nobody_may_write_to_is_verified_and_read(lake: Lake, tmp_path: Path) -> None:
+    looking = Lake(tmp_path, SOURCE, disk=ReadOnlyDisk(1))
+
+    verified = looking.verify()
+
+    assert (verified.defects, verified.rows) == ((), lake.verify().rows)
+    assert [pinned(looking, name) for name in TARGETS] == [expected(name, 3) for name in TARGETS]
+
+
+def test_verify_reads_the_bytes_of_a_view_that_has_no_second_names(lake: Lake, tmp_path: Path) -> None:
+    view = sorted((tmp_path / "parquet" / SOURCE / "events").rglob("*.parquet"))
+    for path in view:
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    whole = lake.verify().defects
+
+    damage(view[0])
+
+    assert whole == ()
+    assert [defect.what for defect in lake.verify().defects] == ["has other bytes than were committed"]
 
 
 @pytest.mark.parametrize("side", ["store", "view"])
