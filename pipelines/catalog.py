@@ -9,12 +9,14 @@ A run of some sources keeps what is known of the others.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,9 +38,11 @@ from pipelines.views import DATABASE, statements_of, write_database
 
 if TYPE_CHECKING:
     from pipelines.config.project import Project
+    from pipelines.config.settings import Settings
 
 _FORMAT = 2
 JSON, MARKDOWN, PAGE = "catalog.json", "CATALOG.md", "catalog.html"
+_LOCK = Path("lake") / "catalog.lock"
 _BY_TIME = re.compile(r"(?:day|month|year)\((\w+)\)")
 _FOLDER = re.compile(r"\b(?:day|month|year)=(\d[\d-]*)")
 _MOST_ROWS = 200_000
@@ -65,20 +69,36 @@ def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None
     """Bring the catalog to the newest commits; False if it was there already.
 
     *call* computes a function of its arguments, here or in a worker process. Of a
-    dataset with more than *most_rows* no column is read; None means all are.
+    dataset with more than *most_rows* no column is read; None means all are. Who comes
+    while another process writes waits for it.
 
     Raises:
         StoreError: A commit or file cannot be read, or the data folder not be written.
     """
-    data = project.settings.data
+    with _alone(project.settings.data):
+        return _written(project.settings, _words(project), call, most_rows)
+
+
+def refresh_catalog(settings: Settings) -> None:
+    """Bring a catalog that is there to the newest commits; what the YAML said of them stays as it was.
+
+    Raises:
+        StoreError: A commit or file cannot be read, or the data folder not be written.
+    """
+    if (settings.data / JSON).is_file():
+        with _alone(settings.data):
+            _written(settings, {}, _here, _MOST_ROWS)
+
+
+def _written(settings: Settings, said: Mapping[str, Words], call: Call, most_rows: int | None) -> bool:
+    data, remote = settings.data, settings.remote
     known = _known(data)
-    words = {**_remembered(known), **_words(project)}
-    remote = project.settings.remote
+    words = {**_remembered(known), **said}
     lakes = {source: Lake(data, source, remote) for source in sources_of(data, remote)}
     heads = {source: head for source, lake in lakes.items() if (head := lake.head())}
     told = {name: asdict(one) for name, one in words.items()}
     commits = {name: [head.n, head.run] for name, head in heads.items()}
-    basis = [_FORMAT, str(data), str(data.resolve()), project.settings.lake, told, commits]
+    basis = [_FORMAT, str(data), str(data.resolve()), settings.lake, told, commits]
     state = digest(orjson.dumps(basis, option=orjson.OPT_SORT_KEYS))
     there = all((data / name).is_file() for name in (MARKDOWN, PAGE, DATABASE))
     if there and known.get("state") == state and (most_rows is not None or _is_counted(heads, known)):
@@ -100,6 +120,22 @@ def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None
         # last: it says that the others are up to date
         _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return True
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Wait until no other process writes the catalog; then remove what dead ones left of it."""
+    with store_errors("writing the catalog"):
+        (data / _LOCK).parent.mkdir(0o750, parents=True, exist_ok=True)
+        file = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for name in (JSON, MARKDOWN, PAGE, DATABASE):
+                for leftover in data.glob(f".{name}-*"):
+                    leftover.unlink(missing_ok=True)
+            yield
+        finally:
+            os.close(file)
 
 
 def _statements(lake: Lake, head: Commit, words: Mapping[str, Words]) -> Iterator[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from pipelines.load.lake import Lake
 from pipelines.load.log import Dataset
 from pipelines.load.stores import Remote
-from pipelines.reading import quoted, select
+from pipelines.reading import nulls, quoted, select
 
 DATABASE = "catalog.duckdb"
+_WAS_EMPTY = "this dataset was empty when its view was made: `threadmill catalog` makes it anew"
 
 
 def write_database(data: Path, statements: Sequence[str], remote: Remote | None) -> None:
@@ -21,8 +22,6 @@ def write_database(data: Path, statements: Sequence[str], remote: Remote | None)
     """
     import duckdb
 
-    for leftover in data.glob(f".{DATABASE}-*"):
-        leftover.unlink(missing_ok=True)
     aside = data / f".{DATABASE}-{uuid.uuid4().hex}"
     try:
         with duckdb.connect(str(aside)) as connection:
@@ -47,12 +46,18 @@ def statements_of(
 ) -> Iterator[str]:
     """What makes the view of *dataset*, with what is known of it and its *columns* (text and unit) as comments."""
     view = f"{quoted(lake.source)}.{quoted(name)}"
-    files: list[Path | str] = [lake.shown.resolve() / name / "**" / "*.parquet"] if dataset.files else []
+    shown = lake.shown.resolve() / name / "**" / "*.parquet"
     if lake.remote is not None:
         # in a bucket old files lie beside new ones, so the view names those of this commit
-        files = [f"s3://{path}" for path in lake.addresses(dataset).paths]
+        rows = select([f"s3://{path}" for path in lake.addresses(dataset).paths], dataset)
+    elif dataset.files:
+        rows = select([shown], dataset)
+    else:
+        # no rows, until there is a file: nobody knows its columns yet, and must not take it for none
+        files, refused = f"glob({_literal(str(shown))})", f"error({_literal(_WAS_EMPTY)})::BOOLEAN"
+        rows = f"SELECT {nulls(dataset)} FROM {files} WHERE {refused}"  # noqa: S608 - quoted
     yield f"CREATE SCHEMA IF NOT EXISTS {quoted(lake.source)}"
-    yield f"CREATE VIEW {view} AS {select(files, dataset)}"
+    yield f"CREATE VIEW {view} AS {rows}"
     yield f"COMMENT ON VIEW {view} IS {_literal(description)}"
     for column in dataset.schema or ():
         text, unit = columns.get(column.name, ("", ""))

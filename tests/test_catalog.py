@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
@@ -22,6 +24,7 @@ from pipelines.load.target import Target
 from tests.browser import browser
 from tests.load.disks import QUICK
 
+ROOT = Path(__file__).parents[1]
 SHOP = """\
 base_url: https://api.shop.example/v1
 resources:
@@ -48,9 +51,11 @@ def project(tmp_path: Path) -> Project:
     return load_project({"THREADMILL_DATA": str(tmp_path / "data")}, root=tmp_path)
 
 
-def load(data: Path, dataset: str, table: pa.Table, *, partition_by: tuple[str, ...] = ()) -> None:
+def load(
+    data: Path, dataset: str, table: pa.Table, *, partition_by: tuple[str, ...] = (), source: str = "shop"
+) -> None:
     """One run that replaces *dataset*."""
-    lake = Lake(data, "shop", disk=QUICK)
+    lake = Lake(data, source, disk=QUICK)
     target = Target(write="replace", allow_empty=True, partition_by=partition_by)
     with lake.lock("run"):
         draft = lake.begin("run")
@@ -242,6 +247,48 @@ def test_a_dataset_that_became_empty_is_a_view_without_rows(project: Project) ->
     write_catalog(project)
 
     assert asked(data, "SELECT id, note FROM shop.orders") == []
+
+
+def test_a_view_of_an_empty_dataset_is_no_answer_once_there_are_rows(project: Project) -> None:
+    """Nobody may take rows that came after the catalog for none."""
+    data = project.settings.data
+    write_catalog(project)
+    before = asked(data, "SELECT count(*) FROM shop.empty")
+
+    load(data, "empty", pa.table({"id": [7]}))
+
+    with pytest.raises(duckdb.Error, match="was empty when its view was made: `threadmill catalog`"):
+        asked(data, "SELECT count(*) FROM shop.empty")
+    write_catalog(project)
+    assert (before, asked(data, "SELECT id FROM shop.empty")) == ([(0,)], [(7,)])
+
+
+def test_processes_that_write_the_catalog_at_once_wait_for_each_other(project: Project) -> None:
+    """Each that committed finds its commit in it afterwards, and nothing is left over, of dead ones neither."""
+    data = project.settings.data
+    (data / ".catalog.html-dead").write_text("half")
+    (data / ".catalog.duckdb-dead").write_text("half")
+    code = (
+        "import sys, pathlib; from pipelines.config.project import load_project; from tests.test_catalog import load\n"
+        "from pipelines.catalog import write_catalog; import pyarrow as pa, duckdb\n"
+        "root, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])\n"
+        "project = load_project({'THREADMILL_DATA': str(root / 'data')}, root=root)\n"
+        "for round in range(8):\n"
+        "    name = f'd{number}_{round}'\n"
+        "    load(root / 'data', name, pa.table({'id': [number]}), source=f's{number}')\n"
+        "    write_catalog(project)\n"
+        "    with duckdb.connect(str(root / 'data/catalog.duckdb'), read_only=True) as database:\n"
+        "        assert database.sql(f'SELECT id FROM s{number}.{name}').fetchall() == [(number,)]\n"
+    )
+
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(data.parent), str(number)], cwd=ROOT, stderr=subprocess.PIPE)
+        for number in range(3)
+    ]
+
+    assert [process.communicate(timeout=100)[1].decode() for process in running] == [""] * 3
+    assert len(orjson.loads((data / "catalog.json").read_bytes())["datasets"]) == 2 + 3 * 8
+    assert not list(data.glob(".*"))
 
 
 def test_a_run_of_other_sources_forgets_no_words(project: Project) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands.lakes import (
+    cataloged,
     lakes_of,
     locked,
     print_json,
@@ -98,9 +99,11 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
     from pipelines.version import CODE_VERSION
 
     with shown_errors():
-        (lake,) = lakes_of(settings_of(given), (source,))
+        settings = settings_of(given)
+        (lake,) = lakes_of(settings, (source,))
         with locked(lake, "rollback"):
             done = lake.rollback(number, run_id("rollback"), code_version=CODE_VERSION)
+        cataloged(settings)
     head = done.head.n if done.head else None
     if as_json:
         print_json({"source": source, "commit": head, "changed": done.changed, "pending": done.pending})
@@ -180,6 +183,7 @@ def compact(sources: tuple[str, ...], file_size: str, as_json: bool, **given: An
         lakes = lakes_of(settings, sources)
         with working(settings, lakes) as work:
             found = {lake.folder.name: _compacted(lake, work, size) for lake in lakes}
+        cataloged(settings)
     if as_json:
         print_json(found)
     for name, one in found.items() if not as_json else ():
@@ -213,9 +217,11 @@ def vacuum(sources: tuple[str, ...], keep: int | None, grace: str | None, as_jso
 
 
 def _compacted(lake: Lake, work: Work, size: int) -> dict[str, Any]:
+    from pipelines.version import CODE_VERSION
+
     with locked(lake, "compact"):
         before = lake.head()
-        done = lake.compact(run_id("compact"), work, file_bytes=size)
+        done = lake.compact(run_id("compact"), work, file_bytes=size, code_version=CODE_VERSION)
     files = [sum(len(one.files) for one in head.datasets.values()) if head else 0 for head in (before, done.head)]
     number = done.head.n if done.head else None
     return {"commit": number, "changed": done.changed, "files_before": files[0], "files_after": files[1]}

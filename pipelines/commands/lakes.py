@@ -75,6 +75,16 @@ def working(settings: Settings, lakes: Iterable[Lake]) -> Iterator[Work]:
         yield lambda units: pool.map(work, units)
 
 
+def cataloged(settings: Settings) -> None:
+    """Have the catalog tell of what was just committed; where that fails, the commit stands, and a line says so."""
+    from pipelines.catalog import refresh_catalog
+
+    try:
+        refresh_catalog(settings)
+    except PipelineError as error:
+        click.echo(f"warning: the catalog is not up to date: {error.message}\n  hint: {error.hint}", err=True)
+
+
 def run_id(what: str) -> str:
     """What the log calls this use of a command."""
     return f"{what}-{datetime.now(UTC):%Y%m%dT%H%M%S}"

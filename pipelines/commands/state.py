@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.lakes import locked, print_json, run_id, shown_errors
+from pipelines.commands.lakes import cataloged, locked, print_json, run_id, shown_errors
 from pipelines.commands.names import EITHER, RESOURCE, SOURCE
 from pipelines.commands.options import on_data
 from pipelines.commands.running import project_of, work_through
@@ -133,6 +133,7 @@ def _change(name: str, given: dict[str, Any], *, as_json: bool, value: str = "",
         lake = Lake(project.settings.data, source_name, project.settings.remote)
         with locked(lake, "state"):
             done = move(lake, resources, value, parent, run=run_id("state"), config_hash=source.config_hash)
+        cataloged(project.settings)
     number = done.head.n if done.head else None
     if as_json:
         print_json({"source": source_name, "commit": number, "changed": done.changed})

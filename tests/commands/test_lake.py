@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli import app
 from pipelines.load.lake import Lake
+from pipelines.version import CODE_VERSION
 from tests.load.disks import QUICK
 from tests.load.scenario import SOURCE, TARGETS, expected, run_once, seen
 
@@ -57,6 +58,27 @@ def test_rollback_and_diff_tell_what_changed(data: Path) -> None:
     assert [seen(data, name) for name in TARGETS] == [expected(name, 1) for name in TARGETS]
     assert "commits 1 and 3 of shop hold the same" in threadmill("diff", SOURCE, "1", "3").stdout
     assert "nothing to do" in threadmill("rollback", SOURCE, "1").stdout
+
+
+def test_the_catalog_tells_of_what_a_command_committed(data: Path) -> None:
+    """It keeps the words that a run wrote into it; where there is none, none is made."""
+    (data.parent / "config").mkdir()
+    (data.parent / "config" / f"{SOURCE}.yaml").write_text(
+        "base_url: https://a.example\nresources: {totals: {path: /t, description: All there is}}\n"
+    )
+    without = threadmill("rollback", SOURCE, "1").exit_code, (data / "catalog.json").exists()
+    assert threadmill("catalog").exit_code == 0
+
+    answer("rollback", SOURCE, "2")
+    one = orjson.loads((data / "catalog.json").read_bytes())
+    answer("compact", SOURCE)
+    other = orjson.loads((data / "catalog.json").read_bytes())
+
+    assert without == (0, False)
+    assert {each["commit"] for each in one["datasets"]} == {4}
+    assert {each["commit"] for each in other["datasets"]} == {answer("log", SOURCE)[0]["commit"]}
+    assert next(each for each in other["datasets"] if each["dataset"] == f"{SOURCE}.totals")["description"]
+    assert answer("log", SOURCE)[0]["code_version"] == CODE_VERSION
 
 
 def test_verify_leaves_with_1_where_something_is_wrong_and_repair_puts_it_right(data: Path) -> None:
