@@ -98,7 +98,20 @@ def vanish() -> None:
     raise Killed
 
 
-class FullDisk(SteppingDisk):
+class ThoroughDisk(SteppingDisk):
+    """Counts every write, and every folder that is made."""
+
+    def write(self, file: int, data: bytes | memoryview) -> None:
+        self.step()
+        Disk.write(self, file, data)
+
+    def folder(self, path: Path) -> None:
+        if not path.is_dir():
+            self.step()
+        super().folder(path)
+
+
+class FullDisk(ThoroughDisk):
     """Full from step *at* on: nothing can be added, things can be removed."""
 
     def __init__(self, at: int) -> None:
@@ -114,16 +127,11 @@ class FullDisk(SteppingDisk):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-class ReadOnlyDisk(SteppingDisk):
+class ReadOnlyDisk(ThoroughDisk):
     """Mounted read-only from step *at* on: nothing can be added or removed."""
 
     def __init__(self, at: int) -> None:
         super().__init__(at, self._refuse, lasting=True)
-
-    def folder(self, path: Path) -> None:
-        if 0 < self.at <= self.steps and not path.is_dir():
-            self._refuse()
-        super().folder(path)
 
     def _refuse(self) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

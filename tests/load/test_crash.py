@@ -17,7 +17,7 @@ from pipelines.errors import StoreError
 from pipelines.load.lake import Lake
 from tests.load import wrong_protocols
 from tests.load.children import competing_run, killed_recovery, killed_run
-from tests.load.disks import QUICK, ForgetfulDisk, FullDisk, Killed, QuickDisk, SteppingDisk, vanish
+from tests.load.disks import QUICK, ForgetfulDisk, FullDisk, Killed, QuickDisk, SteppingDisk, ThoroughDisk, vanish
 from tests.load.scenario import SOURCE, TARGETS, clone, cursor, expected, run_once, seen, wrong_after, wrong_now
 
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
@@ -51,9 +51,9 @@ def fresh(committed: Path, tmp_path: Path) -> Callable[[], Path]:
     return lambda: clone(committed, tmp_path / str(next(numbers)))
 
 
-def steps_of_a_run(root: Path) -> int:
-    """How many durable steps a whole run takes."""
-    disk = SteppingDisk()
+def steps_of_a_run(root: Path, disk: SteppingDisk | None = None) -> int:
+    """How many durable steps a whole run takes, as *disk* counts them."""
+    disk = disk or SteppingDisk()
     run_once(Lake(root, SOURCE, disk=disk), disk)
     return disk.steps
 
@@ -118,9 +118,9 @@ def test_k01_the_first_run_of_all_killed_before_any_step_leaves_a_whole_commit(t
 
 
 def test_k05_a_full_disk_costs_the_run_and_nothing_else(fresh: Callable[[], Path]) -> None:
-    """Full from step k on: a `StoreError` with nothing left over, or a commit that the next run shows."""
+    """Full from step k on, every write being one: an error and nothing left over, or a commit that the next shows."""
     problems: list[str] = []
-    steps = steps_of_a_run(fresh())
+    steps = steps_of_a_run(fresh(), ThoroughDisk())
     outcomes: set[object] = set()
 
     for at in range(1, steps + 1):

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from pipelines.errors import StoreError
 from pipelines.load.lake import Lake
 from tests.load.children import killed_history, killed_recovery, killed_upkeep
-from tests.load.disks import QUICK, ForgetfulDisk, FullDisk, Killed, ReadOnlyDisk, SteppingDisk, vanish
+from tests.load.disks import QUICK, ForgetfulDisk, FullDisk, Killed, ReadOnlyDisk, SteppingDisk, ThoroughDisk, vanish
 from tests.load.scenario import ALL_TARGETS, SOURCE, UPKEEP, clone, cursor, keep_up, run_once, wrong_after, wrong_now
 
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
@@ -66,9 +67,9 @@ def really_killed(target: Callable[..., None], *arguments: Any) -> int | None:
     return process.exitcode
 
 
-def steps_of(work: Work, root: Path) -> int:
-    """How many durable steps *work* takes."""
-    disk = SteppingDisk()
+def steps_of(work: Work, root: Path, disk: SteppingDisk | None = None) -> int:
+    """How many durable steps *work* takes, as *disk* counts them."""
+    disk = disk or SteppingDisk()
     work(Lake(root, SOURCE, disk=disk), disk)
     return disk.steps
 
@@ -152,12 +153,12 @@ def one_run(lake: Lake, disk: SteppingDisk) -> object:
 def test_k05_a_disk_that_refuses_costs_a_run_of_all_modes_and_nothing_else(
     fresh: Callable[[], Path], kind: type[FullDisk | ReadOnlyDisk]
 ) -> None:
-    """Full, or read-only, from every twelfth durable step on; from every one in the long battery."""
+    """Full, or read-only, from every 25th durable step on, each write being one; in the long battery from every one."""
     problems: list[str] = []
     outcomes: set[str] = set()
-    steps = steps_of(one_run, fresh())
+    steps = steps_of(one_run, fresh(), ThoroughDisk())
 
-    for at in range(1, steps + 1, 1 if ROUNDS > 1 else 12):
+    for at in range(1, steps + 1, 1 if ROUNDS > 1 else 25):
         root, disk = fresh(), kind(at)
         try:
             one_run(Lake(root, SOURCE, disk=disk), disk)
@@ -169,6 +170,34 @@ def test_k05_a_disk_that_refuses_costs_a_run_of_all_modes_and_nothing_else(
 
     assert problems == []
     assert {"the disk is full" if kind is FullDisk else "the file system is mounted read-only"} <= outcomes
+
+
+@pytest.mark.timeout(120 * ROUNDS)
+@pytest.mark.parametrize("kind", [FullDisk, ReadOnlyDisk])
+@pytest.mark.parametrize("what", UPKEEP)
+def test_k05_a_disk_that_refuses_costs_upkeep_and_nothing_else(
+    fresh: Callable[[], Path], what: str, kind: type[FullDisk | ReadOnlyDisk]
+) -> None:
+    """Full, or read-only, from every fifth step on: an error, or a commit that the next run shows."""
+    problems: list[str] = []
+
+    def work(lake: Lake, disk: SteppingDisk) -> None:
+        keep_up(lake, what)
+
+    def make() -> Path:
+        return damaged(fresh()) if what == "repair" else fresh()
+
+    steps = steps_of(work, make(), ThoroughDisk())
+    for at in range(1, steps + 1, 1 if ROUNDS > 1 else 5):
+        root, disk = make(), kind(at)
+        with suppress(StoreError):
+            work(Lake(root, SOURCE, disk=disk), disk)
+        seen_now = wrong_now(root, Lake(root, SOURCE, disk=QUICK), RUNS_SEEN[what]) if what != "repair" else ()
+        problems += [f"step {at}: {line}" for line in seen_now]
+        after = problems_afterwards(root, run=ROUNDS > 1 or at % 2 == 0, repairs=what == "repair")
+        problems += [f"step {at}, after: {line}" for line in after]
+
+    assert problems == []
 
 
 def test_k01_a_power_cut_in_a_run_of_all_modes_loses_no_commit_that_was_reported(fresh: Callable[[], Path]) -> None:
