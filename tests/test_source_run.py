@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config.loading import Source
@@ -143,6 +144,34 @@ def test_a_record_that_is_set_aside_is_not_taken_for_gone(api: FakeApi, tmp_path
         stored.append([dict(one)["id"] for one in seen(tmp_path / "data", "shop/stock")])
 
     assert stored == [[1, 2], [1, 2], [1]]
+
+
+def test_pages_that_come_in_any_order_are_committed_in_theirs(api: FakeApi, tmp_path: Path) -> None:
+    """The first pages are the slowest, batches are small and two workers take them: rows stand as the API has them."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(
+        f"base_url: {api.url}\nlimits: {{in_flight: 16}}\nresources:\n"
+        "  orders: {path: /orders, records: data, write: replace, paginate: {page_number: {total: total}}}\n"
+    )
+    api.pages("/orders", records=4_000, page_size=100, style="page_number")
+    whole = api.routed("/orders")
+    came: list[int] = []
+
+    def slower_at_first(asked: Asked) -> Answer:
+        number = int(asked.params.get("page", 1))
+        came.append(number)
+        return Answer(200, whole(asked).body, delay_s=0.25 * (40 - number) / 40 if number > 1 else 0)
+
+    api.route("/orders", slower_at_first)
+    project = load_project(
+        {"THREADMILL_WORKERS": "2", "THREADMILL_BATCH_SIZE": "10KB"}, root=tmp_path, data=tmp_path / "data"
+    )
+
+    report = run(project)
+
+    rows = [row["id"] for row in pq.read_table(tmp_path / "data/parquet/shop/orders").to_pylist()]
+    assert (report.problems, sorted(came)) == ([], list(range(1, 41)))
+    assert rows == list(range(4_000))
 
 
 def test_a_mask_that_covers_nothing_is_told(api: FakeApi, tmp_path: Path) -> None:
