@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from benchmarks import tables
-from benchmarks.peers.workload import ENDPOINTS, table
+from benchmarks.peers.workload import ENDPOINTS, TENFOLD, table
 
 PAGE_ROWS = 1_000
 FORM = 1
@@ -55,8 +55,8 @@ def write_endpoint(folder: Path, base_url: str, endpoint: str) -> int:
 
 
 def _rows(name: str) -> list[bytes]:
-    if name == "flights10":
-        return _rows("flights") * tables.REPEATS
+    if name in TENFOLD:
+        return _rows(TENFOLD[name]) * tables.REPEATS
     return [orjson.dumps(row) for row in tables.read(name).iter_rows(named=True)]
 
 

@@ -12,7 +12,7 @@ from benchmarks.results import Entry, Results, Section
 
 TITLES = {
     "api": "Five tables, 366 k rows, no latency",
-    "x10": "3.4 M rows in one chain, no latency",
+    "x10": "The same tables ten times over, 3.7 M rows",
     "slow": "Eight chains of 50 pages, 100 ms a page",
     "addressable": "The same 400 slow pages, their number known from page one",
     "one": "One page of 16 rows",
@@ -48,6 +48,7 @@ def render(results: Results) -> str:
         parts.append("![Wall time of each contender](results.svg)\n")
     parts += [_contest(results.sections[name]) for name in TITLES if name in results.sections]
     parts += _costs(results)
+    parts += _prefect(results)
     if "second-worker" in results.sections:
         parts.append(_second_worker(results.sections["second-worker"]))
     if "startup" in results.sections:
@@ -93,10 +94,10 @@ def _contest(section: Section) -> str:
 
 def _costs(results: Results) -> list[str]:
     """What each contender costs by itself, and what rows cost it: the slope between the two sizes."""
-    sections = [results.sections.get(name) for name in ("one", "api", "x10")]
-    if not all(sections):
+    sections = _sizes(results)
+    if len(sections) < 3:
         return []
-    one, small, large = (section for section in sections if section)
+    one, small, large = sections
     millions = (large.rows - small.rows) / 1e6
     lines = [
         "## Before the first row, and for each million rows\n",
@@ -111,6 +112,31 @@ def _costs(results: Results) -> list[str]:
             slope = f"{(more.wall - less.wall) / millions:.2f} | {(more.cpu - less.cpu) / millions:.2f}"
             lines.append(f"| {_name(entry)} | {fixed.wall:.2f} | {fixed.cpu:.2f} | {slope} |")
     return ["\n".join(lines) + "\n"]
+
+
+def _prefect(results: Results) -> list[str]:
+    """What a flow of Prefect takes beside a run without it, at each size that was measured with both."""
+    lines = [
+        "## Prefect on top\n",
+        "From the tables above: a flow less `threadmill run` of the same work. A flow asks Prefect as often, however "
+        "many pages or rows there are (`tests/flows/test_cost.py` counts its calls).\n",
+        "| | rows | a flow: wall s | a run: wall s | Prefect's wall s | Prefect's CPU s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    pairs = [(section, section.entry("flow"), section.entry(US)) for section in _sizes(results)]
+    rows = [
+        f"| {TITLES[section.name]} | {section.rows:,} | {flow.wall:.2f} | {run.wall:.2f} | "
+        f"{flow.wall - run.wall:.2f} | {flow.cpu - run.cpu:.2f} |"
+        for section, flow, run in pairs
+        if flow and flow.wall_s and run and run.wall_s
+    ]
+    return ["\n".join([*lines, *rows]) + "\n"] if rows else []
+
+
+def _sizes(results: Results) -> list[Section]:
+    """The sections that differ in nothing but their size, where one machine measured them all."""
+    found = [results.sections[name] for name in ("one", "api", "x10") if name in results.sections]
+    return found if len({section.machine for section in found}) == 1 else []
 
 
 def _second_worker(section: Section) -> str:

@@ -17,6 +17,7 @@ import polars as pl
 
 from benchmarks import tables
 from benchmarks.peers.columns import COLUMNS, TIME_FORMAT
+from benchmarks.peers.workload import TENFOLD
 
 _TIMES = {"time_hour"}
 
@@ -39,8 +40,8 @@ class WrongRows(Exception):
 @lru_cache(maxsize=32)
 def served(name: str) -> Rows:
     """What the server serves for the table *name*."""
-    if name == "flights10":
-        once = served("flights")
+    if name in TENFOLD:
+        once = served(TENFOLD[name])
         return Rows(once.count * tables.REPEATS, once.checksum * tables.REPEATS % 2**64)
     return summed(tables.read(name), name)
 

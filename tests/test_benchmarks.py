@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 from zipfile import ZipFile
@@ -186,6 +187,17 @@ def test_the_report_tells_what_a_run_costs_by_itself_from_what_rows_cost() -> No
         results = results.with_section(Section(name, "python -m benchmarks", "a machine", count, entries))
 
     assert "| **Threadmill** | 1.00 | 1.50 | 2.50 | 3.50 |" in report.render(results)
+
+    elsewhere = replace(results.sections["one"], machine="another machine")
+
+    assert "for each million rows" not in report.render(results.with_section(elsewhere))
+
+
+def test_the_report_tells_what_a_flow_of_prefect_costs_beside_a_run() -> None:
+    entries = [Entry("threadmill", "Threadmill", [2.0], [3.0]), Entry("flow", "a flow", [10.0], [12.5])]
+    results = Results().with_section(Section("one", "python -m benchmarks", "a machine", 16, entries))
+
+    assert "| One page of 16 rows | 16 | 10.00 | 2.00 | 8.00 | 9.50 |" in report.render(results)
 
 
 def test_the_steps_of_the_lake_leave_the_rows_that_are_expected(tmp_path: Path) -> None:

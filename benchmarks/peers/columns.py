@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import polars as pl
 
-from benchmarks.peers.workload import CHAINS
+from benchmarks.peers.workload import CHAINS, TENFOLD
 
 Columns: TypeAlias = dict[str, "pl.DataType | type[pl.DataType]"]
 
@@ -74,12 +74,15 @@ _AIRPORTS: Columns = {
 }
 _AIRLINES: Columns = {"carrier": TEXT, "name": TEXT}
 
-COLUMNS: dict[str, Columns] = {
+_ONCE: dict[str, Columns] = {
     "flights": _FLIGHTS,
-    "flights10": _FLIGHTS,
     "weather": _WEATHER,
     "planes": _PLANES,
     "airports": _AIRPORTS,
     "airlines": _AIRLINES,
+}
+COLUMNS: dict[str, Columns] = {
+    **_ONCE,
+    **{name: _ONCE[once] for name, once in TENFOLD.items()},
     **dict.fromkeys(CHAINS, _FLIGHTS),
 }

@@ -14,9 +14,13 @@ IN_FLIGHT = 64
 
 CHAINS = tuple(f"e{number}" for number in range(1, 9))
 
+TABLES = ("flights", "weather", "planes", "airports", "airlines")
+TENFOLD = {f"{name}10": name for name in TABLES}
+"""Each table ten times over, by its name."""
+
 ENDPOINTS: dict[str, tuple[str, ...]] = {
-    "api": ("api/flights", "api/weather", "api/planes", "api/airports", "api/airlines"),
-    "x10": ("api/flights10",),
+    "api": tuple(f"api/{name}" for name in TABLES),
+    "x10": tuple(f"api/{name}" for name in TENFOLD),
     "slow": tuple(f"slow/{name}" for name in CHAINS),
     "addressable": tuple(f"addressable/{name}" for name in CHAINS),
     "one": ("api/airlines",),
