@@ -66,7 +66,7 @@ def explain(run_id: str | None, as_json: bool, **given: Any) -> None:
                 "seconds": run["seconds"],
                 "verdict": verdict(run),
                 "resources": [{**asdict(one), "wall_s": one.wall_s, "verdict": one.verdict} for one in works(run)],
-                "stages": [{**asdict(stage), "use": stage.use} for stage in stages(run)],
+                "stages": [{**asdict(stage), "use": stage.use, "verdict": stage.verdict} for stage in stages(run)],
                 "critical_path": [{**asdict(step), "seconds": step.seconds} for step in critical_path(run)],
             }
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import app
+from pipelines.config.project import load_project
 from pipelines.report.runs import forget_old
-from tests.fake_api import FakeApi
+from pipelines.run import run
+from tests.fake_api import Answer, Asked, FakeApi, Route, fake_api
 from tests.shop import Shop
 
 
@@ -59,6 +62,62 @@ def test_explain_tells_waiting_from_computing_and_its_path_adds_up_to_the_run(sh
     assert [stage["name"] for stage in told["stages"]] == ["fetch", "mill", "merge", "commit", "marts"]
     assert max(map(len, text.splitlines())) <= 80
     assert "critical path" in text
+
+
+HELD_UP = """\
+base_url: {url}
+limits: {limits}
+resources:
+  rows: {{path: /{name}, records: data, write: replace, paginate: next_url{more}}}
+"""
+BUSY = """\
+import time
+
+def compute(frame):
+    end = time.process_time() + 1.0
+    while time.process_time() < end:
+        pass
+    return frame
+"""
+
+
+def test_explain_names_what_held_a_real_run_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API that is slow, one that asks for a pause, limits of our own, and a transform that computes."""
+    monkeypatch.chdir(tmp_path)
+    limits = {"slow": "{}", "pauses": "{}", "limited": "{rate: 5/s, in_flight: 1}", "computes": "{}"}
+    (tmp_path / "config").mkdir()
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "busy.py").write_text(BUSY)
+    refused: list[str] = []
+    with ExitStack() as stack:
+        for name, limit in limits.items():
+            # one each: requests to one host share its limits, whatever the source
+            api = stack.enter_context(fake_api())
+            more = ", transform: 'busy:compute'" if name == "computes" else ""
+            text = HELD_UP.format(url=api.url, limits=limit, name=name, more=more)
+            (tmp_path / "config" / f"{name}.yaml").write_text(text)
+            api.pages(f"/{name}", records=80, page_size=10, style="next_url")
+            pages = api.routed(f"/{name}")
+
+            def answered(asked: Asked, name: str = name, whole: Route = pages) -> Answer:
+                if name == "pauses" and not refused:
+                    refused.append(asked.path)
+                    return Answer(429, headers={"Retry-After": "1"})
+                return Answer(200, whole(asked).body, delay_s=0.1 if name == "slow" else 0.0)
+
+            api.route(f"/{name}", answered)
+
+        done = run(load_project({"THREADMILL_TRANSFORMS": "functions"}, root=tmp_path, data=tmp_path / "data"))
+
+    told = answer("explain")
+    assert done.problems == []
+    assert {one["name"]: one["verdict"] for one in told["resources"]} == {
+        "slow.rows": "I/O-bound",
+        "pauses.rows": "throttled",
+        "limited.rows": "limited",
+        "computes.rows": "CPU-bound",
+    }
+    assert all(stage["verdict"] for stage in told["stages"])
 
 
 def test_the_page_of_a_run_is_there_already_and_can_be_written_anew(shop: Shop) -> None:
