@@ -110,7 +110,11 @@ class _MartRun:
         place = Place(self._lake.store, self._lake.tmp, name, target)
         parts = [part for milled in made for part in milled.parts]
         change = self._lake.merge(
-            place, self._draft.dataset(name), parts, lambda steps: self._shared.engine.map(work, steps)
+            place,
+            self._draft.dataset(name),
+            parts,
+            lambda steps: self._shared.engine.map(work, steps),
+            on_mismatch="widen",
         )
         warnings = self._inspect(name, mart, change)
         self._draft.set_files(name, change, target)

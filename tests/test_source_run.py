@@ -174,6 +174,40 @@ def test_pages_that_come_in_any_order_are_committed_in_theirs(api: FakeApi, tmp_
     assert rows == list(range(4_000))
 
 
+@pytest.mark.parametrize("transform", ["", "same:same"])
+@pytest.mark.parametrize(("policy", "write"), [("fail", "append"), ("quarantine", "upsert"), ("widen", "append")])
+def test_a_type_that_changes_between_commits_goes_as_the_policy_says(
+    api: FakeApi, tmp_path: Path, policy: str, write: str, transform: str
+) -> None:
+    """Of a column that nobody declared; what a transform makes cannot be set aside record by record, so it fails."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "same.py").write_text("def same(frame):\n    return frame\n")
+    (tmp_path / "config" / "shop.yaml").write_text(
+        f"base_url: {api.url}\nresources:\n  orders:\n    path: /orders\n    records: data\n    paginate: none\n"
+        f"    key: id\n    write: {write}\n    on_mismatch: {policy}\n"
+        + (f"    transform: {transform}\n" * bool(transform))
+    )
+    project = load_project(
+        {"THREADMILL_TRANSFORMS": str(tmp_path / "functions")}, root=tmp_path, data=tmp_path / "data"
+    )
+    api.route("/orders", lambda asked: say({"data": [{"id": 1, "v": 1}]}))
+    assert run(project).problems == []
+    api.route("/orders", lambda asked: say({"data": [{"id": 2, "v": "two"}, {"id": 3, "v": 3}]}))
+
+    report = run(project)
+
+    kinds = [problem.kind for _, problem in report.problems]
+    rows = {row["id"]: row["v"] for row in pq.read_table(tmp_path / "data/parquet/shop/orders").to_pylist()}
+    if policy == "widen":
+        assert (kinds, rows) == ([], {1: "1", 2: "two", 3: "3"})
+    elif policy == "quarantine" and not transform:
+        assert (kinds, rows) == ([], {1: 1, 3: 3})
+        assert len(pq.read_table(tmp_path / "data/parquet/shop/orders__rejects")) == 1
+    else:
+        assert (kinds, rows) == (["TypeConflict"], {1: 1})
+
+
 def test_a_mask_that_covers_nothing_is_told(api: FakeApi, tmp_path: Path) -> None:
     """A slip of the pen in its path must not leave a field in the open unnoticed."""
     (tmp_path / "config").mkdir()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pipelines.load.changes import Change, Place, Unit
     from pipelines.load.difference import Difference
     from pipelines.load.repair import Repair
+    from pipelines.load.schema import OnMismatch
     from pipelines.load.verify import Verified
 
 __all__ = ["Committed", "Draft", "Lake"]
@@ -144,8 +145,13 @@ class Lake:
         self.discard(draft.dropped)
         return self._show(commit, draft.changed)
 
-    def merge(self, place: Place, dataset: Dataset, staged: Sequence[Part], do: Work = _here) -> Change:
-        """What the write mode makes of *staged* and *dataset*; live files that it reads are brought here first."""
+    def merge(
+        self, place: Place, dataset: Dataset, staged: Sequence[Part], do: Work = _here, *, on_mismatch: OnMismatch
+    ) -> Change:
+        """What the write mode makes of *staged* and *dataset*; live files that it reads are brought here first.
+
+        *on_mismatch* says whether a column may come as another type than it is committed with.
+        """
         from pipelines.load.changes import bringing, reshapes, resolve
         from pipelines.load.encode import encoded
         from pipelines.load.merge import plan
@@ -154,7 +160,7 @@ class Lake:
             if reshapes(place, dataset, staged):
                 self.home.bring(dataset.files)
             do = bringing(dataset, self.home.bring, do)
-        return resolve(encoded(place, resolve(plan(place, dataset, staged), do)), do)
+        return resolve(encoded(place, resolve(plan(place, dataset, staged, on_mismatch), do)), do)
 
     def discard(self, parts: tuple[Part, ...]) -> None:
         """Remove staged parts that will not be committed; what cannot be removed is swept up later."""
