@@ -9,18 +9,17 @@ A run of some sources keeps what is known of the others.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
@@ -28,13 +27,15 @@ from pipelines.batch import digest
 from pipelines.catalog_page.entries import ColumnEntry, Entry
 from pipelines.catalog_page.html import html
 from pipelines.catalog_page.markdown import markdown
-from pipelines.load.disk import store_errors
+from pipelines.errors import StoreError
+from pipelines.load.disk import DISK, store_errors
 from pipelines.load.facts import Facts, facts, in_time
 from pipelines.load.lake import Lake
+from pipelines.load.lock import in_turn
 from pipelines.load.log import Commit, Dataset
 from pipelines.load.stores import sources_of
-from pipelines.marts.model import MARTS
 from pipelines.views import DATABASE, statements_of, write_database
+from pipelines.words import Words, remembered, words_of
 
 if TYPE_CHECKING:
     from pipelines.config.project import Project
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 2
 JSON, MARKDOWN, PAGE = "catalog.json", "CATALOG.md", "catalog.html"
-_LOCK = Path("lake") / "catalog.lock"
+_LOCK, _PATIENCE_S = "catalog.lock", 10.0
 _BY_TIME = re.compile(r"(?:day|month|year)\((\w+)\)")
 _FOLDER = re.compile(r"\b(?:day|month|year)=(\d[\d-]*)")
 _MOST_ROWS = 200_000
@@ -56,92 +57,105 @@ def _here(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What the YAML says of a dataset: of itself, of its columns (text and unit), and what it is made from."""
-
-    description: str = ""
-    columns: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    made_from: tuple[str, ...] = ()
-
-
 def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None = _MOST_ROWS) -> bool:
     """Bring the catalog to the newest commits; False if it was there already.
 
     *call* computes a function of its arguments, here or in a worker process. Of a
-    dataset with more than *most_rows* no column is read; None means all are. Who comes
-    while another process writes waits for it.
+    dataset with more than *most_rows* no column is read; None means all are.
 
     Raises:
+        Busy: Another process writes it and does not come to an end.
         StoreError: A commit or file cannot be read, or the data folder not be written.
     """
-    with _alone(project.settings.data):
-        return _written(project.settings, _words(project), call, most_rows)
+    settings, said = project.settings, words_of(project)
+    known = _known(settings.data)
+    now = _Now.of(settings, {**remembered(known), **said})
+    if now.is_in(known, settings.data, counted=most_rows is None):
+        return False
+    counted: dict[str, Any] = {}
+    if most_rows is None:
+        # what takes long is done before others have to wait
+        found = _found(now, known.get("found", {}), call, most_rows)
+        counted = orjson.loads(orjson.dumps(found))
+    return _written(settings, said, counted, call, most_rows)
 
 
 def refresh_catalog(settings: Settings) -> None:
     """Bring a catalog that is there to the newest commits; what the YAML said of them stays as it was.
 
     Raises:
+        Busy: Another process writes it and does not come to an end.
         StoreError: A commit or file cannot be read, or the data folder not be written.
     """
-    if (settings.data / JSON).is_file():
-        with _alone(settings.data):
-            _written(settings, {}, _here, _MOST_ROWS)
+    known = _known(settings.data)
+    if known and not _Now.of(settings, remembered(known)).is_in(known, settings.data, counted=False):
+        _written(settings, {}, {}, _here, _MOST_ROWS)
 
 
-def _written(settings: Settings, said: Mapping[str, Words], call: Call, most_rows: int | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """What is committed now and said of it; a catalog of the same `state` shows that."""
+
+    lakes: Mapping[str, Lake]
+    heads: Mapping[str, Commit]
+    words: Mapping[str, Words]
+    state: str
+
+    @classmethod
+    def of(cls, settings: Settings, words: Mapping[str, Words]) -> Self:
+        """As the data folder, or the bucket, has it."""
+        data, remote = settings.data, settings.remote
+        lakes = {source: Lake(data, source, remote) for source in sources_of(data, remote)}
+        heads = {source: head for source, lake in lakes.items() if (head := lake.head())}
+        told = {name: asdict(one) for name, one in words.items()}
+        commits = {name: [head.n, head.run] for name, head in heads.items()}
+        basis = [_FORMAT, str(data), str(data.resolve()), settings.lake, told, commits]
+        return cls(lakes, heads, words, digest(orjson.dumps(basis, option=orjson.OPT_SORT_KEYS)))
+
+    def is_in(self, known: Mapping[str, Any], data: Path, *, counted: bool) -> bool:
+        """Whether the catalog *known* shows it, with every column of times read if it has to be *counted*."""
+        there = all((data / name).is_file() for name in (MARKDOWN, PAGE, DATABASE))
+        return there and known.get("state") == self.state and (not counted or _is_counted(self.heads, known))
+
+
+def _written(
+    settings: Settings, said: Mapping[str, Words], counted: Mapping[str, Any], call: Call, most_rows: int | None
+) -> bool:
+    """Write what is committed by now, unless another process has; what is *counted* already is not read again."""
     data, remote = settings.data, settings.remote
-    known = _known(data)
-    words = {**_remembered(known), **said}
-    lakes = {source: Lake(data, source, remote) for source in sources_of(data, remote)}
-    heads = {source: head for source, lake in lakes.items() if (head := lake.head())}
-    told = {name: asdict(one) for name, one in words.items()}
-    commits = {name: [head.n, head.run] for name, head in heads.items()}
-    basis = [_FORMAT, str(data), str(data.resolve()), settings.lake, told, commits]
-    state = digest(orjson.dumps(basis, option=orjson.OPT_SORT_KEYS))
-    there = all((data / name).is_file() for name in (MARKDOWN, PAGE, DATABASE))
-    if there and known.get("state") == state and (most_rows is not None or _is_counted(heads, known)):
-        return False
-    statements = [one for source, head in heads.items() for one in _statements(lakes[source], head, words)]
-    views = digest("\n".join(statements).encode())
-    is_new = known.get("views") != views or not (data / DATABASE).is_file()
-    with store_errors("writing the catalog"), ThreadPoolExecutor(1, "views") as aside:
-        written = aside.submit(write_database, data, statements, remote) if is_new else None
-        found = _found(lakes, heads, known.get("found", {}), call, most_rows)
-        entries = list(_entries(heads, words, found))
-        document = {
-            "format": _FORMAT, "state": state, "views": views, "datasets": entries, "words": told, "found": found,
-        }  # fmt: skip
-        if written:
-            written.result()
-        _replace(data / MARKDOWN, markdown(entries).encode())
-        _replace(data / PAGE, html(entries, None if remote else data).encode())
-        # last: it says that the others are up to date
-        _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
-    return True
+    if not data.is_dir():
+        raise StoreError(f"there is no data folder {data}", "run `threadmill run` first, or set THREADMILL_DATA")
+    with in_turn(data / "lake" / _LOCK, "the catalog", DISK, _PATIENCE_S), store_errors("writing the catalog"):
+        for leftover in chain.from_iterable(data.glob(f".{name}-*") for name in (JSON, MARKDOWN, PAGE, DATABASE)):
+            leftover.unlink(missing_ok=True)
+        known = _known(data)
+        now = _Now.of(settings, {**remembered(known), **said})
+        if now.is_in(known, data, counted=most_rows is None):
+            return False
+        statements = [one for source, head in now.heads.items() for one in _statements(now, source, head)]
+        views = digest("\n".join(statements).encode())
+        is_new = known.get("views") != views or not (data / DATABASE).is_file()
+        with ThreadPoolExecutor(1, "views") as aside:
+            written = aside.submit(write_database, data, statements, remote) if is_new else None
+            found = _found(now, {**known.get("found", {}), **counted}, call, most_rows)
+            entries = list(_entries(now, found))
+            document = {
+                "format": _FORMAT, "state": now.state, "views": views, "datasets": entries, "words": now.words,
+                "found": found,
+            }  # fmt: skip
+            if written:
+                written.result()
+            _replace(data / MARKDOWN, markdown(entries).encode())
+            _replace(data / PAGE, html(entries, None if remote else data).encode())
+            # last: it says that the others are up to date
+            _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        return True
 
 
-@contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """Wait until no other process writes the catalog; then remove what dead ones left of it."""
-    with store_errors("writing the catalog"):
-        (data / _LOCK).parent.mkdir(0o750, parents=True, exist_ok=True)
-        file = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            for name in (JSON, MARKDOWN, PAGE, DATABASE):
-                for leftover in data.glob(f".{name}-*"):
-                    leftover.unlink(missing_ok=True)
-            yield
-        finally:
-            os.close(file)
-
-
-def _statements(lake: Lake, head: Commit, words: Mapping[str, Words]) -> Iterator[str]:
+def _statements(now: _Now, source: str, head: Commit) -> Iterator[str]:
     for name, dataset in head.datasets.items():
-        told = words.get(f"{lake.source}.{name}", Words())
-        yield from statements_of(name, lake, dataset, told.description, told.columns)
+        told = now.words.get(f"{source}.{name}", Words())
+        yield from statements_of(name, now.lakes[source], dataset, told.description, told.columns)
 
 
 def meanings(data: Path, dataset: str) -> dict[str, str]:
@@ -160,34 +174,6 @@ def _known(data: Path) -> dict[str, Any]:
     return {}
 
 
-def _remembered(known: Mapping[str, Any]) -> dict[str, Words]:
-    return {
-        name: Words(
-            one["description"],
-            {column: (text, unit) for column, (text, unit) in one["columns"].items()},
-            tuple(one["made_from"]),
-        )
-        for name, one in known.get("words", {}).items()
-    }
-
-
-def _words(project: Project) -> dict[str, Words]:
-    found = {}
-    for source in project.sources:
-        for name, resource in source.resources.items():
-            columns = {
-                column: (told.description or "", told.unit or "")
-                for column, told in resource.columns.items()
-                if told.description or told.unit
-            }
-            origin = f"{source.base_url.rstrip('/')}/{resource.path.lstrip('/')}".partition("?")[0]
-            found[f"{source.name}.{name}"] = Words(resource.description or "", columns, (source.secrets.hide(origin),))
-    for name, mart in project.marts.marts.items():
-        texts = {column: (text, "") for column, text in mart.columns.items()}
-        found[f"{MARTS}.{name}"] = Words(mart.description, texts, tuple(mart.inputs.values()))
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
     """The facts of one dataset, the files and columns that they are of, and the column whose rows they count."""
@@ -197,16 +183,14 @@ class Found:
     facts: Facts
 
 
-def _found(
-    lakes: Mapping[str, Lake], heads: Mapping[str, Commit], known: Mapping[str, Any], call: Call, most_rows: int | None
-) -> dict[str, Found]:
+def _found(now: _Now, known: Mapping[str, Any], call: Call, most_rows: int | None) -> dict[str, Found]:
     """The facts of every dataset; those of the last catalog where files and columns are still the same."""
     found: dict[str, Future[Found]] = {}
     with ThreadPoolExecutor(_AT_ONCE, "catalog") as threads:
-        for source, head in heads.items():
+        for source, head in now.heads.items():
             for name, dataset in head.datasets.items():
                 last = known.get(f"{source}.{name}", {})
-                find = partial(_found_of, lakes[source], dataset, last, call, most_rows)
+                find = partial(_found_of, now.lakes[source], dataset, last, call, most_rows)
                 found[f"{source}.{name}"] = threads.submit(find)
     return {name: one.result() for name, one in found.items()}
 
@@ -252,11 +236,11 @@ def _time(dataset: Dataset) -> str:
     return next((name for name in (*folders, *times) if name in times), "")
 
 
-def _entries(heads: Mapping[str, Commit], words: Mapping[str, Words], found: Mapping[str, Found]) -> Iterator[Entry]:
-    for source, head in heads.items():
+def _entries(now: _Now, found: Mapping[str, Found]) -> Iterator[Entry]:
+    for source, head in now.heads.items():
         for name, dataset in head.datasets.items():
             full = f"{source}.{name}"
-            told, known = words.get(full, Words()), found[full].facts
+            told, known = now.words.get(full, Words()), found[full].facts
             yield Entry(
                 dataset=full,
                 description=told.description,
@@ -271,7 +255,7 @@ def _entries(heads: Mapping[str, Commit], words: Mapping[str, Words], found: Map
                 columns=tuple(_columns(dataset, told, known)),
                 sample=known.sample,
                 made_from=told.made_from,
-                used_by=tuple(other for other, one in words.items() if full in one.made_from),
+                used_by=tuple(other for other, one in now.words.items() if full in one.made_from),
                 time=_time(dataset),
                 per_time=known.per_time or _by_folder(dataset),
             )

@@ -11,12 +11,10 @@ import gc
 import importlib
 import multiprocessing
 import os
-import queue
 import signal
 import sys
 import threading
 import types
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, Self, TypeVar
 
 from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerDied
+from pipelines.turns import Turns
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,7 +73,7 @@ class Pool:
     def __init__(self, workers: int, *, preload: Sequence[str] = ()) -> None:
         self.workers = workers
         self._preload = list(preload)
-        self._idle = _InTurn()
+        self._idle: Turns[_Worker | None] = Turns()
         self._all: list[_Worker] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -174,34 +173,6 @@ class Pool:
             self._idle.put(None)
             raise Interrupted("the worker processes were stopped", _STOPPED_HINT)
         self._add()
-
-
-class _InTurn:
-    """Idle workers, for callers in the order in which they came.
-
-    Of a plain queue, who has just put a worker back often takes it again before another thread
-    has woken up: a source with much to compute would keep one with little waiting.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: deque[_Worker | None] = deque()
-        self._waiting: deque[queue.SimpleQueue[_Worker | None]] = deque()
-
-    def put(self, worker: _Worker | None) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().put(worker)
-            else:
-                self._idle.append(worker)
-
-    def get(self) -> _Worker | None:
-        with self._lock:
-            if self._idle:
-                return self._idle.popleft()
-            turn: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
-            self._waiting.append(turn)
-        return turn.get()
 
 
 class _Worker:

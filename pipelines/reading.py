@@ -133,19 +133,14 @@ def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.
 
 def select(files: Sequence[Path | str], dataset: Dataset) -> str:
     """The SQL that reads *files* of *dataset*, older ones with its columns; no rows where there is no file."""
-    nothing = f"SELECT {nulls(dataset)} WHERE false"
+    columns = ", ".join(f"NULL::{sql_type(one.type)} AS {quoted(one.name)}" for one in dataset.schema or ())
+    nothing = f"SELECT {columns or 'NULL AS nothing'} WHERE false"
     if not files:
         return nothing
     listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
     if not dataset.is_mixed:
         return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted
     return f"{nothing} UNION ALL BY NAME FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-
-
-def nulls(dataset: Dataset) -> str:
-    """A row of nulls with the columns of *dataset*, as SQL to select."""
-    columns = ", ".join(f"NULL::{sql_type(one.type)} AS {quoted(one.name)}" for one in dataset.schema or ())
-    return columns or "NULL AS nothing"
 
 
 def quoted(name: str) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipelines.load.casting import sql_type
 from pipelines.load.lake import Lake
 from pipelines.load.log import Dataset
 from pipelines.load.stores import Remote
-from pipelines.reading import nulls, quoted, select
+from pipelines.reading import quoted, select
 
 DATABASE = "catalog.duckdb"
+_PATTERN = re.compile(r"([\[*?])")
+"""What a glob would not take as itself."""
 _WAS_EMPTY = "this dataset was empty when its view was made: `threadmill catalog` makes it anew"
 
 
@@ -46,16 +50,12 @@ def statements_of(
 ) -> Iterator[str]:
     """What makes the view of *dataset*, with what is known of it and its *columns* (text and unit) as comments."""
     view = f"{quoted(lake.source)}.{quoted(name)}"
-    shown = lake.shown.resolve() / name / "**" / "*.parquet"
+    shown = Path(_PATTERN.sub(r"[\1]", str(lake.shown.resolve())), name, "**", "*.parquet")
     if lake.remote is not None:
         # in a bucket old files lie beside new ones, so the view names those of this commit
         rows = select([f"s3://{path}" for path in lake.addresses(dataset).paths], dataset)
-    elif dataset.files:
-        rows = select([shown], dataset)
     else:
-        # no rows, until there is a file: nobody knows its columns yet, and must not take it for none
-        files, refused = f"glob({_literal(str(shown))})", f"error({_literal(_WAS_EMPTY)})::BOOLEAN"
-        rows = f"SELECT {nulls(dataset)} FROM {files} WHERE {refused}"  # noqa: S608 - quoted
+        rows = select([shown], dataset) if dataset.files else _none_yet(shown, dataset)
     yield f"CREATE SCHEMA IF NOT EXISTS {quoted(lake.source)}"
     yield f"CREATE VIEW {view} AS {rows}"
     yield f"COMMENT ON VIEW {view} IS {_literal(description)}"
@@ -63,6 +63,17 @@ def statements_of(
         text, unit = columns.get(column.name, ("", ""))
         if told := " ".join(filter(None, (text, f"[{unit}]" if unit else ""))):
             yield f"COMMENT ON COLUMN {view}.{quoted(column.name)} IS {_literal(told)}"
+
+
+def _none_yet(shown: Path, dataset: Dataset) -> str:
+    """No rows while no file is *shown*, and an error from then on: that there are none must not be told of new ones.
+
+    Each column and the condition are the error, so that no question is answered without asking one of them.
+    """
+    refused = f"error({_literal(_WAS_EMPTY)})"
+    columns = ", ".join(f"{refused}::{sql_type(one.type)} AS {quoted(one.name)}" for one in dataset.schema or ())
+    files = f"glob({_literal(str(shown))})"
+    return f"SELECT {columns or 'NULL AS nothing'} FROM {files} WHERE {refused}::BOOLEAN"  # noqa: S608 - quoted
 
 
 def _literal(text: str) -> str:

@@ -18,7 +18,9 @@ import pytest
 from pipelines.catalog import write_catalog
 from pipelines.catalog_page.snippets import snippets
 from pipelines.config.project import Project, load_project
+from pipelines.errors import Busy
 from pipelines.load.lake import Lake
+from pipelines.load.lock import in_turn
 from pipelines.load.merge import Place, plan, resolve
 from pipelines.load.target import Target
 from tests.browser import browser
@@ -249,18 +251,63 @@ def test_a_dataset_that_became_empty_is_a_view_without_rows(project: Project) ->
     assert asked(data, "SELECT id, note FROM shop.orders") == []
 
 
-def test_a_view_of_an_empty_dataset_is_no_answer_once_there_are_rows(project: Project) -> None:
-    """Nobody may take rows that came after the catalog for none."""
+@pytest.mark.parametrize(
+    "question",
+    [
+        "SELECT count(*) FROM shop.orders",
+        "FROM shop.orders",
+        "FROM shop.orders WHERE id = 7",
+        "FROM shop.orders WHERE note IN ('a', 'b') OR id > 3",
+        "SELECT note, max(id) FROM shop.orders WHERE id IS NOT NULL GROUP BY note",
+        "FROM (SELECT 7 AS id) LEFT JOIN shop.orders USING (id)",
+        "SELECT EXISTS (FROM shop.orders WHERE note LIKE 'a%')",
+    ],
+)
+def test_a_view_of_an_empty_dataset_is_no_answer_once_there_are_rows(project: Project, question: str) -> None:
+    """Nobody may take rows that came after the catalog for none, whatever DuckDB knows of nulls."""
     data = project.settings.data
+    load(data, "orders", pa.table({"id": pa.array([], pa.int64()), "note": pa.array([], pa.string())}))
     write_catalog(project)
-    before = asked(data, "SELECT count(*) FROM shop.empty")
+    asked(data, question)
+
+    load(data, "orders", pa.table({"id": [7], "note": ["a"]}))
+
+    with pytest.raises(duckdb.Error, match="was empty when its view was made: `threadmill catalog`"):
+        asked(data, question)
+    write_catalog(project)
+    assert asked(data, "FROM shop.orders") == [(7, "a")]
+
+
+def test_a_data_folder_whose_name_is_a_pattern_is_read_as_itself(tmp_path: Path) -> None:
+    data = tmp_path / "[a]*"
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(SHOP)
+    load(data, "empty", pa.table({"id": pa.array([], pa.int64())}))
+    load(data, "orders", pa.table({"id": [1]}))
+    loaded = load_project({"THREADMILL_DATA": str(data)}, root=tmp_path)
+    write_catalog(loaded)
 
     load(data, "empty", pa.table({"id": [7]}))
 
-    with pytest.raises(duckdb.Error, match="was empty when its view was made: `threadmill catalog`"):
-        asked(data, "SELECT count(*) FROM shop.empty")
+    assert asked(data, "FROM shop.orders") == [(1,)]
+    with pytest.raises(duckdb.Error, match="was empty when its view was made"):
+        asked(data, "FROM shop.empty")
+
+
+def test_a_catalog_that_is_up_to_date_needs_no_lock_and_a_busy_one_is_told_of(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = project.settings.data
     write_catalog(project)
-    assert (before, asked(data, "SELECT id FROM shop.empty")) == ([(0,)], [(7,)])
+    monkeypatch.setattr("pipelines.catalog._PATIENCE_S", 0.2)
+
+    with in_turn(data / "lake" / "catalog.lock", "the catalog", QUICK, 1.0):
+        unchanged = write_catalog(project)
+        load(data, "orders", pa.table({"id": [7]}))
+        with pytest.raises(Busy, match="another run is working on the catalog"):
+            write_catalog(project)
+
+    assert (unchanged, write_catalog(project)) == (False, True)
 
 
 def test_processes_that_write_the_catalog_at_once_wait_for_each_other(project: Project) -> None:
@@ -273,7 +320,7 @@ def test_processes_that_write_the_catalog_at_once_wait_for_each_other(project: P
         "from pipelines.catalog import write_catalog; import pyarrow as pa, duckdb\n"
         "root, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])\n"
         "project = load_project({'THREADMILL_DATA': str(root / 'data')}, root=root)\n"
-        "for round in range(8):\n"
+        "for round in range(4):\n"
         "    name = f'd{number}_{round}'\n"
         "    load(root / 'data', name, pa.table({'id': [number]}), source=f's{number}')\n"
         "    write_catalog(project)\n"
@@ -286,8 +333,13 @@ def test_processes_that_write_the_catalog_at_once_wait_for_each_other(project: P
         for number in range(3)
     ]
 
-    assert [process.communicate(timeout=100)[1].decode() for process in running] == [""] * 3
-    assert len(orjson.loads((data / "catalog.json").read_bytes())["datasets"]) == 2 + 3 * 8
+    try:
+        told = [process.communicate(timeout=90)[1].decode() for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0, 0, 0], told
+    assert len(orjson.loads((data / "catalog.json").read_bytes())["datasets"]) == 2 + 3 * 4
     assert not list(data.glob(".*"))
 
 

@@ -103,10 +103,13 @@ def test_workers_import_neither_prefect_nor_the_callers_main_module() -> None:
 
 
 def test_a_caller_that_calls_on_and_on_keeps_no_other_waiting() -> None:
-    """Of one worker each of three gets every third turn, whoever has just had it."""
+    """Of one worker each of three has its turn again and again, whoever has just had it."""
     turns: list[str] = []
 
+    begin = threading.Barrier(3)
+
     def call_on(name: str) -> None:
+        begin.wait(10)
         for _ in range(30):
             pool.call(time.sleep, 0.005)
             turns.append(name)
@@ -119,7 +122,7 @@ def test_a_caller_that_calls_on_and_on_keeps_no_other_waiting() -> None:
         for thread in threads:
             thread.join(30)
 
-    assert all(len(set(turns[at : at + 6])) == 3 for at in range(10, 70))
+    assert all(len(set(turns[at : at + 15])) == 3 for at in range(60))
 
 
 def test_a_closed_pool_refuses_calls() -> None:

@@ -103,7 +103,6 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
         (lake,) = lakes_of(settings, (source,))
         with locked(lake, "rollback"):
             done = lake.rollback(number, run_id("rollback"), code_version=CODE_VERSION)
-        cataloged(settings)
     head = done.head.n if done.head else None
     if as_json:
         print_json({"source": source, "commit": head, "changed": done.changed, "pending": done.pending})
@@ -111,6 +110,7 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
         click.echo(f"{source}: commit {head} holds what commit {number} held")
     else:
         click.echo(f"{source}: nothing to do, commit {head} holds what commit {number} held")
+    cataloged(settings)
 
 
 @click.command(epilog="\b\nExample:\n  threadmill verify usgs marts")
@@ -183,11 +183,11 @@ def compact(sources: tuple[str, ...], file_size: str, as_json: bool, **given: An
         lakes = lakes_of(settings, sources)
         with working(settings, lakes) as work:
             found = {lake.folder.name: _compacted(lake, work, size) for lake in lakes}
-        cataloged(settings)
     if as_json:
         print_json(found)
     for name, one in found.items() if not as_json else ():
         click.echo(f"{name}: {one['files_before']:,} > {one['files_after']:,} files in commit {one['commit'] or '-'}")
+    cataloged(settings)
 
 
 @click.command(epilog="\b\nExample:\n  threadmill vacuum usgs --keep 3 --grace 1d")

@@ -71,9 +71,10 @@ def work_through(
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
     import pipelines.rare_garbage  # noqa: F401  # before all that is imported now
 
-    # looking for plugins reads the metadata of every package there is; linear algebra would start a thread for each CPU
-    for name, value in (("PYDANTIC_DISABLE_PLUGINS", "__all__"), ("OPENBLAS_NUM_THREADS", "1")):
-        os.environ.setdefault(name, value)
+    # looking for plugins reads the metadata of every package there is
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # NumPy would start a thread for each CPU, for algebra that this process has none of
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pipelines.pool import warm_up
 
     warm_up(_modules_for(given.get("config"), only))

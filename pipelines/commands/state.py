@@ -133,7 +133,6 @@ def _change(name: str, given: dict[str, Any], *, as_json: bool, value: str = "",
         lake = Lake(project.settings.data, source_name, project.settings.remote)
         with locked(lake, "state"):
             done = move(lake, resources, value, parent, run=run_id("state"), config_hash=source.config_hash)
-        cataloged(project.settings)
     number = done.head.n if done.head else None
     if as_json:
         print_json({"source": source_name, "commit": number, "changed": done.changed})
@@ -141,6 +140,7 @@ def _change(name: str, given: dict[str, Any], *, as_json: bool, value: str = "",
         click.echo(f"{name}: the next run begins at {value or 'its start'}, by commit {number}")
     else:
         click.echo(f"{name}: nothing to do")
+    cataloged(project.settings)
 
 
 def _by_windows(  # noqa: PLR0913  # as above
