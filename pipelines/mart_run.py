@@ -48,8 +48,10 @@ class _MartRun:
 
     def __init__(self, marts: Marts, lake: Lake, shared: Shared) -> None:
         self._marts, self._lake, self._shared = marts, lake, shared
-        said = digest(marts.model_dump_json(exclude_defaults=True).encode())
-        self._draft: Draft = lake.begin(shared.run_id, config_hash=said, code_version=CODE_VERSION, now=shared.now)
+        config_hash = digest(marts.model_dump_json(exclude_defaults=True).encode())
+        self._draft: Draft = lake.begin(
+            shared.run_id, config_hash=config_hash, code_version=CODE_VERSION, now=shared.now
+        )
         self._heads, self._files, self._schemas = _committed(marts, shared.settings)
         self._wanted = marts.fingerprints(self._heads)
 
@@ -110,11 +112,7 @@ class _MartRun:
         place = Place(self._lake.store, self._lake.tmp, name, target)
         parts = [part for milled in made for part in milled.parts]
         change = self._lake.merge(
-            place,
-            self._draft.dataset(name),
-            parts,
-            lambda steps: self._shared.engine.map(work, steps),
-            on_mismatch="widen",
+            place, self._draft.dataset(name), parts, lambda steps: self._shared.engine.map(work, steps)
         )
         warnings = self._inspect(name, mart, change)
         self._draft.set_files(name, change, target)

@@ -28,6 +28,7 @@ from pipelines.config.source import Source
 from pipelines.errors import StoreError
 from pipelines.extract.events import Event
 from pipelines.later import Soon
+from pipelines.load.disk import DISK
 from pipelines.machine import automatic_workers, available_memory, processors
 from pipelines.mart_run import run_marts
 from pipelines.marts.model import MARTS, Marts
@@ -214,7 +215,7 @@ def worker_count(settings: Settings) -> int:
 
 def _prepare(settings: Settings) -> None:
     try:
-        settings.data.mkdir(0o750, parents=True, exist_ok=True)
+        DISK.folder(settings.data)
     except OSError as error:
         raise StoreError(
             f"cannot create the data folder {settings.data}: {error.strerror}",

@@ -113,6 +113,7 @@ class Disk:
     def copy(self, old: Path, new: Path) -> None:
         """The same bytes again, synced, where a file system knows no second names."""
         shutil.copyfile(old, new, follow_symlinks=False)
+        new.chmod(stat.S_IMODE(old.stat().st_mode))
         self.sync(new)
 
     def rename(self, old: Path, new: Path) -> None:

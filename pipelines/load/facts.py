@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,14 +110,20 @@ def _days(column: pa.ChunkedArray) -> Counter[str]:
 def _sample(files: Iterable[Path | str], schema: pa.Schema | None, filesystem: Any) -> tuple[tuple[str, ...], ...]:
     for path in files:
         with store_errors("reading the store"), pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            if not parquet.metadata.num_rows:
-                continue
-            # asked for all row groups, Arrow holds memory for each before it gives the first row
-            first = next(n for n in range(parquet.num_row_groups) if parquet.metadata.row_group(n).num_rows)
-            rows = pa.Table.from_batches([next(parquet.iter_batches(_SAMPLE_ROWS, row_groups=[first]))])
-            shown = recast(rows, schema) if schema is not None else rows
-            return tuple(tuple(map(_text, row.values())) for row in shown.to_pylist())
+            if parquet.metadata.num_rows:
+                rows = pa.Table.from_batches(_first(parquet, _SAMPLE_ROWS))
+                shown = recast(rows, schema) if schema is not None else rows
+                return tuple(tuple(map(_text, row.values())) for row in shown.to_pylist())
     return ()
+
+
+def _first(parquet: pq.ParquetFile, wanted: int) -> Iterator[pa.RecordBatch]:
+    """The first *wanted* rows, one row group after the other: asked for all, Arrow holds memory for each of them."""
+    for group in range(parquet.num_row_groups):
+        there = min(parquet.metadata.row_group(group).num_rows, wanted)
+        if there:
+            yield next(parquet.iter_batches(there, row_groups=[group]))
+            wanted -= there
 
 
 def _text(value: Any) -> str:

@@ -22,7 +22,7 @@ import xxhash
 from pipelines.batch import Part
 from pipelines.errors import StoreError
 from pipelines.load.bucket import bucket_errors, connect, for_arrow
-from pipelines.load.disk import store_errors
+from pipelines.load.disk import DISK, store_errors
 from pipelines.load.stores import DOCUMENT, Addresses, Remote, Stored
 
 _AT_ONCE, _TRIES = 8, 2
@@ -140,7 +140,7 @@ class ObjectStore:
                     f"{self._url}/store/{file.path} is gone, or has other bytes than were written",
                     "`threadmill verify` tells what is damaged, `threadmill repair` looks for a whole copy",
                 )
-            aside.chmod(0o444)
+            aside.chmod(0o440)
             aside.replace(place)
         finally:
             aside.unlink(missing_ok=True)
@@ -150,7 +150,7 @@ class ObjectStore:
         import obstore
 
         checked = xxhash.xxh3_128()
-        place.parent.mkdir(parents=True, exist_ok=True)
+        DISK.folder(place.parent)
         with bucket_errors(f"downloading {file.path} of {self._url}"), suppress(FileNotFoundError):
             pieces = obstore.get(self._bucket, _object(file.path)).stream()
             with store_errors(f"keeping a copy of {file.path}"), place.open("xb") as out:

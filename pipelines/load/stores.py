@@ -8,8 +8,6 @@ and what is no longer needed. `LocalStore` is the folder on this machine,
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.batch import Part
+from pipelines.errors import StoreError
 from pipelines.load.disk import Abilities, Disk, probe, store_errors, write_file
 
 DOCUMENT = re.compile(r"^(\d{12})\.json$")
@@ -163,10 +162,14 @@ class LocalStore:
     def keep(self, parts: Sequence[Part]) -> None:
         """Sync the parts and their folders: few by themselves, as the file system has much else to write.
 
-        A part that is gone is found by either way: no document may name it.
+        Raises:
+            StoreError: A part is gone; no document may name it.
         """
-        if len(parts) > _FEW and (gone := self.missing(part.path for part in parts)):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._store / gone[0]))
+        if gone := self.missing(part.path for part in parts):
+            raise StoreError(
+                f"{len(gone)} of the {len(parts)} files that this run wrote are gone, the first is {gone[0]}",
+                "another machine tidied them away: let one machine work on a source, then run again",
+            )
         if not parts or (len(parts) > _FEW and self.abilities.syncfs and self._disk.sync_all(self._store)):
             return
         folders = {self._store}

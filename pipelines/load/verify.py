@@ -166,7 +166,9 @@ def verify(
     units = list(_units(store, commit))
     defects += [defect for found in run(units) for defect in found]
     if view is not None and commit.n == max(log.numbers(), default=0):
-        defects += _seen(view, commit)
+        seen = list(_seen(view, commit))
+        # nothing is locked: what is seen of a later commit is no defect of this one
+        defects += seen if commit.n == max(log.numbers(), default=0) else []
     files = [file for dataset in commit.datasets.values() for file in dataset.files]
     rows, size = sum(file.rows for file in files), sum(file.size_bytes for file in files)
     return Verified(commit.n, len(files), rows, size, tuple(defects))
@@ -192,7 +194,7 @@ def _seen(view: View, commit: Commit) -> Iterator[Defect]:
     """What analysts see beside what is committed."""
     for name, dataset in commit.datasets.items():
         others = view.others(name, dataset)
-        if others is None or not all((view.store / file.path).exists() for file in others):
+        if others is None or any(_is_odd(view, name, file) for file in others):
             yield Defect(name, name, "the view shows other files than were committed", "`threadmill repair` shows them")
         else:
             yield from _copies(view, name, others)
@@ -202,10 +204,21 @@ def _seen(view: View, commit: Commit) -> Iterator[Defect]:
         yield Defect("", path.name, "is in the view, but no dataset", _FOREIGN)
 
 
+def _is_odd(view: View, name: str, file: LiveFile) -> bool:
+    """Whether what is seen of *file* is no file of its own, or the last that is left of it."""
+    return (view.folder / name / file.view_path).is_symlink() or not (view.store / file.path).exists()
+
+
 def _copies(view: View, name: str, files: Sequence[LiveFile]) -> Iterator[Defect]:
     for file in files:
-        if file_digest(view.folder / name / file.view_path) != file.digest:
-            yield Defect(name, f"{name}/{file.view_path}", "has other bytes than were committed", _REPAIR)
+        what = ""
+        try:
+            if file_digest(view.folder / name / file.view_path) != file.digest:
+                what = "has other bytes than were committed"
+        except OSError as error:
+            what = f"cannot be read: {type(error).__name__}"
+        if what:
+            yield Defect(name, f"{name}/{file.view_path}", what, _REPAIR)
 
 
 def file_digest(path: Path) -> str:

@@ -31,14 +31,14 @@ class View:
     folder: Path
     store: Path
     aside: Path
-    able: Callable[[], Abilities]
+    tried: Callable[[], Abilities]
     """Tries the file system out, which writes; whoever only looks never asks."""
     disk: Disk = DISK
 
     @property
     def abilities(self) -> Abilities:
         """What the file system can do."""
-        return self.able()
+        return self.tried()
 
     def publish(self, name: str, dataset: Dataset) -> None:
         """Show *dataset* as it is committed; what was shown before is removed.
@@ -103,10 +103,11 @@ class View:
         equal bytes; where files are copies, their sizes are compared.
         """
         others = self.others(name, dataset)
-        if others is None or not others:
+        if not others:
             return others is not None
-        sizes = ((self.folder / name / file.view_path).stat().st_size == file.size_bytes for file in others)
-        return not self.abilities.hard_links and all(sizes)
+        if self.abilities.hard_links:
+            return False
+        return all((self.folder / name / file.view_path).stat().st_size == file.size_bytes for file in others)
 
     def others(self, name: str, dataset: Dataset) -> list[LiveFile] | None:
         """Files of *dataset* that are shown by their names but are no second names; None where names differ."""

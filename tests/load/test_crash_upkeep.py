@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -180,6 +179,7 @@ def test_k05_a_disk_that_refuses_costs_upkeep_and_nothing_else(
 ) -> None:
     """Full, or read-only, from every fifth step on: an error, or a commit that the next run shows."""
     problems: list[str] = []
+    outcomes: set[str] = set()
 
     def work(lake: Lake, disk: SteppingDisk) -> None:
         keep_up(lake, what)
@@ -190,14 +190,17 @@ def test_k05_a_disk_that_refuses_costs_upkeep_and_nothing_else(
     steps = steps_of(work, make(), ThoroughDisk())
     for at in range(1, steps + 1, 1 if ROUNDS > 1 else 5):
         root, disk = make(), kind(at)
-        with suppress(StoreError):
+        try:
             work(Lake(root, SOURCE, disk=disk), disk)
+        except StoreError as error:
+            outcomes.add(error.hint.partition(":")[0])
         seen_now = wrong_now(root, Lake(root, SOURCE, disk=QUICK), RUNS_SEEN[what]) if what != "repair" else ()
         problems += [f"step {at}: {line}" for line in seen_now]
         after = problems_afterwards(root, run=ROUNDS > 1 or at % 2 == 0, repairs=what == "repair")
         problems += [f"step {at}, after: {line}" for line in after]
 
     assert problems == []
+    assert {"the disk is full" if kind is FullDisk else "the file system is mounted read-only"} <= outcomes
 
 
 def test_k01_a_power_cut_in_a_run_of_all_modes_loses_no_commit_that_was_reported(fresh: Callable[[], Path]) -> None:

@@ -348,7 +348,7 @@ def test_k10_a_folder_that_a_reader_is_listing_stays_whole_for_a_while(
 
 
 def test_k10_readers_during_swaps_of_single_partitions_see_whole_commits(tmp_path: Path) -> None:
-    """40 commits (more in the long battery), each of one of six folders; every read is one of them, or an error."""
+    """33 commits (more in the long battery), each of one of six folders; every read is one of them, or an error."""
     shop = Shop(tmp_path)
     target = Target(write="upsert", key=("id",), partition_by=("team",))
     view = tmp_path / "parquet/shop/orders"

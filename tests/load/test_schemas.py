@@ -261,11 +261,11 @@ def test_facts_of_files_with_other_types_have_no_false_span(tmp_path: Path) -> N
     assert (found.spans, found.sample) == ({"n": ("1", "2.5")}, (("9", "1.0", ""),))
 
 
-def test_the_sample_is_of_the_first_row_group_that_has_rows(tmp_path: Path) -> None:
+def test_the_sample_is_of_the_first_row_groups_that_have_rows(tmp_path: Path) -> None:
     table = pa.table({"n": range(9)})
     with pq.ParquetWriter(tmp_path / "2.parquet", table.schema) as writer:
-        writer.write_table(table.slice(0, 0))
-        writer.write_table(table)
+        for first, count in ((0, 0), (0, 2), (2, 1), (3, 6)):
+            writer.write_table(table.slice(first, count))
     pq.write_table(table.slice(0, 0), tmp_path / "1.parquet")
 
     found = facts([tmp_path / "1.parquet", tmp_path / "2.parquet"])
