@@ -138,7 +138,7 @@ class Settling:
         engine, recipe = self._engine, self._recipes.get(name)
         stats = (recipe.cursor.name,) if recipe and recipe.cursor else ()
         place = Place(self._lake.store, self._lake.tmp, name, target, stats, now=self._now, full=full)
-        # values of records were held to it as they were read; what a transform makes of them was not
+        # what was read has obeyed `on_mismatch` already; what a transform made of it has not
         shape = recipe.shape if recipe else None
         policy = shape.on_mismatch if shape and shape.transform else None
         return self._lake.merge(
@@ -146,7 +146,7 @@ class Settling:
             self._draft.dataset(name),
             parts,
             lambda units: engine.map(work, units),
-            on_mismatch=policy or "widen",
+            policy or "widen",
         )
 
     def _inspect(self, name: str, change: Change) -> tuple[str, ...]:

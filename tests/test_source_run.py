@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ from pipelines.report.spans import Span
 from pipelines.run import run
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
-from tests.fake_api import Answer, Asked, FakeApi, say
+from tests.fake_api import Answer, Asked, FakeApi, fake_api, say
 from tests.ledger_api import NOW, LedgerApi, row
 from tests.shop import Shop, seen
 
@@ -159,8 +161,9 @@ def test_pages_that_come_in_any_order_are_committed_in_theirs(api: FakeApi, tmp_
 
     def slower_at_first(asked: Asked) -> Answer:
         number = int(asked.params.get("page", 1))
+        time.sleep(0.25 * (40 - number) / 40 if number > 1 else 0)
         came.append(number)
-        return Answer(200, whole(asked).body, delay_s=0.25 * (40 - number) / 40 if number > 1 else 0)
+        return whole(asked)
 
     api.route("/orders", slower_at_first)
     project = load_project(
@@ -171,11 +174,14 @@ def test_pages_that_come_in_any_order_are_committed_in_theirs(api: FakeApi, tmp_
 
     rows = [row["id"] for row in pq.read_table(tmp_path / "data/parquet/shop/orders").to_pylist()]
     assert (report.problems, sorted(came)) == ([], list(range(1, 41)))
+    assert came != sorted(came)
     assert rows == list(range(4_000))
 
 
 @pytest.mark.parametrize("transform", ["", "same:same"])
-@pytest.mark.parametrize(("policy", "write"), [("fail", "append"), ("quarantine", "upsert"), ("widen", "append")])
+@pytest.mark.parametrize(
+    ("policy", "write"), [("fail", "append"), ("fail", "replace"), ("quarantine", "upsert"), ("widen", "append")]
+)
 def test_a_type_that_changes_between_commits_goes_as_the_policy_says(
     api: FakeApi, tmp_path: Path, policy: str, write: str, transform: str
 ) -> None:
@@ -206,6 +212,55 @@ def test_a_type_that_changes_between_commits_goes_as_the_policy_says(
         assert len(pq.read_table(tmp_path / "data/parquet/shop/orders__rejects")) == 1
     else:
         assert (kinds, rows) == (["TypeConflict"], {1: 1})
+
+
+def events_of_two(
+    tmp_path: Path, one: FakeApi, other: FakeApi, *, at_commit: Callable[[str], object] = str, **settings: str
+) -> list[tuple[str, str]]:
+    """(source, kind) of what happens in a run of two sources, `one` and `other`, of a resource each."""
+    (tmp_path / "config").mkdir()
+    for name, api in (("one", one), ("other", other)):
+        (tmp_path / "config" / f"{name}.yaml").write_text(
+            f"base_url: {api.url}\nresources:\n"
+            "  rows: {path: /rows, records: data, write: replace, paginate: {next_url: next}}\n"
+        )
+    seen: list[tuple[str, str]] = []
+
+    def listen(source: str, event: Event) -> None:
+        seen.append((source, event.kind))
+        if event.kind == "committed":
+            at_commit(source)
+
+    report = run(load_project(settings, root=tmp_path, data=tmp_path / "data"), listen=listen)
+    assert report.problems == []
+    return seen
+
+
+def test_a_source_with_much_to_compute_keeps_no_small_one_waiting(tmp_path: Path) -> None:
+    """One worker for both: the small source has its turn long before the deep one is through."""
+    with fake_api() as deep, fake_api() as small:
+        deep.pages("/rows", records=60_000, page_size=500, style="next_url")
+        small.pages("/rows", records=10, page_size=10, style="next_url")
+
+        seen = events_of_two(tmp_path, deep, small, THREADMILL_WORKERS="1", THREADMILL_BATCH_SIZE="20KB")
+
+    until = seen[: seen.index(("other", "batch"))]
+    assert seen.count(("one", "batch")) > 20
+    assert until.count(("one", "batch")) < seen.count(("one", "batch")) / 2
+
+
+def test_a_slow_api_delays_no_other(tmp_path: Path) -> None:
+    """One source is fetched, computed and committed before the other's API answers at all."""
+    committed = threading.Event()
+    with fake_api() as slow, fake_api() as quick:
+        slow.pages("/rows", records=10, page_size=10, style="next_url")
+        whole = slow.routed("/rows")
+        slow.route("/rows", lambda asked: whole(asked) if committed.wait(25) else Answer(503))
+        quick.pages("/rows", records=1_000, page_size=100, style="next_url")
+
+        seen = events_of_two(tmp_path, slow, quick, at_commit=lambda source: committed.set())
+
+    assert seen.index(("other", "committed")) < seen.index(("one", "answered"))
 
 
 def test_a_mask_that_covers_nothing_is_told(api: FakeApi, tmp_path: Path) -> None:

@@ -146,12 +146,14 @@ class Lake:
         return self._show(commit, draft.changed)
 
     def merge(
-        self, place: Place, dataset: Dataset, staged: Sequence[Part], do: Work = _here, *, on_mismatch: OnMismatch
+        self,
+        place: Place,
+        dataset: Dataset,
+        staged: Sequence[Part],
+        do: Work = _here,
+        on_mismatch: OnMismatch = "widen",
     ) -> Change:
-        """What the write mode makes of *staged* and *dataset*; live files that it reads are brought here first.
-
-        *on_mismatch* says whether a column may come as another type than it is committed with.
-        """
+        """What the write mode makes of *staged* and *dataset*; live files that it reads are brought here first."""
         from pipelines.load.changes import bringing, reshapes, resolve
         from pipelines.load.encode import encoded
         from pipelines.load.merge import plan

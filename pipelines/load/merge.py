@@ -40,7 +40,7 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
     staged = sorted((part for part in staged if part.rows), key=lambda part: part.sequence)
     schemas = {part.path: file_schema(place.store / part.path) for part in staged}
     if place.target.write == "replace":
-        return _replace(place, dataset, staged, schemas)
+        return _replace(place, dataset, staged, schemas, on_mismatch)
     if not staged and not (place.drops_missing and dataset.files):
         return Change(dataset.files, schema=dataset.schema)
     known = [dataset.schema] if dataset.schema is not None else []
@@ -129,10 +129,14 @@ class Compare:
         return np.concatenate([row_hashes(recast(table, self.schema)) for table in tables])
 
 
-def _replace(place: Place, dataset: Dataset, staged: list[Part], schemas: dict[str, pa.Schema]) -> Step | Change:
+def _replace(
+    place: Place, dataset: Dataset, staged: list[Part], schemas: dict[str, pa.Schema], on_mismatch: OnMismatch
+) -> Step | Change:
     if not staged:
         _refuse_empty(place, dataset)
     known = dataset.schema
+    if known is not None and on_mismatch != "widen":
+        unify([known, *schemas.values()], on_mismatch)
     schema = _with_known_types(unify(schemas.values()), known) if staged else known
     if schema is None or not staged:
         return Change(schema=schema, counts={"removed": dataset.rows})

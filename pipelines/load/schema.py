@@ -106,7 +106,7 @@ def _unified(known: pa.Field, field: pa.Field, on_mismatch: OnMismatch) -> pa.Fi
     if on_mismatch != "widen" and known.type != field.type and not harmless and kind != known.type:
         raise TypeConflict(
             f"the column {field.name!r} is {known.type} and now comes as {field.type}",
-            "declare its type in `columns`, or say `on_mismatch: widen`",
+            "let it be one type, in `columns` or in the transform, or say `on_mismatch: widen`",
         )
     return pa.field(known.name, kind, metadata={**(field.metadata or {}), **(known.metadata or {})} or None)
 
