@@ -46,7 +46,8 @@ def in_turn(path: Path, what: str, disk: Disk, patience_s: float) -> Iterator[No
     try:
         while True:
             try:
-                _take(file, what, "for a moment")
+                with store_errors(f"locking {what}"):
+                    _take(file, what)
             except Busy:
                 if time.monotonic() > deadline:
                     raise
@@ -65,8 +66,9 @@ def _opened(path: Path, disk: Disk) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
 
 
-def _take(file: int, source: str, run: str) -> None:
-    text = f"process {os.getpid()}, run {run}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _take(file: int, source: str, run: str = "") -> None:
+    who = f"process {os.getpid()}, run {run}" if run else f"process {os.getpid()}"
+    text = f"{who}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
