@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -76,6 +76,33 @@ class Match:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """Winners whose key is in a file, in its order: their place there, their number, and where their row is staged.
+
+    Columns of NumPy, as they are cut for each piece of the file: a frame takes a hundred times as long for it.
+    """
+
+    live: Rows
+    winner: Rows
+    part: Rows
+    row: Rows
+    hashed: Rows
+    gone: Rows
+
+    @classmethod
+    def of(cls, found: pl.DataFrame) -> Self:
+        """Those of *found*."""
+        return cls(*(found[name].to_numpy() for name in (_LIVE, _WINNER, PART, ROW, HASH, GONE)))
+
+    def __len__(self) -> int:
+        return len(self.live)
+
+    def at(self, which: slice | Rows) -> _Hits:
+        """Those of a slice, or for which a mask is true."""
+        return _Hits(*(getattr(self, name)[which] for name in self.__slots__))
+
+
 @dataclass(slots=True)
 class _FileMerge:
     """One live file on its way to its successor."""
@@ -96,7 +123,7 @@ class _FileMerge:
         found = self._hits()
         lost = self._lost(found)
         self.removed += int(lost.sum())
-        hits = self._fresh(found)
+        hits = _Hits.of(self._fresh(found))
         if not len(hits) and not lost.any() and self.file.path not in self.unit.stale:
             return None
         with (
@@ -107,21 +134,20 @@ class _FileMerge:
         ):
             return writer.close() if self._stream(parquet, hits, lost, writer) else None
 
-    def _stream(self, parquet: pq.ParquetFile, hits: pl.DataFrame, lost: Rows, writer: PartWriter) -> bool:
+    def _stream(self, parquet: pq.ParquetFile, hits: _Hits, lost: Rows, writer: PartWriter) -> bool:
         """Write the successor, from the first piece that differs on; False if none does."""
         changed, first = self.file.path in self.unit.stale, 0
-        positions = hits[_LIVE].to_numpy()
         for group in range(parquet.num_row_groups):
             end = first + parquet.metadata.row_group(group).num_rows
-            low, high = np.searchsorted(positions, [first, end])
+            low, high = np.searchsorted(hits.live, [first, end])
             if not (changed or high > low or lost[first:end].any()):
                 first = end
                 continue
             for piece in pieces(parquet, group):
-                low, high = np.searchsorted(positions, [first, first + len(piece)])
+                low, high = np.searchsorted(hits.live, [first, first + len(piece)])
                 gone = np.flatnonzero(lost[first : first + len(piece)])
                 table = recast(piece, self.unit.schema)
-                updates = self._updates(table, hits[low:high], first)
+                updates = self._updates(table, hits.at(slice(low, high)), first)
                 if (len(updates) or len(gone)) and not changed:
                     changed = True
                     self._copy(parquet, first, writer)
@@ -157,34 +183,34 @@ class _FileMerge:
         self.taken[hits.filter(newer)[_WINNER].to_numpy()] = True
         return hits.filter(~newer)
 
-    def _updates(self, table: pa.Table, hits: pl.DataFrame, first: int) -> pl.DataFrame:
+    def _updates(self, table: pa.Table, hits: _Hits, first: int) -> _Hits:
         """The hits whose row differs from the live one; the others are done with."""
         if not len(hits):
             return hits
-        local = hits[_LIVE].to_numpy() - first
+        local = hits.live - first
         sparse = len(hits) < len(table) // 4
         live = row_hashes(table.take(pa.array(local))) if sparse else row_hashes(table)[local]
-        same = (pl.Series(live) == hits[HASH]) & ~hits[GONE]
+        same = (live == hits.hashed) & ~hits.gone
         self.unchanged += int(same.sum())
-        self.taken[hits.filter(same)[_WINNER].to_numpy()] = True
-        updates = hits.filter(~same)
-        self.removed += int(updates[GONE].sum())
-        self.updated += int((~updates[GONE]).sum())
+        self.taken[hits.winner[same]] = True
+        updates = hits.at(~same)
+        self.removed += int(updates.gone.sum())
+        self.updated += int((~updates.gone).sum())
         return updates
 
-    def _patched(self, table: pa.Table, updates: pl.DataFrame, lost: Rows, first: int) -> pa.Table:
+    def _patched(self, table: pa.Table, updates: _Hits, lost: Rows, first: int) -> pa.Table:
         """*table* with the rows of *updates*: in place, or gone if they moved to another partition or were deleted."""
         if not len(updates) and not len(lost):
             return table
         folders = [part.partition == self.file.partition for part in self.unit.staged]
-        stays = np.array(folders)[updates[PART].to_numpy()] & ~updates[GONE].to_numpy()
-        here = updates.filter(pl.Series(stays))
-        self.taken[here[_WINNER].to_numpy()] = True
+        here = updates.at(np.array(folders)[updates.part] & ~updates.gone)
+        self.taken[here.winner] = True
         order = np.arange(len(table))
-        order[lost] = order[updates[_LIVE].to_numpy() - first] = -1
-        order[here[_LIVE].to_numpy() - first] = len(table) + np.arange(len(here))
-        new = self.rows.take(here[PART].to_numpy(), here[ROW].to_numpy())
-        return pa.concat_tables([table, new]).take(pa.array(order[order >= 0]))
+        order[lost] = order[updates.live - first] = -1
+        order[here.live - first] = len(table) + np.arange(len(here))
+        new = self.rows.take(here.part, here.row)
+        # Arrow would do so for each column that it takes from more slowly
+        return pa.concat_tables([table, new]).combine_chunks().take(pa.array(order[order >= 0]))
 
     def _copy(self, parquet: pq.ParquetFile, rows: int, writer: PartWriter) -> None:
         """Write the first *rows* as they are."""
@@ -217,7 +243,8 @@ class StagedRows:
             if sum(table.nbytes for table in self._tables.values()) > _CACHED_BYTES:
                 self._tables.clear()
             tables = groups(self._place.store / self._staged[number].path)
-            self._tables[number] = pa.concat_tables([recast(table, self._schema) for table in tables])
+            # taking from a table of many chunks puts them together each time
+            self._tables[number] = pa.concat_tables([recast(table, self._schema) for table in tables]).combine_chunks()
         return self._tables[number]
 
 
