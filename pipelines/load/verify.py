@@ -23,6 +23,7 @@ from pipelines.load.log import Commit, Dataset, LiveFile, Log
 from pipelines.load.partitions import split
 from pipelines.load.schema import recast, same_columns
 from pipelines.load.stored import bounds, groups
+from pipelines.load.target import IS_CURRENT, VALID_FROM, VALID_TO, VALIDITY
 from pipelines.load.view import View
 from pipelines.load.winners import row_hashes
 
@@ -145,11 +146,43 @@ class CheckKeys:
         return ["{" + ", ".join(f"{name}: {value}" for name, value in row.items()) + "}" for row in rows]
 
     def _tables(self) -> Iterator[pa.Table]:
-        schema = self.dataset.schema
-        for file in self.dataset.files:
-            for table in groups(self.store / file.path, self.key):
-                kinds = [schema.field(name) for name in table.column_names] if schema is not None else table.schema
-                yield recast(table, pa.schema(kinds))
+        return _columns(self.store, self.dataset, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckVersions:
+    """Read from when to when each version of a history holds: of a key one at a time, and the last one is current."""
+
+    store: Path
+    name: str
+    dataset: Dataset
+
+    def work(self) -> tuple[Defect, ...]:
+        """What is wrong with the versions; memory: their keys and validity."""
+        key = self.dataset.key
+        try:
+            tables = list(_columns(self.store, self.dataset, (*key, *VALIDITY)))
+        except (PipelineError, OSError, pa.ArrowException):
+            return ()  # the file itself is reported
+        versions = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).sort(*key, VALID_FROM)
+        following = pl.col(VALID_FROM).shift(-1).over(key)
+        open_ended = pl.col(VALID_TO).is_null()
+        too_long = versions.filter(following.is_not_null() & (open_ended | (pl.col(VALID_TO) > following)))
+        odd = versions.filter(pl.col(IS_CURRENT) != open_ended)
+        found = {
+            "versions hold on when the next one of their key has begun": len(too_long),
+            f"versions are {IS_CURRENT} and have ended, or neither": len(odd),
+        }
+        return tuple(Defect(self.name, "", f"{count:,} {what}", _LOST) for what, count in found.items() if count)
+
+
+def _columns(store: Path, dataset: Dataset, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of all files, with the types that the dataset has."""
+    schema = dataset.schema
+    for file in dataset.files:
+        for table in groups(store / file.path, names):
+            kinds = [schema.field(name) for name in table.column_names] if schema is not None else table.schema
+            yield recast(table, pa.schema(kinds))
 
 
 def verify(
@@ -185,8 +218,10 @@ def _documents(log: Log) -> Iterator[Defect]:
 def _units(store: Path, commit: Commit) -> Iterator[Unit]:
     for name, dataset in commit.datasets.items():
         if dataset.write in {"upsert", "history"} and dataset.files:
-            key = (*dataset.key, *(("valid_from",) if dataset.write == "history" else ()))
-            yield CheckKeys(store, name, dataset, key)
+            is_history = dataset.write == "history"
+            yield CheckKeys(store, name, dataset, (*dataset.key, *((VALID_FROM,) if is_history else ())))
+            if is_history:
+                yield CheckVersions(store, name, dataset)
         yield from (CheckFile(store, name, file, dataset) for file in dataset.files)
 
 

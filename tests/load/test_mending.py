@@ -202,6 +202,31 @@ def test_verify_tells_counts_columns_and_bounds_that_a_commit_says_otherwise(lak
     }
 
 
+def test_verify_finds_versions_that_overlap_and_those_that_are_current_and_over(tmp_path: Path) -> None:
+    """Key 1 is right; the first version of key 2 ends after the second began; key 3 says both of its one version."""
+    lake = Lake(tmp_path, "shop", disk=QUICK)
+    times = [datetime(2024, 1, day, tzinfo=UTC) for day in range(1, 6)]
+    versions = {
+        "id": [1, 1, 2, 2, 3],
+        "valid_from": [times[0], times[1], times[0], times[1], times[0]],
+        "valid_to": [times[1], None, times[2], None, times[3]],
+        "is_current": [False, True, False, True, True],
+    }
+    load(lake, Target(write="append"), pa.table(versions))
+    path = lake.folder / "log" / "000000000001.json"
+    document = orjson.loads(path.read_bytes())
+    document["datasets"]["orders"] |= {"write": "history", "key": ["id"]}
+    path.chmod(0o644)
+    path.write_bytes(orjson.dumps(document))
+
+    found = [defect.what for defect in lake.verify().defects]
+
+    assert found == [
+        "1 versions hold on when the next one of their key has begun",
+        "1 versions are is_current and have ended, or neither",
+    ]
+
+
 def test_a_lake_that_nobody_may_write_to_is_verified_and_read(lake: Lake, tmp_path: Path) -> None:
     looking = Lake(tmp_path, SOURCE, disk=ReadOnlyDisk(1))
 
