@@ -121,7 +121,8 @@ def verify(sources: tuple[str, ...], number: int | None, as_json: bool, **given:
     """Read every file of SOURCES (all by default) and compare it with its commit.
 
     Bytes, digests, rows, columns, bounds and folders of each file, keys that are
-    there twice, and whether analysts see what is committed. Exit code 1 if not.
+    there twice, versions that overlap, and whether analysts see what is
+    committed. Exit code 1 if not.
     """
     with shown_errors():
         settings = settings_of(given)
