@@ -261,7 +261,7 @@ class Seen:
         assert self.wrong == []
         assert set(self.exact) == readers
         assert set(self.without_a_folder) <= CARELESS
-        assert self.without_a_folder.total() <= max(1, self.exact.total() // 1000)
+        assert self.without_a_folder.total() <= max(1, self.exact.total() // 10_000)
 
 
 @pytest.mark.parametrize(
