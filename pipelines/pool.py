@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, Self, TypeVar
 
@@ -179,8 +180,7 @@ class _Worker:
     """One process and the pipe to it."""
 
     def __init__(self, preload: list[str]) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(preload)
+        context = _context(preload)
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name="threadmill-worker", daemon=True)
         with _clean_start():
@@ -211,44 +211,36 @@ def warm_up(modules: Sequence[str]) -> None:
     Worth it as a program's first act: both cores import, and workers fork when
     the first pages are there. Only the first call of a process has an effect.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(modules))
+    _context(modules)
     with _clean_start():
         forkserver.ensure_running()
 
 
+def _context(preload: Sequence[str]) -> ForkServerContext:
+    """How workers start: from the fork server, which imports *preload* when it starts, with libraries of one thread."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipelines.one_thread", *preload])
+    return context
+
+
 _STARTING = threading.Lock()
-_ONE_THREAD = {
-    "POLARS_MAX_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    # Polars' allocator gives memory back in a thread, and a forked process has none of its threads
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
-}
 
 
 @contextmanager
 def _clean_start() -> Iterator[None]:
-    """What a new process inherits: no main module, libraries of one thread.
+    """No main module, for what a new process inherits.
 
     multiprocessing has every new process import the program's main module, and
     under a Prefect deployment that is Prefect's engine: a thousand modules in
-    each worker. A worker has one core, so its libraries start no threads; the
-    system's allocator gives a finished batch's memory back.
+    each worker.
     """
     with _STARTING:
-        main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in _ONE_THREAD}
+        main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
-        os.environ.update(_ONE_THREAD)
         try:
             yield
         finally:
             sys.modules["__main__"] = main
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
 
 def _serve(pipe: connection.Connection) -> None:

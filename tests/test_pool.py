@@ -102,6 +102,28 @@ def test_workers_import_neither_prefect_nor_the_callers_main_module() -> None:
         assert pool.call(_loaded, "prefect", "requests", "pytest.__main__", "json") == ["json"]
 
 
+_STARTS_WORKERS = """
+import os, sys
+
+changes = []
+sys.addaudithook(lambda event, args: changes.append(args) if event in ("os.putenv", "os.unsetenv") else None)
+from pipelines.pool import Pool, warm_up
+
+warm_up(("pipelines.worker",))
+with Pool(2) as pool:
+    print(pool.call(os.getenv, "POLARS_MAX_THREADS"), pool.call(os.getenv, "ARROW_DEFAULT_MEMORY_POOL"), changes)
+"""
+
+
+def test_workers_are_told_to_start_no_threads_and_the_callers_environment_is_left_alone() -> None:
+    """Changed beside another thread's start of a program, it had that start fail: EFAULT, "Bad address"."""
+    seen = subprocess.run(
+        [sys.executable, "-c", _STARTS_WORKERS], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert seen.stdout == "1 system []\n"
+
+
 def test_a_caller_that_calls_on_and_on_keeps_no_other_waiting() -> None:
     """Of one worker each of three has its turn again and again, whoever has just had it."""
     turns: list[str] = []
