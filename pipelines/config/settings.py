@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
-from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import PydanticCustomError, from_json
 
 from pipelines.config.problems import nearest
 from pipelines.errors import ConfigError
@@ -59,10 +57,10 @@ class Setting:
     description: str
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All run settings; frozen, so that a run means the same from its first step to its last."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: Path = Field(Path("config"), description="folder of the source files and of settings.toml")
     data: Path = Field(Path("data"), description="folder for lake, spool and the Parquet view")
@@ -119,24 +117,14 @@ class Settings(BaseSettings):
         """The lake's bucket, with the `AWS_*` variables that lead there; None where the data folder keeps it all."""
         return Remote(self.lake, self._access) if self.lake else None
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `read_settings` brought together: the process environment is not read behind its back."""
-        return (init_settings,)
-
 
 def environment(root: Path, env: Mapping[str, str]) -> dict[str, str]:
     """The variables of *env*, and those of the file `.env` in *root* that *env* does not have."""
     file = root / ".env"
     if not file.is_file():
         return dict(env)
+    from dotenv import dotenv_values
+
     written = dotenv_values(file, interpolate=False)
     return {**{name: value for name, value in written.items() if value is not None}, **env}
 
@@ -185,7 +173,7 @@ def _spelled(name: str, origin: str) -> str:
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, Any]:
-    """The settings that *env* names, read as pydantic-settings reads them."""
+    """The settings that *env* names; empty is not said, and `variables` are a JSON object."""
     names = {name.lower() for name in env if name.upper().startswith(PREFIX)}
     unknown = sorted(names - {f"{PREFIX}{name}".lower() for name in Settings.model_fields})
     if unknown:
@@ -193,9 +181,15 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
         known = ", ".join(Settings.model_fields)
         message = f"{unknown[0].upper()}: no such setting{nearest(word, Settings.model_fields)}"
         raise ConfigError(message, f"known settings: {known}")
-    source = EnvSettingsSource(Settings, env_prefix=PREFIX)
-    source.env_vars = {name.lower(): value for name, value in env.items() if value}
-    return {name: value for name, value in source().items() if value is not None}
+    told: dict[str, Any] = {name.lower(): value for name, value in env.items() if value and name.lower() in names}
+    told = {name.removeprefix(PREFIX.lower()): value for name, value in told.items()}
+    if "variables" in told:
+        try:
+            told["variables"] = from_json(told["variables"])
+        except ValueError:
+            # the text is not told: values of variables may be secrets
+            raise ConfigError(f"{PREFIX}VARIABLES is no JSON", 'write an object: {"NAME": "value"}') from None
+    return told
 
 
 def _file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

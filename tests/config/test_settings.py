@@ -67,6 +67,14 @@ def test_a_profile_brings_its_variables_as_text(root: Path) -> None:
     assert bundled.variables == {}
 
 
+def test_variables_of_the_environment_are_a_json_object_and_empty_is_not_said(root: Path) -> None:
+    settings = read_settings(
+        {"THREADMILL_VARIABLES": '{"A": "1"}', "threadmill_grace": "2h", "THREADMILL_WORKERS": ""}, root=root
+    )
+
+    assert (settings.variables, settings.grace, settings.workers) == ({"A": "1"}, 7200, 3)
+
+
 def test_variables_are_described_by_name_only(root: Path) -> None:
     described = describe(read_settings({}, root=root, profile="live"))
 
@@ -104,6 +112,7 @@ def test_the_process_environment_is_not_read_behind_the_callers_back(
         pytest.param({"THREADMILL_GRACE": "5"}, "THREADMILL_GRACE: grace: needs a number with its unit", id="no-unit"),
         pytest.param({"THREADMILL_WORKER": "2"}, "did you mean workers?", id="misspelt"),
         pytest.param({"THREADMILL_PROFILE": "liv"}, "no profile 'liv' (did you mean live?)", id="profile"),
+        pytest.param({"THREADMILL_VARIABLES": "A=1"}, "THREADMILL_VARIABLES is no JSON", id="variables"),
         pytest.param({"THREADMILL_KEPT_COMMITS": "x"}, "kept_commits: should be a valid integer", id="not-a-number"),
     ],
 )
