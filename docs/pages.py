@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def _described(name: str) -> str:
 
 
 def _value(kind: type[Any]) -> str:
-    names = [f"`{one.name}`" for one in fields(kind)]
+    names = [f"`{name}`" for name in kind.__struct_fields__]
     names += [f"`{name}`" for name, one in vars(kind).items() if isinstance(one, property)]
     return f"\n`{kind.__name__}`: {_docstring(kind)}\n\nFields: {', '.join(names)}.\n\n"
 

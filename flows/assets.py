@@ -6,9 +6,9 @@ a dataset made from it, `threadmill://marts/city_day` one that is made from data
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from prefect.assets import Asset, AssetProperties
 
 from pipelines.config.project import Project
@@ -16,8 +16,7 @@ from pipelines.load.lake import Lake
 from pipelines.marts.model import MARTS
 
 
-@dataclass(frozen=True)
-class Assets:
+class Assets(Struct, frozen=True):
     """The assets of *project*; a dataset is named `source.resource` or `marts.name`."""
 
     project: Project

@@ -7,10 +7,11 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import Struct
+from msgspec.structs import replace
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRunPolicy
@@ -50,8 +51,7 @@ class RunFailed(Exception):
     """The run has problems, and the flow has retries left: the next one resumes from the page spool."""
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     """What one flow run is to do; of no *sources*, all."""
 
     sources: tuple[str, ...] | None

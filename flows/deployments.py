@@ -12,11 +12,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import Struct
 
 from flows import HEARTBEAT_S
 from flows.embedded import names_server
@@ -37,8 +37,7 @@ _HEAD = """\
 """
 
 
-@dataclass(frozen=True)
-class Deployment:
+class Deployment(Struct, frozen=True):
     """What Prefect is told of one source; once at a time, a second run is cancelled."""
 
     source: str

@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from msgspec import Struct, field
 
 from pipelines.extract.events import Event
 from pipelines.marts.model import MARTS
@@ -25,16 +26,14 @@ _WAKE_S = 0.2
 _STOPPED = Problem("Interrupted", "the run was stopped", "run again: it resumes from the pages already fetched", 130)
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One stage of one resource (`extract usgs.events`), or a mart (`mart city_day`, `commit marts.city_day`)."""
 
     kind: StageKind
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Milestone:
+class Milestone(Struct, frozen=True):
     """How a stage ended: its counts, and what went wrong; *skipped* says why nothing was done."""
 
     counts: Counts = field(default_factory=dict)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from httpx import HTTPError
+from msgspec import Struct, field
 from prefect.exceptions import PrefectException
 
 log = logging.getLogger(__name__)
@@ -15,8 +15,7 @@ log = logging.getLogger(__name__)
 Told = TypeVar("Told")
 
 
-@dataclass
-class Reporting:
+class Reporting(Struct):
     """Keeps what Prefect could not be told; each try takes a minute, so what has failed once is not tried again."""
 
     missed: list[str] = field(default_factory=list)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from pipelines.commands.running import progress_of
 from pipelines.config.project import Project
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 
-@dataclass
-class Terminal:
+class Terminal(Struct):
     """Shows the progress of the flow run that it is set for, and keeps what came of it."""
 
     console: Console

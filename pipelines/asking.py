@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipelines.config.loading import Resource, Source
 from pipelines.config.problems import nearest
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class FirstPages:
+class FirstPages(Struct, frozen=True):
     """Pages of the first chain of a resource; *more* says how many follow, None where that is not known."""
 
     question: Question

@@ -9,9 +9,11 @@ of its commit, so it is true exactly as long as its rows are there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipelines.config.settings import Settings
 from pipelines.config.source import Source
@@ -25,8 +27,7 @@ from pipelines.report.spans import Span, windows_done
 Every = Literal["day", "week", "month"]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """One sub-run: its span, the requests it will take (None: nobody knows yet), and whether it is done already."""
 
     source: str

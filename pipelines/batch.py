@@ -7,11 +7,11 @@ process or machine boundary while the bytes it stands for stay where they are.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import xxhash
+from msgspec import Struct, field
 
 from pipelines.errors import StoreError
 
@@ -19,8 +19,7 @@ Json = Any
 """A value as JSON has it; `Any` because the API decides."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageRef:
+class PageRef(Struct, frozen=True):
     """Where one fetched page lies: compressed bytes in a spool file.
 
     `carry` holds the values that every record of the page gets from its parent
@@ -60,8 +59,7 @@ class PageRef:
         return body
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Pages of one resource for one worker: a DataFrame not yet decoded."""
 
     source: str
@@ -75,8 +73,7 @@ class Batch:
         return sum(page.raw_bytes for page in self.pages)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A finished Parquet file in the store that no commit names yet.
 
     `path` is relative to the store; `partition` is the directory in the view,

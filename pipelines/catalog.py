@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pipelines.batch import digest
 from pipelines.catalog_page.entries import ColumnEntry, Entry
@@ -76,7 +77,7 @@ def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None
     if most_rows is None:
         # what takes long is done before others have to wait
         found = _found(now, known.get("found", {}), call, most_rows)
-        counted = orjson.loads(orjson.dumps(found))
+        counted = orjson.loads(orjson.dumps(found, default=asdict))
     return _written(settings, said, counted, call, most_rows)
 
 
@@ -92,8 +93,7 @@ def refresh_catalog(settings: Settings) -> None:
         _written(settings, {}, {}, _here, _MOST_ROWS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Now:
+class _Now(Struct, frozen=True):
     """What is committed now and said of it; a catalog of the same `state` shows that."""
 
     lakes: Mapping[str, Lake]
@@ -110,7 +110,7 @@ class _Now:
         told = {name: asdict(one) for name, one in words.items()}
         commits = {name: [head.n, head.run] for name, head in heads.items()}
         basis = [_FORMAT, str(data), str(data.resolve()), settings.lake, told, commits]
-        return cls(lakes, heads, words, digest(orjson.dumps(basis, option=orjson.OPT_SORT_KEYS)))
+        return cls(lakes, heads, words, digest(orjson.dumps(basis, default=asdict, option=orjson.OPT_SORT_KEYS)))
 
     def is_in(self, known: Mapping[str, Any], data: Path, *, counted: bool) -> bool:
         """Whether the catalog *known* shows it, with every column of times read if it has to be *counted*."""
@@ -148,7 +148,7 @@ def _written(
             _replace(data / MARKDOWN, markdown(entries).encode())
             _replace(data / PAGE, html(entries, None if remote else data).encode())
             # last: it says that the others are up to date
-            _replace(data / JSON, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+            _replace(data / JSON, orjson.dumps(document, default=asdict, option=orjson.OPT_INDENT_2))
         return True
 
 
@@ -174,8 +174,7 @@ def _known(data: Path) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The facts of one dataset, the files and columns that they are of, and the column whose rows they count."""
 
     files: str

@@ -7,12 +7,12 @@ count, and a record without a cursor is an error unless the source says otherwis
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from pipelines.batch import Json, PageRef
 from pipelines.errors import ConfigError, CursorError, OrderViolation
@@ -22,8 +22,7 @@ Ordered = Literal["ascending", "descending"]
 _TIME, _ZONED = r"^\d{4}-\d\d-\d\d[T ]", r"(Z|[+-]\d\d(:?\d\d)?)$"
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """How a resource's cursor is read; `where` names the resource in errors."""
 
     name: str
@@ -72,8 +71,7 @@ class Cursor:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class PageEnds:
+class PageEnds(Struct, frozen=True):
     """The cursors of the first and the last record of a page, and its place: the chain and its number there."""
 
     chain: tuple[int, ...]

@@ -9,12 +9,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
+
+from msgspec import Struct
 
 from pipelines.charts.library import VERSION, library
 from pipelines.config.settings import Settings
@@ -32,8 +33,7 @@ _LITTLE_DISK_BYTES = 50_000_000
 _FEW_FILES = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that was looked at; *hint* says what to do where it is not ok."""
 
     what: str

@@ -6,8 +6,9 @@ dataset tells what such a run rewrites.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pipelines.errors import PipelineError
 from pipelines.load.log import Commit, Dataset, Log
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 _NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Impact:
+class Impact(Struct, frozen=True):
     """Of `partitions` that are there `rewritten` would be, some of them `named`; `basis` says what tells it.
 
     `rewritten` is None where nothing tells it, a lower bound where two pages do.

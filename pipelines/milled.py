@@ -7,8 +7,9 @@ and `MAKE_MART`, and what they need is imported where they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from pipelines.batch import Batch, Json, Part
 from pipelines.cursors import Cursor, PageEnds
@@ -21,8 +22,7 @@ REJECTS = Target(write="upsert", key=("record", "column"))
 """How records that were set aside are kept: once each, however often they are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """What a worker must know of a resource; the same for all its batches.
 
     `columns` is the schema of the rows that are committed (None before the
@@ -46,8 +46,7 @@ class Recipe:
     slice_bytes: int = 16_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Milled:
+class Milled(Struct, frozen=True):
     """What came of a batch.
 
     `cursors` has the greatest cursor of each parent as text, `warnings` the rows

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Self
+
+from msgspec import Struct, field
 
 from pipelines.batch import Batch
 from pipelines.cursors import refuse_disorder
@@ -17,8 +18,7 @@ from pipelines.milled import MILL, Milled, Recipe, describe
 from pipelines.pool import Engine
 
 
-@dataclass(slots=True)
-class Ledger:
+class Ledger(Struct):
     """What came of a resource's batches so far; *error* is the first that failed.
 
     *unmet* are paths of `mask` that no record has.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pipelines.asking import FirstPages
 from pipelines.config.loading import Resource, Source
@@ -29,8 +31,7 @@ _A_REQUEST_S = 0.5
 _RUNS_TO_READ = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """What a run would ask of one resource; None where nothing tells it yet.
 
     `basis` says what the numbers rest on, `since` and `until` what is asked for.
@@ -48,8 +49,7 @@ class Planned:
     impact: Impact = field(default_factory=Impact)
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(Struct, frozen=True):
     """What the latest run that asked a resource tells of it."""
 
     run_id: str

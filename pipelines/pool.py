@@ -18,11 +18,12 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, Self, TypeVar
+
+from msgspec import Struct
 
 from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerDied
 from pipelines.turns import Turns
@@ -48,8 +49,7 @@ class Engine(Protocol):
         """Compute *function* of each of *items* side by side; results in their order."""
 
 
-@dataclass(frozen=True)
-class Elsewhere:
+class Elsewhere(Struct, frozen=True):
     """A function by its name, so that only the process that calls it must import what it needs."""
 
     module: str

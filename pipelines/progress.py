@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -25,8 +26,7 @@ _COLORS = {"throttled": "yellow", "retrying": "yellow", "computing": "green", "m
 _VERDICTS = {"complete": "green", "unproved": "cyan", "incomplete": "yellow", "skipped": "dim"}
 
 
-@dataclass
-class Line:
+class Line(Struct):
     """How far one resource is; `total` is how many pages are known of, `past` how many it had the last time."""
 
     name: str

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pipelines.config.problems import nearest
 from pipelines.errors import ConfigError
@@ -76,8 +77,7 @@ def scan(name: str, *, at: At = None, data: Path | str | None = None) -> pyarrow
     return snapshot(name, at=at, data=data).rows
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """A dataset as of one commit; `rows` reads nothing before it is asked."""
 
     source: str

@@ -8,8 +8,10 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipelines.batch import Part
 from pipelines.config.source import Source
@@ -30,8 +32,7 @@ from pipelines.report.result import Expected, ResourceReport
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(Struct, frozen=True):
     """What became of a resource: files to name in the draft, or none where something failed."""
 
     report: ResourceReport

@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pipelines.config.loading import Resource, Source
 from pipelines.config.settings import Settings
@@ -36,8 +38,7 @@ log = logging.getLogger(__name__)
 Listener = Callable[[str, Event], None]
 
 
-@dataclass(frozen=True)
-class Shared:
+class Shared(Struct, frozen=True):
     """What all sources of a run share; `listen` is told of every event with the source's name."""
 
     run_id: str

@@ -13,9 +13,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from pipelines.extract.events import Event
 from pipelines.report.result import ResourceReport, RunReport
@@ -57,8 +58,7 @@ def telemetry(run_id: str, env: Mapping[str, str]) -> list[Telemetry]:
     return [Telemetry(run_id, *providers(env))]
 
 
-@dataclass
-class _Open:
+class _Open(Struct):
     """A resource whose span has not ended."""
 
     span: Span

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from pipelines.marts.model import MARTS
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from pipelines.config.project import Project
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """What the YAML says of a dataset: of itself, of its columns (text and unit), and what it is made from."""
 
     description: str = ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnEntry:
+class ColumnEntry(Struct, frozen=True):
     """One column: its type, what the YAML says of it, its least and greatest value as text, and the share of nulls."""
 
     name: str
@@ -18,8 +17,7 @@ class ColumnEntry:
     null_share: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One dataset as the catalog shows it; `made_from` and `used_by` are its lineage.
 
     `time` is the column by which `per_time` counts rows: a day, month or year, and how many.

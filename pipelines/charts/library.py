@@ -21,10 +21,11 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+
+from msgspec import Struct
 
 VERSION = "6.4"
 """Of Vega-Lite, for which the specifications are written."""
@@ -32,8 +33,7 @@ _NAME = f"vega-lite-{VERSION}.txt"
 _MOST_S = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Struct, frozen=True):
     """The script as a page holds it: its digest as browsers compare it, and its text, gzip in base64."""
 
     digest: str

@@ -58,7 +58,7 @@ def explain(run_id: str | None, as_json: bool, **given: Any) -> None:
     with shown_errors():
         run = read_run(settings_of(given).data, run_id)
     if as_json:
-        from dataclasses import asdict
+        from msgspec.structs import asdict
 
         print_json(
             {

@@ -110,10 +110,11 @@ def _command() -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print *value*, which may hold dataclasses, for programs."""
+    """Print *value*, which may hold structs, for programs."""
     import orjson
+    from msgspec.structs import asdict
 
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    click.echo(orjson.dumps(value, default=asdict, option=orjson.OPT_INDENT_2))
 
 
 @contextmanager

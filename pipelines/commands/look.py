@@ -36,7 +36,7 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
     pages of each resource for better numbers and columns that would change;
     without it no API is asked.
     """
-    from dataclasses import asdict
+    from msgspec import to_builtins
 
     from pipelines.planning import budget_of, plan_of, seconds_of
 
@@ -52,7 +52,7 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
                 "daily": source.limits.daily,
                 "seconds": seconds_of(planned, source.limits),
                 "budget": budget_of(planned, source.limits),
-                "resources": [asdict(one) for one in planned],
+                "resources": to_builtins(planned),
             }
     if as_json:
         print_json(found)

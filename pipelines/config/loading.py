@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from pipelines.batch import Json, digest
@@ -36,8 +37,7 @@ _SALTED = {"sha256": "${MASK_SALT}"}
 _HASHLESS = frozenset({"defaults", "limits", "max_response", "retry", "schedule", "timeout", "user_agent"})
 
 
-@dataclass(frozen=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """All sources that were asked for, in the order of their files."""
 
     sources: tuple[Source, ...]
@@ -96,8 +96,7 @@ def load(  # noqa: PLR0913  # each is one thing that a caller may say
     return Sources(tuple(sources), tuple(secrets.hide(str(warning)) for warning in sorted(set(warnings))), secrets)
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(Struct, frozen=True):
     document: Document
     problems: list[Problem]
 
@@ -108,8 +107,7 @@ class _File:
         return told if isinstance(told, str) else self.document.path.stem
 
 
-@dataclass(frozen=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """What all files of one call share."""
 
     lookup: Lookup

@@ -10,9 +10,10 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from pipelines.batch import Json
 from pipelines.errors import ConfigError
@@ -43,8 +44,7 @@ _WANTED = {
 }
 
 
-@dataclass(frozen=True, order=True)
-class Problem:
+class Problem(Struct, frozen=True, order=True):
     """One thing to repair: `config/shop.yaml:12: resources.orders.path: is required`."""
 
     path: str
@@ -56,8 +56,7 @@ class Problem:
         return ": ".join(text for text in (f"{self.path}:{self.line}", self.where, self.what) if text)
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Struct, frozen=True):
     """One file's data, and where in the file each value stands.
 
     `moved` tells where values come from that the file says elsewhere, such as

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from pipelines.config.loading import Sources, load
@@ -19,8 +19,7 @@ from pipelines.marts.model import Marts
 MARTS_FILE = "marts.yaml"
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(Struct, frozen=True):
     """A configuration folder, read and checked; `warnings` is what deserves a look."""
 
     settings: Settings

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pipelines.batch import Json
 from pipelines.config.problems import Document, Keys, Problem, nearest
@@ -23,8 +24,7 @@ _SECRET_IN_AUTH = re.compile(r"^(bearer|basic|token|refresh_token|password|value
 _PLAIN_IN_AUTH = re.compile(r"(url|^header|^param|^path|^scopes?)$")
 
 
-@dataclass(frozen=True)
-class Lookup:
+class Lookup(Struct, frozen=True):
     """Where values are found: the environment (with `.env`), then the profile's variables.
 
     `prefect_secret` reads a Secret block by name; None where there is no Prefect.
@@ -35,8 +35,7 @@ class Lookup:
     prefect_secret: Callable[[str], str] | None = None
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """A document's data with every reference replaced; in `public` secrets keep their names."""
 
     data: Json

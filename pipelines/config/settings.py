@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from msgspec import Struct
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError, from_json
 
@@ -47,8 +47,7 @@ def _bucket(value: object) -> object:
 Bucket = Annotated[str, BeforeValidator(_bucket)]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One setting as `threadmill settings` prints it: value as written, and where it came from."""
 
     name: str

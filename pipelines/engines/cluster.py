@@ -13,9 +13,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
+
+from msgspec.structs import replace
 
 from pipelines.engines.remote import LOADED, TRANSFORMS, Answer, Look, compute, fingerprint, look, versions
 from pipelines.errors import ConfigError, Interrupted, PipelineError, WorkerDied

@@ -13,13 +13,13 @@ import platform
 import socket
 import sys
 import threading
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import xxhash
+from msgspec import Struct
 
 from pipelines.errors import ConfigError, PipelineError, TransformError, WorkerDied
 from pipelines.load.disk import DISK
@@ -29,8 +29,7 @@ TRANSFORMS = PACKAGE / "transforms"
 _LIBRARIES = ("numpy", "pandas", "polars", "pyarrow")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came of a call: its value, or the error that it ended with (*done* is False); and where it ran."""
 
     done: bool
@@ -38,8 +37,7 @@ class Answer:
     where: tuple[str, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What a worker says of itself. `said` is what it read in the shared folder; its mark there is `mark`."""
 
     host: str

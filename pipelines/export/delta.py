@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as pt
+from msgspec.structs import replace
 
 from pipelines.errors import ConfigError, StoreError
 from pipelines.export.exported import DATASET, Exported, batches, common, fitted, marks

@@ -8,10 +8,10 @@ export before anything is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.types as pt
+from msgspec import Struct
 
 from pipelines.errors import SchemaError, StoreError
 from pipelines.reading import Snapshot
@@ -20,8 +20,7 @@ Fit = Callable[[pa.DataType], pa.DataType]
 DATASET, COMMIT, RUN = "threadmill.dataset", "threadmill.commit", "threadmill.run"
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Struct, frozen=True):
     """How an export ended: `changed` is whether anything was written, or the target held that commit already."""
 
     dataset: str

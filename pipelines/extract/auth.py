@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
 import orjson
+from msgspec import Struct
 from pydantic import AfterValidator, Field, JsonValue, SecretStr, model_validator
 
 from pipelines.batch import Json
@@ -80,8 +80,7 @@ def _checked_url(url: str) -> str:
     return url
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """What a token endpoint gave: a token, how long it lasts, and what to renew it with, where that changes."""
 
     token: str

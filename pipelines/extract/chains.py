@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pipelines.batch import Json, PageRef
 from pipelines.errors import Drift, PaginationLoop
@@ -29,17 +30,16 @@ _MOST_STEPS_BACK = 100
 _LOOP_HINT = "the API keeps naming the same page; check `paginate`, and that the API knows its parameters"
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(Struct, frozen=True):
     """What one chain asks, before paging adds its parameters."""
 
     request: Request
     order: tuple[int, ...] = ()
     carry: tuple[tuple[str, Json], ...] = ()
     parent: str = ""
-    scope: Scope = field(default_factory=dict, compare=False)
+    scope: Scope = field(default_factory=dict)
     window: Window | None = None
-    named: Scope = field(default_factory=dict, compare=False)
+    named: Scope = field(default_factory=dict)
     """Those of `scope` that the children of its records can name: parents and listed values."""
 
 
@@ -54,8 +54,7 @@ def known_names(endpoints: Mapping[str, Endpoint], name: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@dataclass(frozen=True)
-class Asker:
+class Asker(Struct, frozen=True):
     """Makes the questions of one resource."""
 
     connection: Connection
@@ -125,8 +124,7 @@ class Asker:
         return Request(endpoint.verb, url, _pairs(params), headers, body)
 
 
-@dataclass
-class Chain:
+class Chain(Struct):
     """What is known of a chain while its pages come in; guarded by its lock."""
 
     resource: str

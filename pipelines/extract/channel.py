@@ -10,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pipelines.batch import Batch, PageRef
 from pipelines.errors import Interrupted, PipelineError
@@ -20,8 +21,7 @@ _FEWER = 8
 """A worker that has been idle for so long takes what a slow API gave so far, down to so small a part of a batch."""
 
 
-@dataclass
-class _Waiting:
+class _Waiting(Struct):
     """The pages of one resource that no worker has taken yet."""
 
     pages: deque[PageRef] = field(default_factory=deque)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
 import urllib3
+from msgspec import Struct
 
 from pipelines.errors import (
     AuthError,
@@ -54,8 +54,7 @@ def _nobody(kind: EventKind, seconds: float, size: int, note: str) -> None:
     """Nobody listens."""
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """A complete response, decoded."""
 
     status: int

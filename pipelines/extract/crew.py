@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 AT_ONCE = 8
 """So many come in any case, as far as memory allows."""
@@ -14,8 +15,7 @@ _BUSY = 0.8
 _WINDOW_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """How many threads a crew may have.
 
     `most` is how many requests may run at once, or what the settings say;

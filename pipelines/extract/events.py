@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 EventKind = Literal[
     "answered",
@@ -24,8 +25,7 @@ EventKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One thing that happened in a thread that fetches.
 
     `answered`: a request has its answer (seconds, size on the wire; note is the status).

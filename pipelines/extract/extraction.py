@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
+
+from msgspec import Struct, field
 
 from pipelines.errors import PipelineError
 from pipelines.extract.chains import Chain
@@ -17,8 +18,7 @@ _BY_SIGN = "paging ended by the API's own sign; there is no total to compare wit
 _UNGUARDED = "there is no total to compare with, and nothing tells whether a row moved between pages"
 
 
-@dataclass(frozen=True)
-class Extraction:
+class Extraction(Struct, frozen=True):
     """The extraction of one resource, finished or failed.
 
     `requests` counts what went over the network, retries included. `asked_until`
@@ -45,8 +45,7 @@ class Extraction:
     server_time: datetime | None = None
 
 
-@dataclass
-class Tally:
+class Tally(Struct):
     """Counts for one resource while its threads work."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -8,7 +8,8 @@ page before, its anchor, shows that no record was passed by.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipelines.batch import digest
 from pipelines.extract.page import Page
@@ -17,8 +18,7 @@ LOOK_BACK = 5
 """Pages that are compared, and steps back at most, before rows count as gone for good."""
 
 
-@dataclass(frozen=True, slots=True)
-class Joint:
+class Joint(Struct, frozen=True):
     """Positions of the records in a page that the pages before it have already.
 
     `moved`: rows came or went meanwhile. `is_lost`: none of the records before is in it, though one should be.

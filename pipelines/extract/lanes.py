@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 Step = TypeVar("Step")
 
 
-@dataclass(frozen=True)
-class Turn(Generic[Step]):
+class Turn(Struct, Generic[Step], frozen=True):
     """What a thread does next."""
 
     resource: str

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
+from msgspec import Struct
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -75,8 +75,7 @@ class Limits(Value):
     )
 
 
-@dataclass
-class Place:
+class Place(Struct):
     """A place in flight: how long it took to get, and whether the host welcomed the request."""
 
     waited_s: float

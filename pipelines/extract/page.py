@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 import msgspec
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pipelines.batch import Json, digest
 from pipelines.envelope import Level, around, inner, is_empty_list, list_in, mentions, outer
@@ -28,8 +29,7 @@ _LINK = re.compile(r"<([^>]*)>([^<]*)")
 _REL = re.compile(r";\s*rel\s*=\s*\"?([^\";]+)\"?", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One question to the API, without what the connection adds (credentials, common headers).
 
     `url` is absolute and in the configured origin; a followed link keeps its query there.
@@ -99,8 +99,7 @@ class Request:
         return replace(self, url=quote(url, safe="%/:=&?~+!$,;'@()*[]"), params=())
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(Struct, frozen=True, dict=True):
     """One complete answer; what it holds is looked at only when asked for."""
 
     request: Request

@@ -14,12 +14,13 @@ import shutil
 import threading
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from pipelines.batch import Json, PageRef, digest, pack
 from pipelines.errors import StoreError
@@ -29,8 +30,7 @@ _KEPT = "kept"
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """A page in the spool: where its body is, and what paging may need of its head."""
 
     ref: PageRef
@@ -38,22 +38,26 @@ class Stored:
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a run's requests depend on: configuration, the commit it builds on, its frozen clock.
 
-    Two plans are the same by configuration and commit. `watermarks` and `span` are
-    what the questions start from, `first` the resources without any row before,
-    `clocks` those of earlier runs that the resources with pages of theirs go on with.
+    Pages are of use to plans of the same `basis`. `watermarks` and `span` are what the
+    questions start from, `first` the resources without any row before, `clocks` those of
+    earlier runs that the resources with pages of theirs go on with.
     """
 
     config_hash: str
     commit: int
-    clock: datetime = field(compare=False)
-    watermarks: Mapping[str, Json] = field(default_factory=dict, compare=False)
-    first: tuple[str, ...] = field(default=(), compare=False)
-    span: tuple[str, str] | None = field(default=None, compare=False)
-    clocks: Mapping[str, datetime] = field(default_factory=dict, compare=False)
+    clock: datetime
+    watermarks: Mapping[str, Json] = field(default_factory=dict)
+    first: tuple[str, ...] = ()
+    span: tuple[str, str] | None = None
+    clocks: Mapping[str, datetime] = field(default_factory=dict)
+
+    @property
+    def basis(self) -> tuple[str, int]:
+        """What decides whether pages of one plan serve another: configuration and commit."""
+        return self.config_hash, self.commit
 
     def clock_of(self, resource: str) -> datetime:
         """The moment up to which *resource* is asked for."""
@@ -75,7 +79,7 @@ class Spool:
         self._lock = threading.Lock()
         try:
             stored = _stored_plan(folder)
-            if stored != plan:
+            if stored is None or stored.basis != plan.basis:
                 stored = None
                 self._empty()
             self.plan = replace(plan, clocks=self._clocks(stored, oldest) if stored else {})
@@ -165,7 +169,7 @@ class Spool:
     def _write_plan(self, folder: Path, plan: Plan) -> None:
         """Write aside, then rename: a killed run leaves no half plan."""
         aside = folder / f"{_PLAN}.new"
-        aside.write_bytes(orjson.dumps(plan))
+        aside.write_bytes(orjson.dumps(asdict(plan)))
         aside.rename(folder / _PLAN)
 
     def _file(self, resource: str) -> _PageFile:

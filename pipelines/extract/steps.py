@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from pipelines.batch import digest
 from pipelines.errors import DecodeError, Drift, PipelineError
@@ -18,8 +19,7 @@ from pipelines.extract.page import Page, Request
 NO_JOINT = Joint()
 
 
-@dataclass
-class ResourceRun:
+class ResourceRun(Struct):
     """A resource while it is being fetched; `key` are the paths in a record to what tells it from others."""
 
     name: str
@@ -69,8 +69,7 @@ class ResourceRun:
         return found
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True, dict=True):
     """One request to make: page *number* of its chain.
 
     `overlaps`: it begins with the last record of the page before; `back`: how often it was moved back to find that;

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import NoReturn
+
+from msgspec.structs import replace
 
 from pipelines.errors import ApiError, AuthError, DecodeError, HttpError, PipelineError, RateLimited, RecordsMissing
 from pipelines.extract.endpoint import Endpoint

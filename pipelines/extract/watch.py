@@ -11,9 +11,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from msgspec import Struct
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -23,8 +23,7 @@ _LOOK_EVERY_S = 0.1
 _here = threading.local()
 
 
-@dataclass(eq=False)
-class Exchange:
+class Exchange(Struct, eq=False):
     """One request and its answer, under way in one thread."""
 
     deadline: float

@@ -7,11 +7,11 @@ is pure: the run's clock comes in as an argument and is frozen for the run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
+from msgspec import Struct, field
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
@@ -24,8 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"epoch_s": 1, "epoch_ms": 1000}
 
 
-@dataclass(frozen=True, slots=True)
-class Watermark:
+class Watermark(Struct, frozen=True):
     """The highest cursor value committed so far, as text; with parents there is one for each in `parents`."""
 
     value: str = ""
@@ -73,8 +72,7 @@ class Watermark:
         return Watermark(stored["value"], stored["kind"], stored.get("parents", {})) if stored else None
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """One slice of time to ask for; bounds as the API reads them, `order` from the oldest.
 
     `lower` and `upper` are the bounds as instants, where they are.
@@ -83,8 +81,8 @@ class Window:
     start: str
     end: str
     order: int = 0
-    lower: datetime = field(default=_EPOCH, compare=False)
-    upper: datetime = field(default=_EPOCH, compare=False)
+    lower: datetime = _EPOCH
+    upper: datetime = _EPOCH
 
 
 def _as_text(value: object) -> object:

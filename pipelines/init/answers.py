@@ -7,10 +7,10 @@ question differ between equal pages.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import orjson
+from msgspec import Struct
 
 from pipelines.batch import Json, digest
 from pipelines.errors import AuthError, DecodeError, HttpError, PipelineError
@@ -28,8 +28,7 @@ _ALONE = 2
 _MOST_SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct, frozen=True, dict=True):
     """One answer and the records in it."""
 
     page: Page

@@ -6,7 +6,7 @@ records of the first answer show where a page begins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.init.answers import Answer, Trial, bare
@@ -47,8 +47,7 @@ _BY_OFFSET = ("limit", "$limit", "$top", "top", "rows", "take", "max_results", "
 _FAR = 100_000
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(Struct, frozen=True):
     """A parameter that counts pages or records, the number of the first, and the evidence for both."""
 
     kind: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.init.answers import Answer, Trial, first_answer
@@ -26,8 +27,7 @@ _ENOUGH_TO_PARTITION = 10_000
 Lines = list[Line | Question]
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A source file as written, what was asked for it, and what it leaves open."""
 
     name: str
@@ -42,8 +42,7 @@ class Draft:
         return [line.partition("QUESTION: ")[2] for line in self.text.splitlines() if "# QUESTION: " in line]
 
 
-@dataclass(frozen=True)
-class _Findings:
+class _Findings(Struct, frozen=True):
     """All that the experiments found out."""
 
     trial: Trial

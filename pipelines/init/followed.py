@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pipelines.batch import Json
 from pipelines.errors import PipelineError
@@ -24,8 +25,7 @@ _PARAMS = (
 )
 
 
-@dataclass(frozen=True)
-class Paging:
+class Paging(Struct, frozen=True):
     """How the next page is found: the lines for the file, and what the experiment used up."""
 
     lines: tuple[Line | Question, ...]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from pipelines.batch import Json
 from pipelines.errors import DecodeError, PipelineError
@@ -30,8 +31,7 @@ _ORDER = {"rows": 0, "columns": 1, "entries": 2}
 Kind = Literal["rows", "columns", "entries"]
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(Struct, frozen=True):
     """How records are found in an answer, as the file says it, and why."""
 
     model: Records
@@ -61,8 +61,7 @@ class Located:
             return {}
 
 
-@dataclass(frozen=True)
-class _Candidate:
+class _Candidate(Struct, frozen=True):
     kind: Kind
     path: str
     rows: int

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Literal
+
+from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.extract.watermark import instant
@@ -26,8 +27,7 @@ _FEWEST = 3
 Format = Literal["iso", "date", "epoch_s", "epoch_ms"]
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Struct, frozen=True):
     """Columns that no two sampled records share; empty where there are none."""
 
     columns: tuple[str, ...]
@@ -35,8 +35,7 @@ class Key:
     others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(Struct, frozen=True):
     """A column of times that may say how new a record is."""
 
     guess: Guess

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import yaml
+from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.errors import ConfigError
@@ -32,8 +32,7 @@ _DEFAULT_SIZE = 100
 Lines = list[Line | Question]
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """One GET, or one search by POST, that answers with a list; of a search `params` are the fields of its body."""
 
     verb: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.init.answers import Answer, Trial
@@ -15,8 +16,7 @@ _REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}")
 _MISTAKE = "{"
 
 
-@dataclass(frozen=True)
-class Manners:
+class Manners(Struct, frozen=True):
     """How a posted question behaves: whether it can be asked twice, and what a mistake is answered with."""
 
     repeats: bool

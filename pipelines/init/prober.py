@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipelines.errors import PipelineError, RateLimited
 from pipelines.extract.client import Client
@@ -28,8 +30,7 @@ _LONGEST_WAIT_S = 60.0
 _ANY_STATUS = Endpoint.model_validate({"path": "/", "errors": [{"status": list(range(200, 600)), "do": "skip"}]})
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """One request that was sent: what differed from the user's URL, why, and the status of its answer."""
 
     what: str

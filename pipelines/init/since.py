@@ -7,8 +7,9 @@ before and some after.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.extract.watermark import Incremental
@@ -33,8 +34,7 @@ _MOST_CLOCKS = 2
 _FEWEST_LEFT = 3
 
 
-@dataclass(frozen=True)
-class Since:
+class Since(Struct, frozen=True):
     """A parameter that filters, the column it filters by, and what shows it."""
 
     clock: Clock

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
+
+from msgspec import Struct
 
 from pipelines.init.answers import Answer, Trial, bare
 from pipelines.init.totals import total_of
@@ -20,8 +21,7 @@ _MANY = 1000
 _FEW = 10
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(Struct, frozen=True):
     """The parameter for the page size, and an answer of few records that it gave."""
 
     param: str
@@ -30,8 +30,7 @@ class Size:
     why: str
 
 
-@dataclass(frozen=True)
-class Cap:
+class Cap(Struct, frozen=True):
     """The page size to write, and how many records came for it."""
 
     size: int

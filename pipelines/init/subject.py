@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
+from msgspec import Struct, field
 from pydantic import ValidationError
 
 from pipelines.batch import Json
@@ -41,8 +41,7 @@ _FEW_TRIES = {"attempts": 1, "total": "60s"}
 _ONE_AT_A_TIME = {"in_flight": 1}
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """The API under experiment, and the endpoint of it that was named."""
 
     name: str
@@ -107,8 +106,7 @@ class Subject:
         return [f"variables.{known[name.lower()]}" for name in dict.fromkeys(names) if name.lower() in known]
 
 
-@dataclass
-class _Written:
+class _Written(Struct):
     """The parts of the file's top while they are found."""
 
     name: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipelines.init.answers import Answer, named, whole
 from pipelines.init.writing import Line
@@ -22,8 +23,7 @@ PAGES_HEADER = re.compile(r"(x-)?(wp-totalpages|(pagination-)?(total-?pages|page
 _TELLING = frozenset(TOTALS) - {"hits", "count", "value"}
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct, frozen=True):
     """A number in an answer: where it is, in the body or a header, and what it is."""
 
     name: str

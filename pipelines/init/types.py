@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipelines.batch import Json
 from pipelines.init.located import joined
@@ -37,8 +39,7 @@ _IN_COMMON = 0.5  # share of an object's fields that the objects of other record
 _DIGITS = 18
 
 
-@dataclass(frozen=True)
-class Guess:
+class Guess(Struct, frozen=True):
     """One column as the sample suggests it."""
 
     name: str

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pipelines.batch import Json
 
@@ -28,8 +29,7 @@ class Reference(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct, frozen=True):
     """One key with its value, or with the lines below it; `why` becomes its comment."""
 
     key: str
@@ -38,8 +38,7 @@ class Line:
     below: Sequence[Line | Question] = field(default=())
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(Struct, frozen=True):
     """What no experiment could settle."""
 
     text: str

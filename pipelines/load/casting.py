@@ -8,12 +8,12 @@ is cast as it is read. That is left to the readers only where pyarrow, DuckDB an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from pipelines.errors import TypeConflict
 from pipelines.load.changes import Place

@@ -10,10 +10,12 @@ unit is a small picklable value; the rows it works on stay in the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import astuple
 
 from pipelines.batch import Part
 from pipelines.load.disk import DISK, Disk
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
 File = TypeVar("File", LiveFile, Part)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What becomes of a dataset: files that stay, parts that join them, the schema of all.
 
     `dropped` are staged parts whose rows went elsewhere or nowhere. `counts` says
@@ -45,8 +46,7 @@ class Change:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a dataset is written, and how; `stats` names columns to keep min/max of.
 
     `now` is when a version that names no time begins; `full` says that all rows
@@ -75,14 +75,13 @@ class Place:
 
 
 class Unit(Protocol):
-    """A picklable piece of work: a dataclass whose fields name each live file that it reads, by value or by path."""
+    """A picklable piece of work: a struct whose fields name each live file that it reads, by value or by path."""
 
     def work(self) -> Any:
         """Do it; the result is picklable too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """Units that may run side by side, and what follows from their results (in order)."""
 
     units: tuple[Unit, ...]
@@ -106,8 +105,7 @@ def resolve(step: Step | Change, run: Callable[[Iterable[Unit]], Iterable[Any]] 
     return step
 
 
-@dataclass(frozen=True, slots=True)
-class Recast:
+class Recast(Struct, frozen=True):
     """Write a stored file again with another schema."""
 
     place: Place
@@ -160,8 +158,8 @@ def _texts(value: Any) -> set[str]:
         return {value}
     if isinstance(value, Mapping):
         value = value.values()
-    elif is_dataclass(value):
-        value = [getattr(value, one.name) for one in fields(value)]
+    elif isinstance(value, Struct):
+        value = astuple(value)
     elif not isinstance(value, (list, tuple)):
         return set()
     return set().union(*map(_texts, value))

@@ -8,9 +8,10 @@ glob reads all of them as one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.load.changes import Change, Place, Step, by_partition
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+class Merge(Struct, frozen=True):
     """Write the rows of *files*, in their order, into as few new ones as their size allows."""
 
     place: Place

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.errors import KeyMissing
@@ -24,8 +24,7 @@ from pipelines.load.winners import row_hashes
 WHAT = ("ended", "gone", "added")
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """The timeline, in files that every unit reads its part of; rows that change, by live file and staged part."""
 
     path: str
@@ -39,8 +38,7 @@ class Decided:
             return pl.DataFrame(pl.from_arrow(pa.ipc.open_file(file).read_all()))
 
 
-@dataclass(frozen=True, slots=True)
-class Decide:
+class Decide(Struct, frozen=True):
     """Work out the timeline of every key that was read."""
 
     place: Place

@@ -7,11 +7,11 @@ are told apart by it; without one, a row that changed is one gone and one new.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.load.log import Commit, Dataset, LiveFile
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 _KEY, _ROW = "key", "row"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """How a dataset got from one commit to another.
 
     `columns` says "+ name type", "- name type" or "name: type > type".

@@ -16,10 +16,11 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from pipelines.errors import StoreError
 
@@ -40,8 +41,7 @@ _LOOK = "look at the file system of the data folder, then run again"
 DAMAGED = "a file of the lake is damaged: `threadmill verify` tells which, `threadmill repair` restores what it can"
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(Struct, frozen=True):
     """What the file system under the data folder can do; goes into the run report."""
 
     hard_links: bool

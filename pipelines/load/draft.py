@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipelines.batch import Json, Part
 from pipelines.load.log import Commit, Dataset, LiveFile
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from pipelines.load.changes import Change
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """How a commit ended: `head` is the newest commit, `changed` whether this run made it.
 
     `pending` names datasets that are committed but could not be shown yet; the

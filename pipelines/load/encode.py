@@ -8,8 +8,9 @@ worker has encoded are moved as they are; rows that are only staged are encoded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
+
+from msgspec.structs import replace
 
 from pipelines.batch import Part
 from pipelines.load.changes import Change, Place, Step, Unit

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct, field
 
 from pipelines.load.disk import store_errors
 from pipelines.load.schema import recast
@@ -18,8 +18,7 @@ _SAMPLE_ROWS, _MOST_FOOTERS, _LONGEST = 5, 500, 40
 _MOST_DAYS, _MOST_MONTHS = 124, 120
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What is known of one dataset's files, small and as text.
 
     `spans` has the least and greatest value of a column and `nulls` how many it has, where the footers tell;

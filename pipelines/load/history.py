@@ -8,7 +8,6 @@ streamed into a new one, and new versions join the files of their partition.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.errors import KeyMissing, SchemaError
@@ -63,8 +63,7 @@ def _kind(place: Place, records: pa.Schema) -> pa.DataType:
     return records.field(version).type if version else _RUN_TIME
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(Struct, frozen=True):
     """Write the rows of a live file (or none) as the timeline has them, then the new versions of *parts*."""
 
     place: Place

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from pipelines.batch import Json, Part
 from pipelines.errors import Conflict, StoreError
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class LiveFile:
+class LiveFile(Struct, frozen=True):
     """A committed Parquet file: `path` in the store, `partition`/`name` in the view.
 
     One that is `older` has columns from before those of its dataset; readers cast it.
@@ -59,8 +59,7 @@ class LiveFile:
         return f"{self.partition}/{self.name}".lstrip("/")
 
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
+class Dataset(Struct, frozen=True):
     """What a commit says about one dataset."""
 
     files: tuple[LiveFile, ...] = ()
@@ -108,8 +107,7 @@ class Dataset:
         return sum(file.rows for file in self.files)
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """One document of the log; `note` says what made it, where no run did."""
 
     n: int
@@ -128,9 +126,9 @@ class Commit:
 
     def encode(self) -> bytes:
         """The document as it lies in the log."""
-        datasets = {name: {"rows": value.rows, **_fields(value)} for name, value in self.datasets.items()}
-        document = {"format": FORMAT, **_fields(self), "datasets": datasets}
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        datasets = {name: {"rows": value.rows, **asdict(value)} for name, value in self.datasets.items()}
+        document = {"format": FORMAT, **asdict(self), "datasets": datasets}
+        return orjson.dumps(document, default=asdict, option=orjson.OPT_INDENT_2)
 
     @classmethod
     def decode(cls, data: bytes) -> Commit:
@@ -141,10 +139,6 @@ class Commit:
         datasets = {name: _dataset(value) for name, value in document.pop("datasets").items()}
         created_at = datetime.fromisoformat(document.pop("created_at"))
         return cls(**document, created_at=created_at, datasets=datasets)
-
-
-def _fields(value: Dataset | Commit) -> dict[str, Json]:
-    return {item.name: getattr(value, item.name) for item in fields(value)}
 
 
 def _dataset(value: dict[str, Json]) -> Dataset:

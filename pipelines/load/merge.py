@@ -9,11 +9,11 @@ changes nothing keeps the very same files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.errors import ExpectationFailed, SchemaError
@@ -105,8 +105,7 @@ def _adopt(  # noqa: PLR0913 - the parts that make a change
     return Step(tuple(recasts(place, odd, schema)), fold)
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """How many rows two sets of files have in common, whatever their order."""
 
     place: Place

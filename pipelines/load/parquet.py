@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.errors import SchemaError
@@ -35,8 +35,7 @@ _GROUP_ROWS, _GROUP_BYTES = 10_000, 4 * _MB
 """Rows of a batch that are worth a row group of their own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(Struct, frozen=True):
     """How large things may grow: a row group and all held-back rows in memory, a file on disk."""
 
     row_group_bytes: int = 64 * _MB

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -27,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
+from msgspec import Struct
 
 from pipelines.errors import PartitionError, SchemaError
 
@@ -41,8 +41,7 @@ _CALL = re.compile(r"(year|month|day)\( *(\w+) *\)")
 _BUCKET = re.compile(r"bucket\( *(\d+) *, *(\w+) *\)")
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(Struct, frozen=True):
     """One level of folders: a column and how its values are grouped."""
 
     field: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipelines.load.disk import Disk
 from pipelines.load.log import Commit, Log
@@ -22,8 +23,7 @@ _LISTING_S = 60
 """No reader takes longer between opening a folder and having listed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(Struct, frozen=True):
     """What had to be done: datasets shown anew, foreign files moved aside, leftovers removed."""
 
     shown: tuple[str, ...] = ()

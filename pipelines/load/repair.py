@@ -8,9 +8,10 @@ is one. What cannot come back is named.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from msgspec import Struct
 
 from pipelines.load.disk import Disk
 from pipelines.load.log import LiveFile, Log
@@ -20,8 +21,7 @@ from pipelines.load.verify import file_digest
 from pipelines.load.view import View
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(Struct, frozen=True):
     """What was done: stored files put back, datasets shown anew, foreign files moved aside; and what is lost."""
 
     restored: tuple[str, ...] = ()

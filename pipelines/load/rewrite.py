@@ -9,13 +9,14 @@ that are new there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from pipelines.batch import Part
 from pipelines.load.changes import Place
@@ -33,8 +34,7 @@ _SIZES = Sizes(row_group_bytes=24 * 10**6, file_bytes=2 * SIZES.file_bytes)
 """Two such writers side by side hold little; and a file that grows is not cut into a large and a tiny one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(Struct, frozen=True):
     """What a `Match` found: per live file None (untouched) or its new parts; winners that need no place any more."""
 
     files: tuple[tuple[Part, ...] | None, ...]
@@ -45,8 +45,7 @@ class Matched:
     removed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """Bring the winners that are in *live* already to their rows there.
 
     `stale` are the paths of those that have an older schema and are written again anyway.
@@ -76,8 +75,7 @@ class Match:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Hits:
+class _Hits(Struct, frozen=True):
     """Winners whose key is in a file, in its order: their place there, their number, and where their row is staged.
 
     Columns of NumPy, as they are cut for each piece of the file: a frame takes a hundred times as long for it.
@@ -100,11 +98,10 @@ class _Hits:
 
     def at(self, which: slice | Rows) -> _Hits:
         """Those of a slice, or for which a mask is true."""
-        return _Hits(*(getattr(self, name)[which] for name in self.__slots__))
+        return _Hits(*(rows[which] for rows in astuple(self)))
 
 
-@dataclass(slots=True)
-class _FileMerge:
+class _FileMerge(Struct):
     """One live file on its way to its successor."""
 
     unit: Match
@@ -248,8 +245,7 @@ class StagedRows:
         return self._tables[number]
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Struct, frozen=True):
     """Write the rows of *parts* (numbers in *staged*) that still need a place, after those of *joined*."""
 
     place: Place

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +18,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import xxhash
+from msgspec import Struct
 
 from pipelines.batch import Json, Part
 from pipelines.load import footer
@@ -37,8 +37,7 @@ _TAIL = 8
 Stats = dict[str, tuple[Json, Json]]
 
 
-@dataclass(frozen=True, slots=True)
-class Splice:
+class Splice(Struct, frozen=True):
     """Put *parts* of one partition into one file, in their order; those that are staged are encoded on the way."""
 
     place: Place

@@ -12,11 +12,12 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from pipelines.batch import Part
 from pipelines.errors import StoreError
@@ -27,16 +28,21 @@ _FEW = 16
 """So many files are synced one by one: 2 ms each, and nothing waits for the page spool, which no commit needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(Struct, frozen=True):
     """A lake in a bucket: `url` is `s3://bucket/prefix`, `env` holds the variables that say how to get there."""
 
     url: str
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Without the variables, for some are secrets."""
+        return f"Remote({self.url!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", self.url)]
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
+class Addresses(Struct, frozen=True):
     """How Arrow opens stored files: each by its `paths`, in `filesystem` (None is this machine's)."""
 
     paths: tuple[str, ...]

@@ -9,19 +9,18 @@ depends on what was read only, not on when.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
+from msgspec import Struct
 
 FROM, TO, HASH, GONE = "·from", "·to", "·hash", "·gone"
 FILE, ROW, PART = "·file", "·row", "·part"
 _POINT, _NEXT, _TICK = "·point", "·next", timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
-class Timeline:
+class Timeline(Struct, frozen=True):
     """What happens: stored rows that end (`ended`: file, row, to) or are replaced (`gone`: file, row), and new rows.
 
     `added` has part, row, from, to of each row to store.

@@ -10,12 +10,12 @@ is new: it stays in the staged parts, or joins a small file of its partition.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts
@@ -31,8 +31,7 @@ _SMALL_BYTES = 64 * 10**3
 _JOIN_FACTOR = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Files among which a key is unique: live ones that may be touched, and staged parts in reading order."""
 
     live: tuple[LiveFile, ...]
@@ -62,8 +61,7 @@ def upsert(  # noqa: PLR0913 - the facts that a merge follows from
     return Step(ranks, lambda winners: merge.match(scopes, winners))
 
 
-@dataclass(frozen=True, slots=True)
-class _Upsert:
+class _Upsert(Struct, frozen=True):
     place: Place
     dataset: Dataset
     schema: pa.Schema

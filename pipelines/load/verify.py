@@ -7,7 +7,6 @@ of it may run side by side in worker processes. Nothing is mended here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import xxhash
+from msgspec import Struct
 
 from pipelines.errors import PipelineError
 from pipelines.load.casting import reads_as
@@ -30,8 +30,7 @@ from pipelines.load.winners import row_hashes
 _BLOCK = 4 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Defect:
+class Defect(Struct, frozen=True):
     """One thing that is not as the log says: in which dataset, where, what, and what to do about it."""
 
     dataset: str
@@ -40,8 +39,7 @@ class Defect:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """What was looked at, and what is wrong."""
 
     commit: int | None
@@ -56,8 +54,7 @@ _LOST = "`threadmill rollback` to a commit without it, or restore the file from 
 _FOREIGN = "the next run or `threadmill repair` moves it aside"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckFile:
+class CheckFile(Struct, frozen=True):
     """Read one stored file and compare it with what its commit says."""
 
     store: Path
@@ -110,8 +107,7 @@ def _wider(known: Any, new: Any) -> Any:
     return min(known[0], new[0]), max(known[1], new[1])
 
 
-@dataclass(frozen=True, slots=True)
-class CheckKeys:
+class CheckKeys(Struct, frozen=True):
     """Read the key columns of a whole dataset: each key is there once, and none is empty."""
 
     store: Path
@@ -149,8 +145,7 @@ class CheckKeys:
         return _columns(self.store, self.dataset, self.key)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckVersions:
+class CheckVersions(Struct, frozen=True):
     """Read from when to when each version of a history holds: of a key one at a time, and the last one is current."""
 
     store: Path

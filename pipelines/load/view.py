@@ -14,8 +14,9 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipelines.errors import StoreError
 from pipelines.load.disk import DISK, Abilities, Disk
@@ -24,8 +25,7 @@ from pipelines.load.log import Dataset, LiveFile
 OURS = re.compile(r"^part-\d{12}-\d+\.parquet$")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """The folder of one source that analysts glob, `data/parquet/<source>`."""
 
     folder: Path

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.errors import KeyMissing
@@ -65,8 +65,7 @@ def _only(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
     return pa.schema([schema.field(name) for name in columns])
 
 
-@dataclass(frozen=True, slots=True)
-class Winners:
+class Winners(Struct, frozen=True):
     """The rows that stand for their keys: `rows` of them in the file `path`, which `load` reads.
 
     `per_part` says how many each staged part has.
@@ -82,8 +81,7 @@ class Winners:
             return _frame(pa.ipc.open_file(file).read_all())
 
 
-@dataclass(frozen=True, slots=True)
-class Rank:
+class Rank(Struct, frozen=True):
     """Find the winners among *staged*, which are in the order they were read."""
 
     place: Place

@@ -8,10 +8,9 @@ all. Poles and the antimeridian are no special cases for vectors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 EARTH_RADIUS_KM = 6371.0088
 
@@ -24,8 +23,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """Points in degrees with the people who live there."""
 
     latitude: Floats
@@ -33,8 +31,7 @@ class Places:
     people: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """For each point: its nearest place (-1 for none), how far, and how many people within each radius."""
 
     nearest: Ints
@@ -42,8 +39,7 @@ class Surroundings:
     people: dict[float, Ints]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pairs:
+class _Pairs(Struct, frozen=True):
     """Points, by their row in a step, and the places that can matter for them, in the order of both."""
 
     row: Ints

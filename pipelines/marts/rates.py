@@ -6,13 +6,12 @@ as a currency with rate 1 on every day on which any rate was published.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 EURO = "EUR"
 # No closure of the ECB lasts longer than five days: an older rate is of a currency no longer quoted
@@ -36,8 +35,7 @@ def dates(day: Days, known: npt.NDArray[np.bool_]) -> pd.Series:
     return pd.Series(pd.arrays.ArrowExtensionArray(values))
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(Struct, frozen=True):
     """All published rates, sorted for look-up by currency and day."""
 
     currencies: pa.Array

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct, field
 
 from pipelines.errors import ConfigError, PipelineError, SchemaError, StoreError, TransformError
 from pipelines.marts.model import HOME, Mart
 
 
-@dataclass(frozen=True, slots=True)
-class FileRows:
+class FileRows(Struct, frozen=True):
     """Rows *start* to *stop* (not included) of one Parquet file."""
 
     path: str
@@ -34,8 +33,7 @@ class FileRows:
         return self.stop - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class MartUnit:
+class MartUnit(Struct, frozen=True):
     """The part of a mart that one process makes."""
 
     mart: str

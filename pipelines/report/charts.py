@@ -7,8 +7,9 @@ the lanes below it show larger.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from pipelines.charts.page import Spec, table
 from pipelines.report.critical_path import Step
@@ -44,8 +45,7 @@ _COLOUR = {
 }
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(Struct, frozen=True):
     """Lanes that belong together: the threads of a source, or the workers."""
 
     title: str

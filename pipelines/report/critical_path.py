@@ -7,7 +7,8 @@ the resource that each step waited for.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipelines.marts.model import MARTS
 from pipelines.report.explain import CONTENDED, CPU, IO, LIMITED, THROTTLED, Work, works
@@ -16,8 +17,7 @@ from pipelines.report.runs import Document
 _WORTH_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A stretch of the run that nothing else could have shortened; *advice* is empty where there is none."""
 
     what: str

@@ -7,8 +7,9 @@ over threads: four threads that wait one second each have waited four.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from pipelines.marts.model import MARTS
 from pipelines.report.runs import Document, resources_of
@@ -30,8 +31,7 @@ _LITTLE_USE = 0.4
 _NO_TOTAL: Mapping[str, float] = {"count": 0, "seconds": 0.0, "size": 0, "cpu_s": 0.0, "first": 0.0, "last": 0.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """What was done for one resource or mart, in seconds.
 
     Of the threads that fetch: *network_s* waiting for answers, *turn_s* for a
@@ -98,8 +98,7 @@ class Work:
         return most
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One stage of the run: how long it lasted, over how many threads or processes, and what they did."""
 
     name: str

@@ -7,11 +7,12 @@ from the data. What a request asked stands in the line that repeats it, nowhere 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from pipelines.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, PipelineError
 
@@ -24,8 +25,7 @@ Verdict = Literal["complete", "unproved", "incomplete", "failed", "skipped"]
 _COLORS = {"complete": "green", "unproved": "cyan", "incomplete": "yellow", "failed": "red", "skipped": "dim"}
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """An error as reports keep it."""
 
     kind: str
@@ -45,8 +45,7 @@ class Problem:
         return replace(self, message=hide(self.message), hint=hide(self.hint), curl=hide(self.curl))
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """A check that the configuration asks for; `complaints` is what sentences hold that say it is broken."""
 
     check: str
@@ -59,8 +58,7 @@ class Expected:
         return cls(one.told, one.severity, one.complaints)
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceReport:
+class ResourceReport(Struct, frozen=True):
     """One resource or mart in one run.
 
     `rows_read` counts records in answers; `rows_written` counts rows that the
@@ -104,8 +102,7 @@ class ResourceReport:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReport:
+class SourceReport(Struct, frozen=True):
     """One source (or the marts) in one run; `commit` is None where nothing could be committed."""
 
     source: str
@@ -127,8 +124,7 @@ class SourceReport:
         return replace(self, resources=tuple(resources), problem=quiet(self.problem))
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(Struct, frozen=True):
     """A whole run, in the order of the sources."""
 
     run_id: str
@@ -172,7 +168,7 @@ class RunReport:
 
     def to_json(self) -> bytes:
         """The report as indented JSON, without the timeline."""
-        return orjson.dumps(self._document(), option=orjson.OPT_INDENT_2)
+        return orjson.dumps(self._document(), default=asdict, option=orjson.OPT_INDENT_2)
 
     def _document(self) -> dict[str, Any]:
         document = {**asdict(replace(self, timeline={})), "exit_code": self.exit_code}
@@ -186,9 +182,9 @@ class RunReport:
         aside = path.with_suffix(".tmp")
         try:
             # thousands of spans would be tens of thousands of lines
-            timeline = orjson.Fragment(orjson.dumps(self.timeline))
+            timeline = orjson.Fragment(orjson.dumps(self.timeline, default=asdict))
             document = {**self._document(), "timeline": timeline}
-            aside.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+            aside.write_bytes(orjson.dumps(document, default=asdict, option=orjson.OPT_INDENT_2))
             aside.replace(path)
         except OSError:
             aside.unlink(missing_ok=True)

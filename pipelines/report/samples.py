@@ -7,9 +7,10 @@ data is masked here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pipelines.errors import PipelineError
 from pipelines.load.lake import Lake
@@ -24,8 +25,7 @@ MOST_CHARACTERS = 300
 _MOST_ROWS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(Struct, frozen=True):
     """Records of *resource* that one reason set aside, and the beginning of one of them."""
 
     resource: str

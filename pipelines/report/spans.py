@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.config.source import Resource
@@ -16,8 +17,7 @@ from pipelines.load.log import Commit
 from pipelines.report.result import ResourceReport
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """From `start` to `end`, as a cursor has them: days, instants or numbers.
 
     `part_of` names the backfill that it is a window of: its commit says that it

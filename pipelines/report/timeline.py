@@ -11,8 +11,9 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from pipelines.extract.events import Event, EventKind
 
@@ -27,8 +28,7 @@ _AHEAD: frozenset[EventKind] = frozenset({"throttled", "retried"})
 """Kinds whose seconds come after the event: it says how long the thread will pause."""
 
 
-@dataclass(slots=True)
-class Total:
+class Total(Struct):
     """All events of one kind of one resource; *first* and *last* in seconds since the run began."""
 
     count: int = 0
@@ -50,8 +50,7 @@ class Total:
             self.last = end
 
 
-@dataclass(slots=True)
-class Span:
+class Span(Struct):
     """A stretch of time in one lane; after folding *count* events share it, busy for *busy_s* of it."""
 
     lane: str
@@ -74,8 +73,7 @@ class Span:
 _Heard = tuple[str, Event, threading.Thread, float]
 
 
-@dataclass
-class Timeline:
+class Timeline(Struct):
     """Listens to a run that began at *began* on the monotonic clock; call `listen` from any thread."""
 
     began: float = field(default_factory=time.monotonic)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from msgspec import Struct
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pipelines.errors import ExpectationFailed
@@ -101,8 +101,7 @@ class Expectation(Value):
 Expectations = tuple[Expectation, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(Struct, frozen=True):
     """A check that does not hold: for how many rows, in one sentence."""
 
     check: str

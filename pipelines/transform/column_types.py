@@ -10,9 +10,10 @@ number means; it is never guessed from its size.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 _WORDS = (
     "int8, int16, int32, int64, uint8, uint16, uint32, uint64, float64, decimal(12,2), string, bool, date, json, "
@@ -25,8 +26,7 @@ _FIELD = re.compile(r"^\s*([A-Za-z_]\w*)\s*:\s*(.+)$", re.DOTALL)
 _MOST_DIGITS = 38
 
 
-@dataclass(frozen=True)
-class ColumnType:
+class ColumnType(Struct, frozen=True, dict=True):
     """One declared type; `kind` is its first word."""
 
     kind: str

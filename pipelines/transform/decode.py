@@ -8,11 +8,12 @@ defines the result, and whatever it teaches widens the plan for the pages after.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pipelines.batch import Json
 from pipelines.errors import PipelineError
@@ -33,8 +34,7 @@ _TOGETHER_BYTES = 1_000_000
 """Pages are read together until they have so much: more would not fit beside their values into a processor's cache."""
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(Struct, frozen=True):
     """The rows, the records set aside (None where there are none), and which path the pages took."""
 
     table: pa.Table
@@ -43,8 +43,7 @@ class Decoded:
     exact_pages: int
 
 
-@dataclass
-class _Pages:
+class _Pages(Struct):
     """What has been read of a slice so far."""
 
     columns: list[tuple[dict[str, pa.Array], int]] = field(default_factory=list)

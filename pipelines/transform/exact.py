@@ -6,10 +6,11 @@ What a page means is defined here; `fast.py` may only give the same result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipelines.batch import Json
 from pipelines.errors import ConfigError, DecodeError, RecordsMissing, TypeConflict
@@ -25,8 +26,7 @@ _NO_ZONE = "say `zone: UTC`, or the API's own zone, beside the column's type"
 _DECLARE = "correct the type in `columns`, or say `on_mismatch: quarantine` or `widen`"
 
 
-@dataclass(frozen=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """A record that was set aside: what it was, and the column and reason that refused it."""
 
     record: str
@@ -34,8 +34,7 @@ class Reject:
     reason: str
 
 
-@dataclass(frozen=True)
-class ExactPage:
+class ExactPage(Struct, frozen=True):
     """A page's columns by name, what it taught, and what it could not take."""
 
     plan: Plan

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pyarrow as pa
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 from msgspec.structs import astuple
 
 from pipelines.errors import DecodeError, SchemaError
@@ -49,16 +48,14 @@ _REFUSALS = (
 )
 
 
-@dataclass(frozen=True)
-class _Node:
+class _Node(Struct, frozen=True):
     """An object's fields: scalar columns, objects with columns in them, or raw JSON for several columns."""
 
     names: tuple[str, ...]
     fields: tuple[_Node | Reading | tuple[Reading, ...], ...]
 
 
-@dataclass(frozen=True)
-class _Scalars:
+class _Scalars(Struct, frozen=True):
     """By the path of its field: what its values are to be, and the column with its type before times are read."""
 
     words: Mapping[tuple[str, ...], Any]
@@ -73,8 +70,7 @@ class Alike(NamedTuple):
     form: Form
 
 
-@dataclass(frozen=True)
-class Decoder:
+class Decoder(Struct, frozen=True):
     """The decoders of one plan; cached, because making them takes about a millisecond."""
 
     plan: Plan

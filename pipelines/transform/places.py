@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Octets = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
@@ -31,8 +31,7 @@ class Unlike(Exception):
     """Records are not all written alike, or hold what only a parser can judge."""
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Struct, frozen=True, dict=True):
     """How records are written, value by value.
 
     `before` is what stands between one value and the next; for the first, it begins in the
@@ -82,8 +81,7 @@ class Form:
         return text.count(b'"'), controls(text)
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(Struct, frozen=True, dict=True):
     """The places of all values in `octets`, the records of `text` between its margins: a row of each array is a column.
 
     A value goes from `starts` to `ends`, which are `sizes` apart; `heads` has its first eight bytes, the first lowest.

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
 import xxhash
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipelines.batch import Json
 from pipelines.errors import SchemaError
@@ -27,8 +28,7 @@ _LONGEST_NAME = 63
 _UNKNOWN = pa.null()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """One column: declared, or settled by the values seen so far."""
 
     name: str
@@ -38,8 +38,7 @@ class Reading:
     settled: pa.DataType = _UNKNOWN
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True, dict=True):
     """The columns of a resource, in order, and what a new field means."""
 
     readings: tuple[Reading, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from flows.artifacts import summary_text
 from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
