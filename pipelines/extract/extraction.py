@@ -57,6 +57,8 @@ class Tally(Struct):
     records: int = 0
     last_pages: int = 0
     server_time: datetime | None = None
+    date: str | None = None
+    """What the last answer said of it."""
     unguarded: int = 0
     """Chains of several pages that rows may have moved between, without a sign of it."""
     doubts: list[str] = field(default_factory=list)
@@ -71,6 +73,9 @@ class Tally(Struct):
 
     def see_date(self, written: str | None) -> None:
         """Note when an answer was given, by the server's own clock."""
+        if written == self.date:
+            return  # as hundreds within a second say
+        self.date = written
         try:
             moment = parsedate_to_datetime(written or "")
         except ValueError:

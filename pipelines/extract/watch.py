@@ -46,6 +46,7 @@ class Watch:
         self._changed = threading.Condition()
         self._exchanges: set[Exchange] = set()
         self._thread: threading.Thread | None = None
+        self._idle = False
         self._closed = False
 
     @contextlib.contextmanager
@@ -57,7 +58,9 @@ class Watch:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
                 self._thread.start()
-            elif len(self._exchanges) == 1:
+            elif self._idle:
+                # not for each page of a chain: threads that are woken take the lock of Python from those that fetch
+                self._idle = False
                 self._changed.notify()
         _here.exchange = exchange
         try:
@@ -88,7 +91,8 @@ class Watch:
                 for exchange in self._exchanges:
                     if now > exchange.deadline and not exchange.ended:
                         exchange.end("late")
-                self._changed.wait(_LOOK_EVERY_S if self._exchanges else None)
+                self._idle = not self._exchanges
+                self._changed.wait(None if self._idle else _LOOK_EVERY_S)
 
 
 class _Watched:
