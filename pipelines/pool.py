@@ -135,6 +135,8 @@ class Pool:
             workers, self._all = self._all, []
         self._idle.put(None)
         for worker in workers:
+            worker.kill()  # all of them, before one is waited for
+        for worker in workers:
             worker.end()
         if self._starter.ident is not None:
             self._starter.join()
@@ -199,8 +201,11 @@ class _Worker:
         code = self._process.exitcode
         return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
-    def end(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
+
+    def end(self) -> None:
+        self.kill()
         self._process.join()
         self._pipe.close()
 
