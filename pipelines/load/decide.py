@@ -15,6 +15,7 @@ from pipelines.errors import KeyMissing
 from pipelines.load.changes import Place
 from pipelines.load.disk import store_errors
 from pipelines.load.log import LiveFile
+from pipelines.load.open_part import stage
 from pipelines.load.schema import recast, record_schema
 from pipelines.load.stored import groups
 from pipelines.load.target import VALID_FROM, VALID_TO
@@ -63,8 +64,9 @@ class Decide(Struct, frozen=True):
             known = pl.concat([known, live.join(read, on=keys, how="anti").with_columns(_no_hash())])
         found = timeline(known, read, keys, versioned=target.version is not None, now=place.now, missing=missing)
         path = place.tmp / f"timeline-{uuid.uuid4().hex}"
-        for what in WHAT:
-            _write(Path(f"{path}-{what}.arrow"), getattr(found, what))
+        with store_errors("writing the timeline of this run"):
+            for what in WHAT:
+                stage(Path(f"{path}-{what}.arrow"), getattr(found, what).to_arrow(), place.disk)
         touched = pl.concat([found.ended[FILE], found.gone[FILE]]).unique().sort().to_list()
         added = np.bincount(found.added[PART].to_numpy(), minlength=len(self.staged)).tolist()
         return Decided(str(path), tuple(touched), tuple(added), found.counts)
@@ -153,14 +155,3 @@ def _no_hash() -> pl.Expr:
 
 def _frame(table: pa.Table) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(table))
-
-
-def _write(path: Path, frame: pl.DataFrame) -> None:
-    table = frame.to_arrow()
-    path.parent.mkdir(0o750, parents=True, exist_ok=True)
-    with (
-        store_errors("writing the timeline of this run"),
-        path.open("xb") as file,
-        pa.ipc.new_file(file, table.schema) as writer,
-    ):
-        writer.write_table(table)

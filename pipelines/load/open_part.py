@@ -83,6 +83,17 @@ class OpenPart:
             self.stats[name] = new if known is None else (min(known[0], new[0]), max(known[1], new[1]))
 
 
+def stage(path: Path, table: pa.Table, disk: Disk) -> None:
+    """Write *table* as an Arrow file that this run alone reads."""
+    part = OpenPart(path, table, (), disk)
+    try:
+        part.write(table, max(len(table), 1))
+        part.close()
+    except BaseException:
+        part.abandon()
+        raise
+
+
 class _HashedFile(io.RawIOBase):
     """What pyarrow writes into: bytes go to the disk and through the hash, small pieces together."""
 

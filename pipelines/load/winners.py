@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +20,7 @@ from pipelines.errors import KeyMissing
 from pipelines.load.changes import Place
 from pipelines.load.disk import store_errors
 from pipelines.load.duplicates import best
+from pipelines.load.open_part import stage
 from pipelines.load.schema import recast
 from pipelines.load.stored import groups
 
@@ -99,7 +99,7 @@ class Rank(Struct, frozen=True):
         winners = self._best(frame)
         path = self.place.tmp / f"keys-{uuid.uuid4().hex}.arrow"
         with store_errors("writing the keys of this run"):
-            _write(path, winners)
+            stage(path, winners.to_arrow(), self.place.disk)
         numbers = winners[PART].to_numpy()
         return Winners(str(path), len(winners), tuple(np.bincount(numbers, minlength=len(self.staged)).tolist()))
 
@@ -130,10 +130,3 @@ class Rank(Struct, frozen=True):
                     pl.Series(GONE, gone, dtype=pl.Boolean),
                 )
                 first += len(frame)
-
-
-def _write(path: Path, frame: pl.DataFrame) -> None:
-    table = frame.to_arrow()
-    path.parent.mkdir(0o750, parents=True, exist_ok=True)
-    with path.open("xb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)

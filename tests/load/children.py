@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.errors import Busy, Conflict
 from pipelines.load.lake import Lake
+from pipelines.load.stores import Remote
 from tests.load.disks import QUICK, SteppingDisk, die
 from tests.load.scenario import ALL_TARGETS, SOURCE, keep_up, run_once
 
@@ -33,6 +34,11 @@ def killed_recovery(root: Path, at: int) -> None:
     lake = Lake(root, SOURCE, disk=SteppingDisk(at, die))
     with lake.lock("recovery"):
         lake.recover()
+
+
+def bucket_run(folder: Path, remote: Remote) -> None:
+    """In a child: a run of all modes into a bucket."""
+    run_once(Lake(folder, SOURCE, remote, disk=QUICK), targets=ALL_TARGETS)
 
 
 def competing_run(root: Path, attempts: int, locked: bool) -> None:

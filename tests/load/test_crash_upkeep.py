@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,31 @@ def test_k01_a_power_cut_in_a_run_of_all_modes_loses_no_commit_that_was_reported
         problems += [f"seed {seed}: {line}" for line in problems_afterwards(root, run=True)]
         if finished and cursor(Lake(root, SOURCE).head()) != 4:
             problems.append(f"seed {seed}: a commit that was reported is gone")
+
+    assert problems == []
+
+
+@pytest.mark.timeout(120 * ROUNDS)
+@pytest.mark.parametrize("what", UPKEEP)
+def test_k01_a_power_cut_in_upkeep_leaves_a_whole_commit(fresh: Callable[[], Path], what: str) -> None:
+    """Rows are those of the commit before or of the one after, and the next run goes on from it."""
+    problems: list[str] = []
+
+    def work(lake: Lake, disk: SteppingDisk) -> None:
+        keep_up(lake, what)
+
+    def make() -> Path:
+        return damaged(fresh()) if what == "repair" else fresh()
+
+    steps = steps_of(work, make())
+    for seed in range(8 * ROUNDS):
+        root, chance = make(), random.Random(seed)
+        disk = ForgetfulDisk(chance.randrange(1, steps + 4), chance)
+        with suppress(Killed):
+            work(Lake(root, SOURCE, disk=disk), disk)
+        disk.cut()
+        after = problems_afterwards(root, run=True, repairs=what == "repair")
+        problems += [f"seed {seed}: {line}" for line in after]
 
     assert problems == []
 

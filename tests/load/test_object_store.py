@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import obstore
@@ -14,9 +17,12 @@ from pipelines.errors import ConfigError, Conflict, StoreError
 from pipelines.load.lake import Lake
 from pipelines.load.stores import sources_of
 from tests.buckets import SECRET, Bucket, new_bucket, s3_server, way_to
+from tests.load.children import bucket_run
 from tests.load.disks import QUICK
-from tests.load.scenario import ALL_TARGETS, SOURCE, expected, pinned, run_once, stage
+from tests.load.scenario import ALL_TARGETS, SOURCE, cursor, expected, pinned, run_once, stage
 
+ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
+CONTEXT = multiprocessing.get_context("forkserver")
 LATER = timedelta(days=3)
 
 
@@ -121,6 +127,44 @@ def test_where_nobody_can_tell_the_run_fails_and_the_next_goes_on_from_what_is_t
     run_once(machine(tmp_path, bucket))
 
     assert rows_are_right(machine(tmp_path / "reader", bucket), 3)
+
+
+@pytest.mark.timeout(120 * ROUNDS)
+@pytest.mark.parametrize("passes", [False, True], ids=["before-it-arrives", "while-it-is-answered"])
+def test_k01_a_run_killed_at_any_request_to_a_bucket_leaves_a_whole_commit(
+    tmp_path: Path, bucket: Bucket, server: str, *, passes: bool
+) -> None:
+    """By kill -9, at every fifth request; at each in the long battery. The next run is on another machine."""
+    reader = machine(tmp_path / "reader", bucket)
+    run_once(machine(tmp_path / "first", bucket), targets=ALL_TARGETS)
+    problems: list[str] = []
+    kills = 0
+
+    for at in count(1, 1 if ROUNDS > 1 else 5):
+        before = cursor(reader.head())
+        if _killed_at(at, tmp_path / f"killed-{at}", bucket, server, passes=passes) == 0:
+            break
+        kills += 1
+        reached = cursor(reader.head())
+        if reached not in (before, before + 1) or not rows_are_right(reader, reached):
+            problems.append(f"request {at}: no whole commit")
+        run_once(machine(tmp_path / f"next-{at}", bucket), targets=ALL_TARGETS)
+        if cursor(reader.head()) != reached + 1 or not rows_are_right(reader, reached + 1):
+            problems.append(f"request {at}: the next run did not go on from there")
+
+    assert kills > 6
+    assert problems == []
+    assert reader.verify().defects == ()
+
+
+def _killed_at(at: int, folder: Path, bucket: Bucket, server: str, *, passes: bool) -> int | None:
+    """The exit code of a run that is killed when it sends its request number *at*."""
+    with way_to(server) as way:
+        process = CONTEXT.Process(target=bucket_run, args=(folder, bucket.behind(way).remote))
+        way.at, way.event, way.passes = at, process.kill, passes
+        process.start()
+        process.join(60)
+        return process.exitcode
 
 
 def test_a_server_that_overwrites_what_it_must_not_is_refused(tmp_path: Path, bucket: Bucket, server: str) -> None:
