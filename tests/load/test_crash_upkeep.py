@@ -52,6 +52,18 @@ def damaged(root: Path) -> Path:
     return root
 
 
+def upkeep_of(fresh: Callable[[], Path], what: str) -> tuple[Work, Callable[[], Path]]:
+    """*what* as a piece of work, and what makes lakes that it is done to."""
+
+    def work(lake: Lake, disk: SteppingDisk) -> None:
+        keep_up(lake, what)
+
+    def make() -> Path:
+        return damaged(fresh()) if what == "repair" else fresh()
+
+    return work, make
+
+
 def killed(work: Work, root: Path, at: int) -> None:
     """Let *work* end before its step *at*; nothing is done from there on."""
     disk = SteppingDisk(at, vanish, lasting=True)
@@ -95,11 +107,7 @@ def test_k01_upkeep_killed_before_any_step_leaves_a_whole_commit(fresh: Callable
     """Readers see the commit before or the one after; the next run goes on from whichever it is."""
     problems: list[str] = []
 
-    def work(lake: Lake, disk: SteppingDisk) -> None:
-        keep_up(lake, what)
-
-    def make() -> Path:
-        return damaged(fresh()) if what == "repair" else fresh()
+    work, make = upkeep_of(fresh, what)
 
     steps = steps_of(work, make())
     for at in range(1, steps + 1):
@@ -182,11 +190,7 @@ def test_k05_a_disk_that_refuses_costs_upkeep_and_nothing_else(
     problems: list[str] = []
     outcomes: set[str] = set()
 
-    def work(lake: Lake, disk: SteppingDisk) -> None:
-        keep_up(lake, what)
-
-    def make() -> Path:
-        return damaged(fresh()) if what == "repair" else fresh()
+    work, make = upkeep_of(fresh, what)
 
     steps = steps_of(work, make(), ThoroughDisk())
     for at in range(1, steps + 1, 1 if ROUNDS > 1 else 5):
@@ -231,11 +235,7 @@ def test_k01_a_power_cut_in_upkeep_leaves_a_whole_commit(fresh: Callable[[], Pat
     """Rows are those of the commit before or of the one after, and the next run goes on from it."""
     problems: list[str] = []
 
-    def work(lake: Lake, disk: SteppingDisk) -> None:
-        keep_up(lake, what)
-
-    def make() -> Path:
-        return damaged(fresh()) if what == "repair" else fresh()
+    work, make = upkeep_of(fresh, what)
 
     steps = steps_of(work, make())
     for seed in range(8 * ROUNDS):
