@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import results, rows
@@ -59,18 +60,19 @@ class Contest:
     def _add(self, entry: Entry, contender: Contender, workload: str, *, memory: bool) -> Entry:
         """*entry* with the figures of one more run, or with why it failed."""
         try:
-            figures = self._run(contender, workload, memory=memory)
+            figures, own_s = self._run(contender, workload, memory=memory)
         except (RunFailed, rows.WrongRows) as error:
             print(f"  {workload:12} {contender.name:14} FAILED {error}", flush=True)
             return Entry(entry.name, entry.title, failure=str(error).strip().splitlines()[-1][:200])
         if memory:
             print(f"  {workload:12} {contender.name:14} {figures.peak_mb:7.0f} MB", flush=True)
-            return Entry(entry.name, entry.title, entry.wall_s, entry.cpu_s, [*entry.peak_mb, figures.peak_mb])
+            return replace(entry, peak_mb=[*entry.peak_mb, figures.peak_mb])
         print(f"  {workload:12} {contender.name:14} {figures.wall_s:7.2f} s {figures.cpu_s:7.2f} s CPU", flush=True)
         wall_s, cpu_s = [*entry.wall_s, figures.wall_s], [*entry.cpu_s, figures.cpu_s]
-        return Entry(entry.name, entry.title, wall_s, cpu_s, entry.peak_mb)
+        return replace(entry, wall_s=wall_s, cpu_s=cpu_s, own_s=[*entry.own_s, *own_s])
 
-    def _run(self, contender: Contender, workload: str, *, memory: bool) -> Figures:
+    def _run(self, contender: Contender, workload: str, *, memory: bool) -> tuple[Figures, list[float]]:
+        """What one run took, and what the reports that it left say themselves."""
         folder = self.out / contender.name
         contender.prepare(folder)
         figures = measure(
@@ -82,5 +84,6 @@ class Contest:
         )
         for name, files in contender.written(folder, workload).items():
             rows.check(files, name)
+        own_s = [json.loads(report.read_bytes())["seconds"] for report in folder.glob("runs/*.json")]
         shutil.rmtree(folder)
-        return figures
+        return figures, own_s

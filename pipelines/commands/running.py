@@ -48,17 +48,18 @@ def console_on(stream: Any = None) -> Console:
     return Console(file=stream or sys.stderr)
 
 
-def _modules_for(config: Path | None, only: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """What the workers of these sources will need: a look at the text of their files, long before it is read."""
-    from pipelines.pool import PRELOAD
+def prepare_workers(config: Path | None, only: tuple[str, ...] = ()) -> None:
+    """Let the process that workers fork from start and import now, what the sources *only* (all by default) need."""
+    from pipelines.pool import PRELOAD, warm_up
 
+    # a look at the text of the files, long before they are read
     folder = Path(config or os.environ.get("THREADMILL_CONFIG", "config"))
     names = {"marts", *(name.partition(".")[0] for name in only)} if only else None
     files = [path for path in folder.glob("*.yaml") if names is None or path.stem in names]
     text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
     frames = ("pandas",) if "transform:" in text or "function:" in text else ()
     merges = ("polars",) if any(mode in text for mode in ("upsert", "history", "append")) else ()
-    return ("pipelines.rare_garbage", *frames, *PRELOAD, *merges)
+    warm_up(("pipelines.rare_garbage", *frames, *PRELOAD, *merges))
 
 
 def work_through(
@@ -75,9 +76,7 @@ def work_through(
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # NumPy would start a thread for each CPU, for algebra that this process has none of
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from pipelines.pool import warm_up
-
-    warm_up(_modules_for(given.get("config"), only))
+    prepare_workers(given.get("config"), only)
     from pipelines.lean_arrow import put_off_compute
 
     put_off_compute()
