@@ -120,9 +120,9 @@ def _prefect(results: Results) -> list[str]:
     """What a flow of Prefect takes beside a run without it, at each size that was measured with both."""
     lines = [
         "## Prefect on top\n",
-        "From the tables above: a flow less `threadmill run` of the same work, from start to exit; and how long the run "
-        "itself took by its own report, within a flow and without. A flow asks Prefect as often, however many pages or "
-        "rows there are (`tests/flows/test_cost.py` counts its calls).\n",
+        "From the tables above: a flow less `threadmill run` of the same work, from start to exit; and how long the "
+        "run itself took by its own report, within a flow and without. A flow asks Prefect as often, however many "
+        "pages or rows there are (`tests/flows/test_cost.py` counts its calls).\n",
         "| | rows | on top: wall s | CPU s | the run itself, in a flow: s | without: s |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
