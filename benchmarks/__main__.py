@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import essay, lake, pages, report, results, second_worker, server, startup
+from benchmarks import essay, lake, pages, prefect_on_top, report, results, second_worker, server, startup
 from benchmarks.contenders import contenders
 from benchmarks.contest import Contest
 from benchmarks.peers.workload import ENDPOINTS
@@ -16,7 +16,7 @@ from benchmarks.results import Section
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "data" / "bench"
-SECTIONS = (*ENDPOINTS, "second-worker", "startup", "lake", "essay")
+SECTIONS = (*ENDPOINTS, "prefect", "second-worker", "startup", "lake", "essay")
 PORT = 18713
 
 
@@ -55,9 +55,9 @@ def _measured(name: str, asked: argparse.Namespace) -> Section:
             asked.cache.resolve(), rounds=asked.rounds, command=_command(name, asked), peers=asked.peers
         )
     folder, out = asked.cache.resolve() / f"pages-{asked.port}", asked.cache.resolve() / "out"
-    wanted = {"startup": ("one",), "essay": ("slow",), "second-worker": ("x10",)}.get(name, (name,))
+    served = {"startup": ("one",), "essay": ("slow",), "second-worker": ("x10",), "prefect": prefect_on_top.SIZES}
     print(f"{name}: preparing", flush=True)
-    pages.prepare(folder, f"http://{server.HOST}:{asked.port}", wanted)
+    pages.prepare(folder, f"http://{server.HOST}:{asked.port}", served.get(name, (name,)))
     command = _command(name, asked)
     try:
         with server.serve(folder, asked.port, kind=asked.server) as running:
@@ -67,8 +67,11 @@ def _measured(name: str, asked: argparse.Namespace) -> Section:
                 return second_worker.measured(running.base_url, out, rounds=asked.rounds, command=command)
             if name == "essay":
                 return essay.measured(running.base_url, out, rounds=asked.rounds, command=command)
+            contest = Contest(running, folder, out, asked.rounds, command)
+            if name == "prefect":
+                return prefect_on_top.measured(contest, asked.cache.resolve())
             taking_part = contenders(asked.cache.resolve(), peers=asked.peers, only=asked.contender or ())
-            return Contest(running, folder, out, asked.rounds, command).hold(name, taking_part)
+            return contest.hold(name, taking_part)
     finally:
         shutil.rmtree(out, ignore_errors=True)
 

@@ -101,21 +101,17 @@ def contenders(cache: Path, *, peers: bool, only: Collection[str] = ()) -> list[
     made = {"dlt": _dlt, "airbyte": _airbyte, "singer": _singer} if peers else {}
     wanted = [make for name, make in made.items() if not only or any(one.startswith(name) for one in only)]
     built = [one for make in wanted for one in make(cache)]
-    flow = _flow(cache) if not only or "flow" in only else []
-    # a flow follows the run that it is compared with: what else the machine does changes by the minute
-    return [one for one in (THREADMILL, *flow, ONE_WORKER, *PEERS, *built) if not only or one.name in only]
+    return [one for one in (THREADMILL, ONE_WORKER, *PEERS, *built) if not only or one.name in only]
 
 
-def _flow(cache: Path) -> list[Contender]:
-    """The same as a flow of Prefect, whose database is made before anything is timed."""
+def flow(cache: Path) -> Contender:
+    """Threadmill as a flow of Prefect, whose database is made in *cache* before anything is timed."""
     home = cache / "prefect"
     env = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     if not home.is_dir():
         upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
         subprocess.run(upgrade, env={**os.environ, **env}, check=True, capture_output=True, timeout=300)
-    title = "Threadmill as a Prefect flow"
-    sizes = ("one", "api", "x10")
-    return [Contender("flow", title, output=THREADMILL.output, env=env, workloads=sizes, flow=True)]
+    return Contender("flow", "a Prefect flow", output=THREADMILL.output, env=env, flow=True)
 
 
 def _airbyte(cache: Path) -> list[Contender]:

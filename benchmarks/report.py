@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
 from benchmarks import lake
 from benchmarks.essay_step import STEPS
 from benchmarks.measure import SAMPLE_S
 from benchmarks.picture import Panel, draw
+from benchmarks.prefect_on_top import SIZES
 from benchmarks.results import Entry, Results, Section
 
 TITLES = {
@@ -17,8 +19,6 @@ TITLES = {
     "addressable": "The same 400 slow pages, their number known from page one",
     "one": "One page of 16 rows",
 }
-_SIZES = ("one", "api", "x10")
-"""Workloads that differ in nothing but their size."""
 US = "threadmill"
 
 INTRO = f"""\
@@ -50,7 +50,8 @@ def render(results: Results) -> str:
         parts.append("![Wall time of each contender](results.svg)\n")
     parts += [_contest(results.sections[name]) for name in TITLES if name in results.sections]
     parts += _costs(results)
-    parts += _prefect(results)
+    if "prefect" in results.sections:
+        parts.append(_prefect(results.sections["prefect"]))
     if "second-worker" in results.sections:
         parts.append(_second_worker(results.sections["second-worker"]))
     if "startup" in results.sections:
@@ -116,36 +117,40 @@ def _costs(results: Results) -> list[str]:
     return ["\n".join(lines) + "\n"]
 
 
-def _prefect(results: Results) -> list[str]:
-    """What a flow of Prefect takes beside a run without it, at each size that was measured with both."""
+def _prefect(section: Section) -> str:
+    """What a flow takes beside the run right before it, at each size, and what the run itself takes in each."""
     lines = [
         "## Prefect on top\n",
-        "From the tables above: a flow less `threadmill run` of the same work, from start to exit; and how long the "
-        "run itself took by its own report, within a flow and without. A flow asks Prefect as often, however many "
-        "pages or rows there are (`tests/flows/test_cost.py` counts its calls).\n",
-        "| | rows | on top: wall s | CPU s | the run itself, in a flow: s | without: s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "A run and a flow of the same work, one right after the other: how much more a flow takes from start to exit, "
+        "the median of the pairs; and how long the run itself took by its own report, within the flow and without. "
+        "A flow asks Prefect as often, however many pages or rows there are (`tests/flows/test_cost.py` counts its "
+        f"calls). {_how(section)}\n",
+        "| | rows | on top: wall s | lowest to highest | CPU s | the run itself, in a flow: s | without: s | peak MB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    sections = [results.sections[name] for name in _SIZES if name in results.sections]
-    pairs = [(section, section.entry("flow"), section.entry(US)) for section in sections]
-    rows = [
-        f"| {TITLES[section.name]} | {section.rows:,} | {flow.wall - run.wall:.2f} | {flow.cpu - run.cpu:.2f} | "
-        f"{_own(flow)} | {_own(run)} |"
-        for section, flow, run in pairs
-        if flow and run
-    ]
-    return ["\n".join([*lines, *rows]) + "\n"] if rows else []
+    for size in SIZES:
+        run, flow = section.entry(f"{size} {US}"), section.entry(f"{size} flow")
+        if not run or not flow:
+            lines.append(f"| {TITLES[size]} | no result | | | | | | |")
+            continue
+        wall_s, cpu_s = (_more(flow.wall_s, run.wall_s), _more(flow.cpu_s, run.cpu_s))
+        on_top = f"{median(wall_s):.2f} | {min(wall_s):.2f} to {max(wall_s):.2f} | {median(cpu_s):.2f}"
+        own = f"{_own(flow)} | {_own(run)}"
+        lines.append(f"| {TITLES[size]} | {run.rows:,} | {on_top} | {own} | {flow.peak:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _more(flow: list[float], run: list[float]) -> list[float]:
+    return [one - other for one, other in zip(flow, run, strict=True)]
 
 
 def _own(entry: Entry) -> str:
-    if not entry.own_s:
-        return ""
     return f"{entry.own:.2f} ({min(entry.own_s):.2f} to {max(entry.own_s):.2f})"
 
 
 def _sizes(results: Results) -> list[Section]:
     """The sections that differ in nothing but their size, where one machine measured them all."""
-    found = [results.sections[name] for name in _SIZES if name in results.sections]
+    found = [results.sections[name] for name in SIZES if name in results.sections]
     return found if len({section.machine for section in found}) == 1 else []
 
 

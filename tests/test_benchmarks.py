@@ -226,12 +226,15 @@ def test_the_report_tells_what_a_run_costs_by_itself_from_what_rows_cost() -> No
     assert "for each million rows" not in report.render(results.with_section(elsewhere))
 
 
-def test_the_report_tells_what_a_flow_of_prefect_costs_beside_a_run() -> None:
-    run = Entry("threadmill", "Threadmill", [2.0], [3.0], own_s=[1.5, 1.25, 2.0])
-    entries = [run, Entry("flow", "a flow", [10.0], [12.5], own_s=[1.75])]
-    results = Results().with_section(Section("one", "python -m benchmarks", "a machine", 16, entries))
+def test_the_report_tells_what_a_flow_of_prefect_costs_beside_the_run_before_it() -> None:
+    """Pairs: 8 s, 9 s and 7 s on top, whatever the machine did meanwhile."""
+    entries = [
+        Entry("one threadmill", "Threadmill", [2.0, 5.0, 1.0], [3.0] * 3, own_s=[1.5, 1.25, 2.0], rows=16),
+        Entry("one flow", "a flow", [10.0, 14.0, 8.0], [12.5] * 3, [500.0], own_s=[1.75, 1.5, 1.0], rows=16),
+    ]
+    results = Results().with_section(Section("prefect", "python -m benchmarks", "a machine", 16, entries))
 
-    told = "| One page of 16 rows | 16 | 8.00 | 9.50 | 1.75 (1.75 to 1.75) | 1.50 (1.25 to 2.00) |"
+    told = "| 16 | 8.00 | 7.00 to 9.00 | 9.50 | 1.50 (1.00 to 1.75) | 1.50 (1.25 to 2.00) | 500 |"
     assert told in report.render(results)
 
 
