@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,11 @@ print("told", json.dumps([[frame.count(), sorted(frame.columns)] for frame in fr
 
 
 class Seen:
-    """What readers found while commits went on: `judge` each read, `told` at the end."""
+    """What readers found while commits went on: `ask` each again and again, `told` at the end.
+
+    A reader of a folder that was exchanged while it read may be told so, and may lack that folder: it reads again.
+    While nothing was exchanged, no read fails or lacks anything.
+    """
 
     def __init__(self, team: int, seen: Callable[[Rows], Rows]) -> None:
         """*team* is where in a row the value of its folder is, *seen* the whole commit that rows most likely are of."""
@@ -245,16 +250,25 @@ class Seen:
         self.without_a_folder: Counter[str] = Counter()
         self.wrong: list[str] = []
 
-    def judge(self, reader: str, rows: Rows) -> None:
-        """Count *rows*, sorted, as a whole commit, as one that lacks one folder and nothing else, or as wrong."""
+    def ask(self, reader: Reader, folder: Path, columns: list[str]) -> None:
+        """One read, judged by what was exchanged between its beginning and its end."""
+        name, before = reader.__name__, folders(folder)
+        try:
+            rows = sorted(tuple(row.values()) for row in reader(folder, columns))
+        except (OSError, pa.ArrowException, duckdb.Error, pl.exceptions.PolarsError) as error:
+            if folders(folder) == before:
+                self.wrong.append(f"{name}, with nothing exchanged: {error}")
+            return
         whole = self.seen(rows)
         lacking = {row[self.team] for row in whole} - {row[self.team] for row in rows}
         if rows == whole:
-            self.exact[reader] += 1
-        elif rows == [row for row in whole if row[self.team] not in lacking] and len(lacking) == 1:
-            self.without_a_folder[reader] += 1
+            self.exact[name] += 1
+        elif rows != [row for row in whole if row[self.team] not in lacking] or len(lacking) > 1:
+            self.wrong.append(f"{name}: {len(rows)} of {len(whole)} rows")
+        elif folders(folder) == before:
+            self.wrong.append(f"{name}, with nothing exchanged: lacks {lacking}")
         else:
-            self.wrong.append(f"{reader}: {len(rows)} of {len(whole)} rows")
+            self.without_a_folder[name] += 1
 
     def told(self, readers: set[str]) -> None:
         """Fail where a read was wrong, a reader never saw a commit, or a careful one, or an often tried one, lacked."""
@@ -262,6 +276,17 @@ class Seen:
         assert set(self.exact) == readers
         assert set(self.without_a_folder) <= CARELESS
         assert self.without_a_folder.total() <= max(1, self.exact.total() // 10_000)
+
+
+def folders(root: Path) -> dict[str, int]:
+    """Every folder of a dataset and which one it is: another one after an exchange."""
+    found = {"": root.stat().st_ino}
+    for folder, names, _ in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            with suppress(FileNotFoundError):  # exchanged at this very moment, which the other look shows
+                found[str(path)] = path.stat().st_ino
+    return found
 
 
 @pytest.mark.parametrize(
@@ -298,11 +323,7 @@ def test_k10_readers_during_commits_see_whole_commits_or_a_loud_error(tmp_path: 
 
     def read(reader: Reader) -> None:
         while not done.is_set():
-            try:
-                rows = reader(tmp_path / "parquet" / SOURCE / "entities", ["id", "version", "value", "team"])
-            except (OSError, pa.ArrowException, duckdb.Error, pl.exceptions.PolarsError):
-                continue  # loud: the reader knows, and reads again
-            seen.judge(reader.__name__, sorted(tuple(row.values()) for row in rows))
+            seen.ask(reader, tmp_path / "parquet" / SOURCE / "entities", ["id", "version", "value", "team"])
 
     threads = [threading.Thread(target=read, args=(one.values[0],)) for one in READERS]
     for thread in threads:
@@ -364,11 +385,7 @@ def test_k10_readers_during_swaps_of_single_partitions_see_whole_commits(tmp_pat
 
     def read(reader: Reader) -> None:
         while not done.is_set():
-            try:
-                rows = reader(view, ["id", "team", "v"])
-            except (OSError, pa.ArrowException, duckdb.Error, pl.exceptions.PolarsError):
-                continue
-            seen.judge(reader.__name__, sorted(tuple(row.values()) for row in rows))
+            seen.ask(reader, view, ["id", "team", "v"])
 
     teams = [team for team in range(6) for _ in range(10)]
     shop.load(target, pa.table({"id": range(60), "team": teams, "v": teams}))
