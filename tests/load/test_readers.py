@@ -239,8 +239,8 @@ print("told", json.dumps([[frame.count(), sorted(frame.columns)] for frame in fr
 class Seen:
     """What readers found while commits went on: `ask` each again and again, `told` at the end.
 
-    A reader of a folder that was exchanged while it read may be told so, and may lack that folder: it reads again.
-    While nothing was exchanged, no read fails or lacks anything.
+    A reader of a folder that was exchanged while it read may be told that there is no such file, and may lack that
+    folder: it reads again. While nothing was exchanged, no read fails or lacks anything.
     """
 
     def __init__(self, team: int, seen: Callable[[Rows], Rows]) -> None:
@@ -255,9 +255,10 @@ class Seen:
         name, before = reader.__name__, folders(folder)
         try:
             rows = sorted(tuple(row.values()) for row in reader(folder, columns))
-        except (OSError, pa.ArrowException, duckdb.Error, pl.exceptions.PolarsError) as error:
-            if folders(folder) == before:
-                self.wrong.append(f"{name}, with nothing exchanged: {error}")
+        except (FileNotFoundError, duckdb.IOException) as error:
+            vanished = isinstance(error, FileNotFoundError) or "No such file" in str(error)
+            if not vanished or folders(folder) == before:
+                self.wrong.append(f"{name}: {error}")
             return
         whole = self.seen(rows)
         lacking = {row[self.team] for row in whole} - {row[self.team] for row in rows}
