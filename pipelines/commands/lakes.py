@@ -36,16 +36,18 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
 
 
 def lakes_of(settings: Settings, names: tuple[str, ...]) -> list[Lake]:
-    """The lakes of *names*, of all sources with data where none is named."""
+    """The lakes of *names*, of all sources with data where none is named; a line says so where there are none yet."""
     from pipelines.config.problems import nearest
     from pipelines.load.lake import Lake
     from pipelines.load.stores import sources_of
 
     known = sources_of(settings.data, settings.remote)
+    where = settings.lake or settings.data
+    if not known and not names:
+        click.echo(f"{where} has no data yet: run `threadmill run` first", err=True)
     for name in names:
         if name not in known:
             hint = f"with data: {', '.join(known)}" if known else "run `threadmill run` first"
-            where = settings.lake or settings.data
             raise ConfigError(f"{where} has no data of a source {name!r}{nearest(name, known)}", hint)
     return [Lake(settings.data, name, settings.remote) for name in names or known]
 

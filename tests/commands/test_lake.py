@@ -134,6 +134,20 @@ def test_k06_a_command_that_writes_is_refused_while_a_run_is_in(data: Path) -> N
     assert "another run is working on shop" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["verify", "repair", "compact", "vacuum"])
+def test_where_there_is_no_data_yet_a_line_says_so_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = threadmill(command)
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "data has no data yet: run `threadmill run` first\n"
+    assert answer(command) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", ["log", "diff", "rollback", "verify", "repair", "compact", "vacuum"])
 def test_help_shows_an_example(command: str) -> None:
     assert f"threadmill {command}" in threadmill(command, "--help").stdout
