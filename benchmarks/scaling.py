@@ -15,17 +15,20 @@ import multiprocessing
 import os
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from statistics import median
-
-import requests
 
 from benchmarks import decode
 from benchmarks.scaling_model import Given, Measured, draw, tables
 from pipelines.batch import Batch, PageRef
+from pipelines.extract.client import Client
+from pipelines.extract.connection import Connection
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.page import Request
 from pipelines.extract.spool import Plan, Spool
 from pipelines.load.target import Target
 from pipelines.machine import processors
@@ -36,7 +39,7 @@ HERE = Path(__file__).resolve().parent
 DOCS, FIGURES = HERE.parent / "docs", HERE / "scaling.json"
 DOCUMENT, PICTURE = DOCS / "scaling.md", DOCS / "scaling.svg"
 BEGIN, END = "<!-- written by python -m benchmarks.scaling -->\n", "<!-- end -->\n"
-PAGES, ROUNDS, WRITTEN = 100, 3, 256_000_000
+PAGES, WARM_UP, ROUNDS, WRITTEN = 100, 10, 3, 256_000_000
 
 
 def main() -> None:
@@ -110,22 +113,28 @@ def _fetched(folder: Path, body: bytes) -> float:
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, body), daemon=True)
     server.start()
     try:
-        url = f"http://127.0.0.1:{ours.recv()}/"
-        with requests.Session() as session, _spool(folder) as spool:
-            session.trust_env = False
-            began = time.process_time()
-            for number in range(PAGES):
-                with session.get(url, stream=True, timeout=10) as answer:
-                    spool.add("pages", str(number), answer.raw.read(decode_content=True), status=200, headers={})
-            return (time.process_time() - began) / PAGES
+        connection = Connection.model_validate({"base_url": f"http://127.0.0.1:{ours.recv()}"})
+        endpoint, client = Endpoint.model_validate({"path": "/"}), Client(connection)
+        with closing(client), _spool(folder) as spool:
+
+            def fetch(numbers: range) -> float:
+                began = time.process_time()
+                for number in numbers:
+                    page = client.fetch(Request("GET", connection.url(endpoint.path)), endpoint)
+                    spool.add("pages", str(number), page.body, status=page.status, headers=page.headers)
+                return (time.process_time() - began) / len(numbers)
+
+            fetch(range(WARM_UP))
+            return fetch(range(WARM_UP, WARM_UP + PAGES))
     finally:
         server.kill()
         server.join()
 
 
-def _serve(pipe: Connection, body: bytes) -> None:
+def _serve(pipe: Pipe, body: bytes) -> None:
     class Page(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or the body waits 40 ms for the ACK of the head, and caches go cold
 
         def do_GET(self) -> None:
             self.send_response(200)

@@ -17,6 +17,7 @@ from pipelines.batch import Json
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_NOTHING = re.compile(rb"\s*\]")
 _SMALL = 4096
 Level = dict[str, Any] | list[Any]
 
@@ -39,10 +40,20 @@ def around(body: bytes, name: str) -> dict[str, Json] | None:
     return document if isinstance(document, dict) and document.get(name) == [] else None
 
 
+def is_list(body: bytes) -> bool:
+    """Whether *body* is one list, as far as its first and its last byte tell; never where it is small."""
+    return len(body) >= _SMALL and body[:64].lstrip()[:1] == b"[" and body[-64:].rstrip()[-1:] == b"]"
+
+
+def holds_nothing(body: bytes) -> bool:
+    """Whether the list *body*, of which `is_list` holds, has nothing in it."""
+    return _NOTHING.match(body, body.index(b"[") + 1) is not None
+
+
 def is_empty_list(body: bytes, name: str) -> bool:
     """Whether the list *name* holds nothing, in a body that `around` could read."""
     start = _list_start(name).search(body)
-    return start is not None and body[start.end() : start.end() + _SMALL].lstrip()[:1] == b"]"
+    return start is not None and _NOTHING.match(body, start.end()) is not None
 
 
 def list_in(body: bytes, name: str) -> memoryview:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -281,6 +282,29 @@ def test_a_mask_that_covers_nothing_is_told(api: FakeApi, tmp_path: Path) -> Non
         "shop.people: `mask` names 'emial', which no record has: it covered nothing",
     )
     assert "0123456789" not in str(seen(tmp_path / "data", "shop/people"))
+
+
+@pytest.mark.parametrize("layout", ["%b", '{"data": %b}'])
+def test_a_large_list_that_is_broken_in_its_middle_fails_and_is_asked_for_again(
+    api: FakeApi, tmp_path: Path, layout: str
+) -> None:
+    """The thread that fetches looks at both ends of 40 kB; the worker reads every byte."""
+    (tmp_path / "config").mkdir()
+    records = ", records: data" if "data" in layout else ""
+    (tmp_path / "config" / "shop.yaml").write_text(
+        f"base_url: {api.url}\nresources: {{stock: {{path: /stock{records}}}}}\n"
+    )
+    whole = layout.replace("%b", json.dumps([{"id": number, "text": "x" * 80} for number in range(400)]))
+    kinds = []
+
+    for body in (whole.replace('"id": 200', '"id" 200'), whole):
+        api.answer("/stock", Answer(body=body.encode()))
+        project = load_project({}, root=tmp_path, data=tmp_path / "data")
+        report = run_source(project.sources["shop"], Shared("r", NOW, project.settings, Here()))
+        kinds.append([one.problem and one.problem.kind for one in report.resources])
+
+    assert kinds == [["DecodeError"], [None]]
+    assert len(seen(tmp_path / "data", "shop/stock")) == 400
 
 
 def test_a_read_that_lacks_records_does_not_replace_one_that_has_more(api: FakeApi, tmp_path: Path) -> None:

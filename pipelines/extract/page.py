@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pipelines.batch import Json, digest
-from pipelines.envelope import Level, around, inner, is_empty_list, list_in, mentions, outer
+from pipelines.envelope import Level, around, holds_nothing, inner, is_empty_list, is_list, list_in, mentions, outer
 from pipelines.errors import DecodeError
 from pipelines.records import Format, Records, find, parse, root_names
 
@@ -174,9 +174,9 @@ class Page(Struct, frozen=True, dict=True):
     @property
     def is_empty(self) -> bool:
         """Whether the page holds no record; cheaper than to count them."""
-        if self._around is None:
-            return self.count == 0
-        return is_empty_list(self.body, self.records.rows)
+        if self._is_whole_list:
+            return holds_nothing(self.body)
+        return self.count == 0 if self._around is None else is_empty_list(self.body, self.records.rows)
 
     @property
     def edges(self) -> tuple[str, str]:
@@ -229,12 +229,20 @@ class Page(Struct, frozen=True, dict=True):
         records = self.records
         if records.columns or records.entries or records.single:
             return False
-        if self._around is not None:
+        if self._is_whole_list or self._around is not None:
             return True
         if records.rows == "@":
             return isinstance(self._outer, list)
         raw = self._walk(records.rows) if _STEPS.match(records.rows) else None
         return raw is not None and bytes(memoryview(raw)[:1]) == b"["
+
+    @cached_property
+    def _is_whole_list(self) -> bool:
+        """The body is the list of records, and not scanned to see it: the worker reads every byte of it."""
+        records = self.records
+        if self.format != "json" or records.rows != "@" or records.columns or records.entries or records.single:
+            return False
+        return not self.is_empty_body and is_list(self.body)
 
     @cached_property
     def _raw_rows(self) -> list[Any] | None:

@@ -45,6 +45,28 @@ def test_reading_around_the_records_finds_what_the_whole_document_says(
     assert page.last_record == (document["data"][-1] if document["data"] else None)
 
 
+@settings(max_examples=100, deadline=None)
+@given(rows=records, layout=st.sampled_from([None, 2]), around=st.sampled_from(["", " \n", "\t"]))
+def test_a_list_of_records_tells_what_the_whole_document_says(rows: Any, layout: int | None, around: str) -> None:
+    """Small and large, empty and not."""
+    for pad in ([], [{"pad": "]" * 5000}]):
+        document = rows + pad
+        page = Page(ASKED, 200, {}, f"{around}{json.dumps(document, indent=layout)}{around}".encode())
+
+        page.check()
+
+        assert page.is_empty == (not document)
+        assert page.count == len(document)
+        assert page.last_record == (document[-1] if document else None)
+
+
+@pytest.mark.parametrize("body", [b"[%b]", b' {"data": [%b]}'])
+def test_a_list_of_much_white_space_holds_nothing(body: bytes) -> None:
+    page = Page(ASKED, 200, {}, body % (b" \n" * 4000), Records(rows="data" if b"data" in body else "@"))
+
+    assert (page.is_empty, page.count) == (True, 0)
+
+
 @pytest.mark.parametrize("layout", ["indented", "tail-list", "nested-same-name", "name-as-value"])
 def test_an_envelope_that_could_mislead_is_read_in_full(layout: str) -> None:
     rows = [{"id": number, "tags": ["a", "]"]} for number in range(300)]
