@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import brotli  # type: ignore[import-untyped]  # it has no stubs
 from backports import zstd
+from isal import isal_zlib
 
 from pipelines.errors import BodyTooLarge, DecodeError, Timeout, Truncated
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18
 _MAX_CODINGS = 2
+_ISAL_ERROR: Any = isal_zlib.error  # its stub takes the class for an instance
 _TOO_LARGE = "raise `max_response`, or ask for smaller pages"
 
 
@@ -92,7 +94,7 @@ def _undo(name: str, data: bytes, cap: int) -> bytes:
     while data:
         try:
             member = _MEMBERS[name](data, cap + 1 - size)
-        except (zlib.error, brotli.error, zstd.ZstdError) as error:
+        except (_ISAL_ERROR, zlib.error, brotli.error, zstd.ZstdError) as error:
             raise DecodeError(f"the answer is not valid {name}: {error}", "the server sent damaged data") from None
         pieces.append(member.inflated)
         size += len(member.inflated)
@@ -105,7 +107,7 @@ def _undo(name: str, data: bytes, cap: int) -> bytes:
 
 
 def _gzip(data: bytes, room: int) -> _Member:
-    stream = zlib.decompressobj(31)
+    stream = isal_zlib.decompressobj(31)  # half the time of zlib's; what it lets pass, the checksum of gzip does not
     return _Member(stream.decompress(data, room), stream.unused_data, stream.eof)
 
 

@@ -14,8 +14,11 @@ from email.utils import format_datetime
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pipelines.errors import PipelineError
+from pipelines.errors import DecodeError, PipelineError, Truncated
+from pipelines.extract.body import inflate
 from tests.extract.conftest import IMPATIENT, Shop
 from tests.fake_api import Answer, FakeApi, fake_api, say
 
@@ -110,6 +113,25 @@ def test_t09_an_endless_body_is_too_large_and_takes_no_more_memory_than_the_cap(
 
     assert kind_of(shop) == ("BodyTooLarge", 1)
     assert usage.getrusage(usage.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.one_of(st.binary(max_size=2000), st.text("ab{}", max_size=4000).map(str.encode)),
+    damage=st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=3),
+)
+def test_a_damaged_gzip_body_is_an_error_or_what_it_was_before(data: bytes, damage: list[tuple[int, int]]) -> None:
+    """A few bytes changed anywhere, the head and the checksum included."""
+    packed = bytearray(gzip.compress(data))
+    for place, change in damage:
+        packed[place % len(packed)] ^= change
+
+    try:
+        found = inflate(bytes(packed), ["gzip"], 10_000_000)
+    except (DecodeError, Truncated):
+        return
+
+    assert found == data
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
