@@ -39,7 +39,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     """Decode, type, transform, partition and write the pages of *batch*.
 
     Raises:
-        PipelineError: Of any kind that data can cause; the message names resource and page.
+        PipelineError: Of any kind that data can cause; whoever asked knows of which resource.
     """
     started, cpu = time.monotonic(), time.process_time()
     rows_read = rows_rejected = 0
