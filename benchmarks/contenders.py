@@ -97,11 +97,17 @@ def contenders(cache: Path, *, peers: bool, only: Collection[str] = ()) -> list[
     """All that take part, or *only* those of these names; with *peers* also those that need an environment in *cache*.
 
     What does not take part is not built.
+
+    Raises:
+        SystemExit: *only* names one that there is not: what it measured would replace what is known by nothing.
     """
-    made = {"dlt": _dlt, "airbyte": _airbyte, "singer": _singer} if peers else {}
+    made = {"flow": _flow, **({"dlt": _dlt, "airbyte": _airbyte, "singer": _singer} if peers else {})}
     wanted = [make for name, make in made.items() if not only or any(one.startswith(name) for one in only)]
     built = [one for make in wanted for one in make(cache)]
-    return [one for one in (THREADMILL, ONE_WORKER, *PEERS, *built) if not only or one.name in only]
+    found = [one for one in (THREADMILL, ONE_WORKER, *PEERS, *built) if not only or one.name in only]
+    if missing := sorted(set(only) - {one.name for one in found}):
+        raise SystemExit(f"no contender {', '.join(missing)} (dlt, airbyte and singer take part with --peers)")
+    return found
 
 
 def flow(cache: Path) -> Contender:
@@ -111,7 +117,12 @@ def flow(cache: Path) -> Contender:
     if not home.is_dir():
         upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
         subprocess.run(upgrade, env={**os.environ, **env}, check=True, capture_output=True, timeout=300)
-    return Contender("flow", "a Prefect flow", output=THREADMILL.output, env=env, flow=True)
+    title = "Threadmill as a Prefect flow"
+    return Contender("flow", title, output=THREADMILL.output, env=env, workloads=("one", "api", "x10"), flow=True)
+
+
+def _flow(cache: Path) -> list[Contender]:
+    return [flow(cache)]
 
 
 def _airbyte(cache: Path) -> list[Contender]:

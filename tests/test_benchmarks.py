@@ -180,6 +180,12 @@ def test_only_what_takes_part_is_built(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["nosuch", "dlt"])
+def test_a_contender_that_does_not_take_part_is_refused_before_anything_is_measured(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SystemExit, match=f"no contender {name}"):
+        contenders(tmp_path, peers=False, only=["day", name])
+
+
 def test_whatever_type_a_contender_chose_equal_values_are_equal_rows() -> None:
     """Whole numbers with gaps as pandas writes them (float), times as text: the same rows."""
     declared = pl.DataFrame({name: pl.Series([None, 1]) for name in COLUMNS["weather"]}).with_columns(
