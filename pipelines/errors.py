@@ -21,6 +21,8 @@ class PipelineError(Exception):
     exit_code = EXIT_FAILED
     curl = ""
     """The line that repeats the request that failed, secrets hidden; empty where none did."""
+    page: int | None = None
+    """Which page of a batch a worker could not read, counted from 0; None where it is not one page."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)

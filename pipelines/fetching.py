@@ -16,6 +16,7 @@ from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.events import Event
 from pipelines.extract.extraction import Extraction
 from pipelines.extract.extractor import Extractor
+from pipelines.extract.page import Request
 from pipelines.extract.spool import Spool
 from pipelines.extract.watermark import Watermark
 from pipelines.milled import Milled, Recipe
@@ -55,8 +56,11 @@ def fetch_and_mill(  # noqa: PLR0913  # all that one pass over a source needs, e
     def on_busy(resource: str, more: int) -> None:
         tell(Event("busy", resource, time.monotonic(), size=more))
 
+    def repeat(resource: str, request: Request) -> str:
+        return client.repeat_line(request, endpoints[resource])
+
     masks = {name: Masking(source.resources[name]) for name in endpoints if source.resources[name].mask}
-    with Milling(engine, backlog, recipes, on_batch, on_busy) as milling:
+    with Milling(engine, backlog, recipes, on_batch=on_batch, on_busy=on_busy, repeat=repeat) as milling:
         extractor = Extractor(
             source.connection(),
             endpoints,

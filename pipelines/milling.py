@@ -12,8 +12,9 @@ from msgspec import Struct, field
 from pipelines.batch import Batch
 from pipelines.cursors import refuse_disorder
 from pipelines.errors import PipelineError, TransformError
-from pipelines.extract.channel import Backlog
+from pipelines.extract.channel import Backlog, Work
 from pipelines.extract.events import Event
+from pipelines.extract.page import Request
 from pipelines.milled import MILL, Milled, Recipe, describe
 from pipelines.pool import Engine
 
@@ -53,18 +54,23 @@ def batch_event(resource: str, milled: Milled) -> Event:
 class Milling:
     """Keeps every worker busy while there are batches: as many threads as workers, each waiting for one."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it needs, and who is asked or hears of what
         self,
         engine: Engine,
         backlog: Backlog,
         recipes: Mapping[str, Recipe],
+        *,
         on_batch: Callable[[Batch, Milled], None] = lambda batch, milled: None,
         on_busy: Callable[[str, int], None] = lambda resource, more: None,
+        repeat: Callable[[str, Request], str] = lambda resource, request: "",
     ) -> None:
-        """*on_busy* hears of each resource that a worker begins (1) or ends (-1) to mill."""
+        """*on_busy* hears of each resource that a worker begins (1) or ends (-1) to mill.
+
+        *repeat* gives the line that repeats a request of a resource: an error of its page tells it.
+        """
         self.ledgers = {resource: Ledger() for resource in recipes}
         self._engine, self._backlog, self._recipes, self._on_batch = engine, backlog, recipes, on_batch
-        self._on_busy = on_busy
+        self._on_busy, self._repeat = on_busy, repeat
         self._lock = threading.Lock()
         self._crash: BaseException | None = None
         self._threads = [threading.Thread(target=self._serve, name=f"mill-{i}") for i in range(engine.workers)]
@@ -90,15 +96,16 @@ class Milling:
 
     def _serve(self) -> None:
         try:
-            while (batch := self._backlog.take()) is not None:
-                self._mill(batch)
+            while (work := self._backlog.take()) is not None:
+                self._mill(work)
         except PipelineError:
             return  # the channel was closed by an error that its owner reports
         except BaseException as error:  # noqa: BLE001  # raised again at the end: batches left over must not be missed in silence
             self._crash = self._crash or error
             self._backlog.close()
 
-    def _mill(self, batch: Batch) -> None:
+    def _mill(self, work: Work) -> None:
+        batch = work.batch
         ledger = self.ledgers[batch.resource]
         if ledger.error is not None:
             return
@@ -108,7 +115,7 @@ class Milling:
         except Exception as raised:  # noqa: BLE001  # a thread that dies unheard would lose the batch and keep its watermark
             defect = TransformError(f"{type(raised).__name__}: {raised}", "this is a defect")
             error = raised if isinstance(raised, PipelineError) else defect
-            self._fail(batch, describe(error, f"{batch.source}.{batch.resource}"))
+            self._fail(batch, self._described(error, work))
             return
         finally:
             self._on_busy(batch.resource, -1)
@@ -116,6 +123,16 @@ class Milling:
             ledger.milled.append(milled)
             ledger.ended_at = time.monotonic()
         self._on_batch(batch, milled)
+
+    def _described(self, error: PipelineError, work: Work) -> PipelineError:
+        """*error* with its resource and, where it is about one page, with what asked for that."""
+        batch = work.batch
+        request = None if error.page is None else work.requests[error.page]
+        if request is not None:
+            error = type(error)(f"{request.method} {request.safe_url}: {error.message}", error.hint)
+        told = describe(error, f"{batch.source}.{batch.resource}")
+        told.curl = self._repeat(batch.resource, request) if request is not None else ""
+        return told
 
     def _fail(self, batch: Batch, error: PipelineError) -> None:
         with self._lock:

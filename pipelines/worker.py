@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipelines.batch import Batch, Json, PageRef
 from pipelines.cursors import PageEnds, greatest, page_ends
-from pipelines.errors import CursorError
+from pipelines.errors import CursorError, PipelineError
 from pipelines.load.boundary import as_type, at_or_after, typed, unseen
 from pipelines.load.parquet import PartWriter
 from pipelines.load.schema import decode_schema, encode_schema, unify
@@ -28,7 +28,7 @@ from pipelines.marts.units import MartUnit, make
 from pipelines.milled import REJECTS, Milled, Recipe, rejects_of
 from pipelines.transform.checks import Expectations, enforce, set_aside, violations
 from pipelines.transform.columns import Shape
-from pipelines.transform.decode import decode
+from pipelines.transform.decode import Decoded, decode
 from pipelines.transform.frames import FOLDER, Transform, apply, resolve
 
 _PARENT = "__parent__"
@@ -39,7 +39,8 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     """Decode, type, transform, partition and write the pages of *batch*.
 
     Raises:
-        PipelineError: Of any kind that data can cause; whoever asked knows of which resource.
+        PipelineError: Of any kind that data can cause; whoever asked knows of which resource, and by `page` what asked
+            for the page.
     """
     started, cpu = time.monotonic(), time.process_time()
     rows_read = rows_rejected = 0
@@ -50,8 +51,10 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     seen = _seen(recipe)
     transform = _transform(recipe)
     with _writer(recipe, batch) as writer, _rejects_writer(recipe, batch) as rejects:
+        pages_before = 0
         for pages in _slices(batch.pages, recipe.slice_bytes):
-            decoded = decode(_bodies(pages, recipe), recipe.shape, _known(recipe))
+            decoded = _decoded(pages, pages_before, recipe)
+            pages_before += len(pages)
             table = decoded.table
             aside = [decoded.rejects]
             rows_read += len(table) + (len(decoded.rejects) if decoded.rejects else 0)
@@ -142,6 +145,16 @@ def _slices(pages: tuple[PageRef, ...], size: int) -> Iterator[list[PageRef]]:
             room -= waiting[0].raw_bytes
             taken.append(waiting.popleft())
         yield taken
+
+
+def _decoded(pages: list[PageRef], before: int, recipe: Recipe) -> Decoded:
+    """The records of *pages*, of which so many of the batch come *before*."""
+    try:
+        return decode(_bodies(pages, recipe), recipe.shape, _known(recipe))
+    except PipelineError as error:
+        if error.page is not None:
+            error.page += before
+        raise
 
 
 def _bodies(pages: list[PageRef], recipe: Recipe) -> list[tuple[bytes, dict[str, Json]]]:

@@ -15,8 +15,9 @@ import orjson
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pipelines.batch import Json, PageRef
+from pipelines.batch import Json
 from pipelines.errors import Drift, PaginationLoop
+from pipelines.extract.channel import Fetched
 from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.joints import LOOK_BACK
@@ -149,7 +150,7 @@ class Chain(Struct):
     is_addressed: bool = False
     handing: threading.Lock = field(default_factory=threading.Lock)
     """Held while pages of the chain are handed on."""
-    held: dict[int, PageRef | None] = field(default_factory=dict)
+    held: dict[int, Fetched | None] = field(default_factory=dict)
     released: int = 0
 
     def ask(self, request: Request, key: str, max_pages: int | None) -> None:
@@ -202,14 +203,14 @@ class Chain(Struct):
             if self.steps_back > _MOST_STEPS_BACK:
                 raise Drift(f"{request.safe_url}: rows move all the time while they are read", DRIFT_HINT)
 
-    def in_order(self, number: int, ref: PageRef | None) -> list[PageRef]:
+    def in_order(self, number: int, page: Fetched | None) -> list[Fetched]:
         """The pages that may go on now that page *number* is there: none, or a run without gap.
 
         None stands for a page without records: it takes its turn, nothing more.
         """
-        ready: list[PageRef] = []
+        ready: list[Fetched] = []
         with self.lock:
-            self.held[number] = ref and replace(ref, order=(*self.question.order, number))
+            self.held[number] = page
             while self.released in self.held:
                 following = self.held.pop(self.released)
                 ready += [following] if following else []

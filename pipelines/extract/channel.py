@@ -15,16 +15,34 @@ from msgspec import Struct, field
 
 from pipelines.batch import Batch, PageRef
 from pipelines.errors import Interrupted, PipelineError
+from pipelines.extract.page import Request
 
 _IDLE_S = 0.5
 _FEWER = 8
 """A worker that has been idle for so long takes what a slow API gave so far, down to so small a part of a batch."""
 
 
+class Fetched(Struct, frozen=True):
+    """A page on its way to the workers, and what it answers."""
+
+    ref: PageRef
+    request: Request
+
+
+class Work(Struct, frozen=True):
+    """A batch for one worker, and what each of its pages answers.
+
+    Requests stay in this process: they may hold secrets, and only a page that cannot be read is named by its own.
+    """
+
+    batch: Batch
+    requests: tuple[Request, ...]
+
+
 class _Waiting(Struct):
     """The pages of one resource that no worker has taken yet."""
 
-    pages: deque[PageRef] = field(default_factory=deque)
+    pages: deque[Fetched] = field(default_factory=deque)
     size_bytes: int = 0
     taken: int = 0
     finished: bool = False
@@ -53,7 +71,7 @@ class Backlog:
         self._closed = False
         self._error: PipelineError | None = None
 
-    def put(self, resource: str, ref: PageRef) -> None:
+    def put(self, resource: str, page: Fetched) -> None:
         """Hand a page over; waits while too much of the resource is waiting.
 
         Raises:
@@ -63,8 +81,8 @@ class Backlog:
             waiting = self._resources[resource]
             self._changed.wait_for(lambda: self._closed or waiting.finished or waiting.size_bytes < self._bound)
             self._refuse_if_closed(waiting)
-            waiting.pages.append(ref)
-            waiting.size_bytes += ref.raw_bytes
+            waiting.pages.append(page)
+            waiting.size_bytes += page.ref.raw_bytes
             self._changed.notify_all()
 
     def finish(self, resource: str) -> None:
@@ -94,7 +112,7 @@ class Backlog:
             self._error = self._error or error
         self.close()
 
-    def take(self) -> Batch | None:
+    def take(self) -> Work | None:
         """The next batch; waits for one, None once every resource is finished and taken.
 
         Raises:
@@ -104,9 +122,9 @@ class Backlog:
         with self._changed:
             while not self._closed:
                 is_idle = time.monotonic() - idle_since >= _IDLE_S
-                batch = self._cut(self._min_bytes) or (self._cut(self._min_bytes // _FEWER) if is_idle else None)
-                if batch is not None or self._is_done():
-                    return batch
+                work = self._cut(self._min_bytes) or (self._cut(self._min_bytes // _FEWER) if is_idle else None)
+                if work is not None or self._is_done():
+                    return work
                 self._changed.wait(_IDLE_S)
             if self._error:
                 raise self._error
@@ -122,26 +140,27 @@ class Backlog:
     def _is_done(self) -> bool:
         return all(waiting.finished and not waiting.pages for waiting in self._resources.values())
 
-    def _cut(self, least: int) -> Batch | None:
+    def _cut(self, least: int) -> Work | None:
         """A batch of the first resource that has *least* bytes or is finished; it moves to the end of the row."""
         for resource, waiting in self._resources.items():
             if not waiting.pages or (waiting.size_bytes < least and not waiting.finished):
                 continue
-            batch = Batch(self._source, resource, waiting.taken, self._pages(waiting))
+            pages = self._pages(waiting)
+            batch = Batch(self._source, resource, waiting.taken, tuple(page.ref for page in pages))
             waiting.taken += 1
             self._resources[resource] = self._resources.pop(resource)
             self._changed.notify_all()
-            return batch
+            return Work(batch, tuple(page.request for page in pages))
         return None
 
-    def _pages(self, waiting: _Waiting) -> tuple[PageRef, ...]:
+    def _pages(self, waiting: _Waiting) -> list[Fetched]:
         """Fewer bytes the less is waiting, so that all workers end at about the same time."""
         goal = max(self._min_bytes, min(self._max_bytes, waiting.size_bytes // self._workers))
-        pages: list[PageRef] = []
+        pages: list[Fetched] = []
         size = 0
-        while waiting.pages and (not pages or size + waiting.pages[0].raw_bytes <= goal):
+        while waiting.pages and (not pages or size + waiting.pages[0].ref.raw_bytes <= goal):
             page = waiting.pages.popleft()
-            size += page.raw_bytes
+            size += page.ref.raw_bytes
             pages.append(page)
         waiting.size_bytes -= size
-        return tuple(pages)
+        return pages

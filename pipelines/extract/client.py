@@ -144,7 +144,7 @@ class Client:
         try:
             return patiently(attempt, self.connection.retry, stop=stop, notice=notice, spent_s=spent_s)
         except PipelineError as error:
-            error.curl = "" if isinstance(error, Interrupted) else self._curl(request, endpoint)
+            error.curl = "" if isinstance(error, Interrupted) else self.repeat_line(request, endpoint)
             raise
 
     def abort(self) -> None:
@@ -156,8 +156,8 @@ class Client:
         self._wire.close()
         self._watch.close()
 
-    def _curl(self, request: Request, endpoint: Endpoint) -> str:
-        """The line that repeats *request*."""
+    def repeat_line(self, request: Request, endpoint: Endpoint) -> str:
+        """The line that repeats *request* in a shell, secrets hidden."""
         if self._refer is None:
             return ""
         url, auth = self.origins.configured(request.full_url), self.connection.auth

@@ -15,11 +15,10 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from pipelines.batch import PageRef
 from pipelines.errors import Defect, Interrupted, PipelineError
 from pipelines.extract.answers import Answers, Mask
 from pipelines.extract.chains import Asker, Chain, Question, known_names
-from pipelines.extract.channel import Backlog
+from pipelines.extract.channel import Backlog, Fetched
 from pipelines.extract.client import Client
 from pipelines.extract.connection import Connection
 from pipelines.extract.crew import Crew, Size
@@ -199,14 +198,16 @@ class Extractor:
     ) -> None:
         """Give the page to the workers, in the order of its chain; an empty one only takes its turn."""
         resource.tally.count("pages")
-        ref: PageRef | None = None
+        fetched: Fetched | None = None
         if not page.is_empty and not (repeated and len(repeated) == page.count):
             question = step.chain.question
-            ref = replace(stored.ref, carry=question.carry, parent=question.parent, without=repeated)
+            order = (*question.order, step.number)
+            ref = replace(stored.ref, order=order, carry=question.carry, parent=question.parent, without=repeated)
+            fetched = Fetched(ref, step.request)
             resource.tally.count("raw_bytes", ref.raw_bytes)
         began = time.monotonic()
         with step.chain.handing:  # else a later page could overtake this one on its way
-            for ready in step.chain.in_order(step.number, ref):
+            for ready in step.chain.in_order(step.number, fetched):
                 self._backlog.put(resource.name, ready)
         if (blocked_s := time.monotonic() - began) > _NOTABLE_S:
             self._tell("blocked", resource.name, blocked_s)

@@ -80,7 +80,8 @@ def decode(
     """The records of *pages* as one table, in order; each page's carry becomes columns.
 
     *known* is the dataset's schema of the last commit: undeclared columns start
-    from its types. The result is the same with *fast* and without.
+    from its types. The result is the same with *fast* and without. Errors of one page
+    tell in `page` which of *pages* it was.
 
     Raises:
         DecodeError: A page is not what `format` says, or its text is broken.
@@ -157,7 +158,11 @@ def _read_one(body: bytes, array: Buffer, shape: Shape, plan: Plan, read: _Pages
 
 
 def _read_exactly(body: bytes, shape: Shape, plan: Plan, read: _Pages) -> Plan:
-    page = read_exactly(body, shape, plan)
+    try:
+        page = read_exactly(body, shape, plan)
+    except PipelineError as error:
+        error.page = len(read.rows)
+        raise
     read.add(page.columns, [page.rows])
     read.rejects += page.rejects
     return page.plan

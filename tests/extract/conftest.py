@@ -92,8 +92,8 @@ class Shop:
                 extractions = extractor.run()
         finally:
             client.close()
-        while (batch := backlog.take()) is not None:
-            pages[batch.resource] += batch.pages
+        while (work := backlog.take()) is not None:
+            pages[work.batch.resource] += work.batch.pages
         return Outcome(extractions, pages, events)
 
     def one(self, **resource: Any) -> Outcome:

@@ -8,24 +8,26 @@ import pytest
 
 from pipelines.batch import Batch, PageRef
 from pipelines.errors import HttpError, PipelineError
-from pipelines.extract.channel import Backlog
+from pipelines.extract.channel import Backlog, Fetched, Work
+from pipelines.extract.page import Request
 
 
-def ref(number: int, size: int = 1000) -> PageRef:
-    return PageRef("spool", number, size, size, "d", (number,))
+def page(number: int, size: int = 1000) -> Fetched:
+    return Fetched(PageRef("spool", number, size, size, "d", (number,)), Request("GET", f"http://x/{number}"))
 
 
 def drain(backlog: Backlog) -> list[Batch]:
     batches = []
-    while (batch := backlog.take()) is not None:
-        batches.append(batch)
+    while (work := backlog.take()) is not None:
+        assert [int(request.url[9:]) for request in work.requests] == [page.offset for page in work.batch.pages]
+        batches.append(work.batch)
     return batches
 
 
 def test_every_page_leaves_once_in_order_and_cut_by_bytes() -> None:
     backlog = Backlog("shop", ["orders"], workers=1, batch_bytes=10_000)
     for number in range(35):
-        backlog.put("orders", ref(number))
+        backlog.put("orders", page(number))
     backlog.finish("orders")
 
     batches = drain(backlog)
@@ -38,7 +40,7 @@ def test_every_page_leaves_once_in_order_and_cut_by_bytes() -> None:
 def test_batches_get_smaller_towards_the_end_so_that_workers_end_together() -> None:
     backlog = Backlog("shop", ["orders"], workers=4, batch_bytes=16_000)
     for number in range(40):
-        backlog.put("orders", ref(number))
+        backlog.put("orders", page(number))
     backlog.finish("orders")
 
     sizes = [batch.raw_bytes for batch in drain(backlog)]
@@ -50,29 +52,29 @@ def test_batches_get_smaller_towards_the_end_so_that_workers_end_together() -> N
 def test_a_deep_resource_does_not_starve_a_shallow_one() -> None:
     backlog = Backlog("shop", ["deep", "shallow"], batch_bytes=10_000)
     for number in range(500):
-        backlog.put("deep", ref(number))
-    backlog.put("shallow", ref(0))
+        backlog.put("deep", page(number))
+    backlog.put("shallow", page(0))
     backlog.finish("shallow")
 
-    assert {backlog.take().resource for _ in range(2)} == {"deep", "shallow"}  # type: ignore[union-attr]  # there are two
+    assert {backlog.take().batch.resource for _ in range(2)} == {"deep", "shallow"}  # type: ignore[union-attr]  # there are two
 
 
 def test_an_idle_worker_begins_with_what_a_slow_api_gave_so_far() -> None:
     """A fourth of a batch is worth it at once, an eighth of that to whoever has nothing else to do."""
     backlog = Backlog("shop", ["slow", "slower"], batch_bytes=64_000)
-    backlog.put("slower", ref(0, 1_999))
-    backlog.put("slow", ref(0, 2_000))
+    backlog.put("slower", page(0, 1_999))
+    backlog.put("slow", page(0, 2_000))
 
-    batch = backlog.take()
+    work = backlog.take()
 
-    assert batch is not None
-    assert (batch.resource, batch.raw_bytes) == ("slow", 2_000)
+    assert work is not None
+    assert (work.batch.resource, work.batch.raw_bytes) == ("slow", 2_000)
 
 
 def test_a_page_larger_than_a_batch_travels_alone() -> None:
     backlog = Backlog("shop", ["orders"], batch_bytes=1000)
-    backlog.put("orders", ref(0, 50_000))
-    backlog.put("orders", ref(1))
+    backlog.put("orders", page(0, 50_000))
+    backlog.put("orders", page(1))
     backlog.finish("orders")
 
     assert [len(batch.pages) for batch in drain(backlog)] == [1, 1]
@@ -82,10 +84,10 @@ def test_putting_waits_while_too_much_is_waiting() -> None:
     backlog = Backlog("shop", ["orders"], batch_bytes=1000, waiting_bytes=64_000)
     put = threading.Event()
     for number in range(64):
-        backlog.put("orders", ref(number))
+        backlog.put("orders", page(number))
 
     def one_more() -> None:
-        backlog.put("orders", ref(64))
+        backlog.put("orders", page(64))
         put.set()
 
     thread = threading.Thread(target=one_more)
@@ -103,11 +105,11 @@ def test_an_error_lets_everybody_go(waiting: str) -> None:
     backlog = Backlog("shop", ["orders"], batch_bytes=1000, waiting_bytes=64_000)
     raised: list[PipelineError] = []
     for number in range(64 if waiting == "put" else 0):
-        backlog.put("orders", ref(number))
+        backlog.put("orders", page(number))
 
     def wait() -> None:
         try:
-            backlog.put("orders", ref(99)) if waiting == "put" else backlog.take()
+            backlog.put("orders", page(99)) if waiting == "put" else backlog.take()
         except PipelineError as error:
             raised.append(error)
 
@@ -122,19 +124,19 @@ def test_an_error_lets_everybody_go(waiting: str) -> None:
 
 def test_a_resource_that_failed_is_dropped_alone() -> None:
     backlog = Backlog("shop", ["bad", "good"])
-    backlog.put("bad", ref(0))
-    backlog.put("good", ref(0))
+    backlog.put("bad", page(0))
+    backlog.put("good", page(0))
     backlog.drop("bad", HttpError("gone", ""))
     backlog.finish("good")
 
     with pytest.raises(HttpError):
-        backlog.put("bad", ref(1))
+        backlog.put("bad", page(1))
     assert [batch.resource for batch in drain(backlog)] == ["good"]
 
 
 def test_closing_ends_the_takers() -> None:
     backlog = Backlog("shop", ["orders"])
-    taken: list[Batch | None] = []
+    taken: list[Work | None] = []
     thread = threading.Thread(target=lambda: taken.append(backlog.take()))
     thread.start()
 
@@ -149,8 +151,8 @@ def test_a_bound_smaller_than_a_batch_lets_pages_and_workers_meet() -> None:
     backlog = Backlog("shop", ["orders"], batch_bytes=4000, waiting_bytes=1)
 
     for number in range(4):
-        backlog.put("orders", ref(number))
+        backlog.put("orders", page(number))
 
-    batch = backlog.take()
-    assert batch is not None
-    assert batch.raw_bytes >= 1000
+    work = backlog.take()
+    assert work is not None
+    assert work.batch.raw_bytes >= 1000
