@@ -239,44 +239,52 @@ print("told", json.dumps([[frame.count(), sorted(frame.columns)] for frame in fr
 class Seen:
     """What readers found while commits went on: `ask` each again and again, `told` at the end.
 
-    A reader of a folder that was exchanged while it read may be told that there is no such file, and may lack that
-    folder: it reads again. While nothing was exchanged, no read fails or lacks anything.
+    A reader looks before and after whether a folder was exchanged meanwhile, and reads again if so (docs/catalog.md):
+    then it has a whole commit, with nothing torn, doubled or missing, and no error.
     """
 
     def __init__(self, team: int, seen: Callable[[Rows], Rows]) -> None:
         """*team* is where in a row the value of its folder is, *seen* the whole commit that rows most likely are of."""
         self.team, self.seen = team, seen
         self.exact: Counter[str] = Counter()
-        self.without_a_folder: Counter[str] = Counter()
-        self.wrong: list[str] = []
+        self.silent: list[str] = []
+        self.errors: list[str] = []
+        self.unaware: Counter[str] = Counter()
+        """Reads that an exchange fell into, and that lacked its folder without an error: had they not looked."""
 
     def ask(self, reader: Reader, folder: Path, columns: list[str]) -> None:
-        """One read, judged by what was exchanged between its beginning and its end."""
+        """Read until nothing was exchanged meanwhile."""
+        while not self._is_final(reader, folder, columns):
+            pass
+
+    def _is_final(self, reader: Reader, folder: Path, columns: list[str]) -> bool:
+        """One read; whether nothing was exchanged between its beginning and its end."""
         name, before = reader.__name__, folders(folder)
         try:
             rows = sorted(tuple(row.values()) for row in reader(folder, columns))
         except (FileNotFoundError, duckdb.IOException) as error:
-            vanished = isinstance(error, FileNotFoundError) or "No such file" in str(error)
-            if not vanished or folders(folder) == before:
-                self.wrong.append(f"{name}: {error}")
-            return
-        whole = self.seen(rows)
-        lacking = {row[self.team] for row in whole} - {row[self.team] for row in rows}
+            final = folders(folder) == before
+            if final or not (isinstance(error, FileNotFoundError) or "No such file" in str(error)):
+                self.errors.append(f"{name}: {error}")
+            return final
+        final, whole = folders(folder) == before, self.seen(rows)
         if rows == whole:
             self.exact[name] += 1
-        elif rows != [row for row in whole if row[self.team] not in lacking] or len(lacking) > 1:
-            self.wrong.append(f"{name}: {len(rows)} of {len(whole)} rows")
-        elif folders(folder) == before:
-            self.wrong.append(f"{name}, with nothing exchanged: lacks {lacking}")
+            return final
+        lacking = {row[self.team] for row in whole} - {row[self.team] for row in rows}
+        if not final and len(lacking) == 1 and rows == [row for row in whole if row[self.team] not in lacking]:
+            self.unaware[name] += 1
         else:
-            self.without_a_folder[name] += 1
+            self.silent.append(f"{name}: {len(rows)} of {len(whole)} rows, lacks {lacking or 'no folder'}")
+        return final
 
     def told(self, readers: set[str]) -> None:
-        """Fail where a read was wrong, a reader never saw a commit, or a careful one, or an often tried one, lacked."""
-        assert self.wrong == []
+        """Fail where a reader had anything else than whole commits; or, not looking, lacked a folder often."""
+        assert self.silent == []
+        assert self.errors == []
         assert set(self.exact) == readers
-        assert set(self.without_a_folder) <= CARELESS
-        assert self.without_a_folder.total() <= max(1, self.exact.total() // 10_000)
+        assert set(self.unaware) <= CARELESS
+        assert self.unaware.total() <= max(1, self.exact.total() // 10_000)
 
 
 def folders(root: Path) -> dict[str, int]:
