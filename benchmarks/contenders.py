@@ -38,6 +38,8 @@ class Contender:
     """Run by Prefect."""
     rounds: Mapping[str, int] = field(default_factory=dict)
     """Fewer rounds for a workload that takes very long."""
+    memory_rounds: Mapping[str, int] = field(default_factory=dict)
+    """The same, of those that sample memory."""
 
     def command(self, base_url: str, folder: Path, workload: str) -> list[str]:
         """What is run, in *folder*."""
@@ -129,13 +131,35 @@ def _airbyte(cache: Path) -> list[Contender]:
     python = str(environment(cache / "airbyte", HERE / "peers" / "airbyte.lock"))
     quiet = {"DO_NOT_TRACK": "1", "AIRBYTE_OFFLINE_MODE": "1"}
     title = "Airbyte low-code CDK with PyAirbyte, defaults"
-    return [Contender("airbyte", title, "airbyte_rest", python=python, env=quiet, workloads=_FEW, rounds=_ONCE)]
+    return [
+        Contender(
+            "airbyte",
+            title,
+            "airbyte_rest",
+            python=python,
+            env=quiet,
+            workloads=_FEW,
+            rounds=_ONCE,
+            memory_rounds=_ONCE,
+        )
+    ]
 
 
 def _singer(cache: Path) -> list[Contender]:
     python = str(environment(cache / "singer-tap", HERE / "peers" / "singer_tap.lock"))
     title = "Singer SDK: tap-rest-api-msdk, a Parquet sink"
-    return [Contender("singer", title, "singer_rest", "{table}-*.parquet", python, workloads=_FEW, rounds=_ONCE)]
+    return [
+        Contender(
+            "singer",
+            title,
+            "singer_rest",
+            "{table}-*.parquet",
+            python,
+            workloads=_FEW,
+            rounds=_ONCE,
+            memory_rounds=_ONCE,
+        )
+    ]
 
 
 def _dlt(cache: Path) -> list[Contender]:
@@ -145,8 +169,8 @@ def _dlt(cache: Path) -> list[Contender]:
     tuned = {**quiet, "PEER_TUNED": "1"}
     config = {".dlt/config.toml": "dlt_tuned.toml"}
     return [
-        Contender("dlt", "dlt, defaults", "dlt_rest_api", output, python, quiet, rounds=once),
-        Contender("dlt-tuned", "dlt, tuned", "dlt_rest_api", output, python, tuned, config, rounds=once),
+        Contender("dlt", "dlt, defaults", "dlt_rest_api", output, python, quiet, memory_rounds=once),
+        Contender("dlt-tuned", "dlt, tuned", "dlt_rest_api", output, python, tuned, config, memory_rounds=once),
     ]
 
 

@@ -43,8 +43,8 @@ class Contest:
         for memory, rounds in ((False, self.rounds), (True, self.memory_rounds)):
             for number in range(rounds):
                 for contender in contenders:
-                    entry = entries[contender.name]
-                    if not entry.failure and number < contender.rounds.get(workload, rounds):
+                    entry, fewer = entries[contender.name], contender.memory_rounds if memory else contender.rounds
+                    if not entry.failure and number < fewer.get(workload, rounds):
                         entries[contender.name] = self._add(entry, contender, workload, memory=memory)
         runs = sum(len(entry.wall_s) + len(entry.peak_mb) for entry in entries.values())
         return Section(
