@@ -124,8 +124,12 @@ def _show(terminal: Terminal, started: float, api: str) -> None:
     if terminal.unreported:
         missed = ", ".join(dict.fromkeys(terminal.unreported))
         click.echo(f"Prefect's server did not answer: it could not be told {missed}; the data is there", err=True)
-    run_s = terminal.run_ended_at - terminal.run_started_at
-    start_s, rest_s = terminal.run_started_at - started, time.monotonic() - terminal.run_ended_at
+    ended = time.monotonic()
+    if terminal.ran is None:
+        click.echo(f"Prefect ({api}): {ended - started:.1f} s; no run began")
+        return
+    run_began, run_ended = terminal.ran
+    start_s, rest_s, run_s = run_began - started, ended - run_ended, run_ended - run_began
     click.echo(f"Prefect ({api}): {start_s:.1f} s to start, {rest_s:.1f} s to record; the run itself: {run_s:.1f} s")
 
 

@@ -32,19 +32,19 @@ class Terminal(Struct):
     report: RunReport | None = None
     error: PipelineError | None = None
     unreported: list[str] = field(default_factory=list)
-    run_started_at: float = field(default_factory=time.monotonic)
-    run_ended_at: float = field(default_factory=time.monotonic)
+    ran: tuple[float, float] | None = None
+    """When the run began and ended, by the monotonic clock; None where none began."""
 
     @contextmanager
     def watching(self, project: Project) -> Iterator[Listener]:
         """Draw *project*'s progress while the block lasts."""
         self.waiting.stop()
-        self.run_started_at = time.monotonic()
+        began = time.monotonic()
         try:
             with progress_of(project, self.console) as listen:
                 yield listen
         finally:
-            self.run_ended_at = time.monotonic()
+            self.ran = began, time.monotonic()
 
 
 TERMINAL: ContextVar[Terminal | None] = ContextVar("terminal", default=None)
