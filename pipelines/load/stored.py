@@ -63,6 +63,8 @@ def read_errors() -> Iterator[None]:
 def groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a stored file, a piece at a time; of a staged one a row group at a time.
 
+    Of *columns* those that the file has.
+
     Raises:
         StoreError: The file is gone or no longer what was written.
     """
@@ -98,7 +100,7 @@ def _staged_groups(path: Path, columns: Sequence[str] | None) -> Iterator[pa.Tab
     with read_errors(), pa.memory_map(str(path)) as file:
         with pa.ipc.open_file(file) as staged:
             schema = staged.schema
-        wanted = list(columns) if columns is not None else schema.names
+        wanted = schema.names if columns is None else [name for name in columns if name in schema.names]
         some = pa.ipc.IpcReadOptions(included_fields=sorted(map(schema.get_field_index, wanted)))
         with pa.ipc.open_file(file, options=some) as staged:
             for number in range(staged.num_record_batches):

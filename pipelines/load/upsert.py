@@ -98,8 +98,9 @@ class _Upsert(Struct, frozen=True):
         """Give the winners that are new a place."""
         for settling in settlings:
             settling.sort_out()
-        matched = {file.path for settling in settlings for file in settling.scope.live}
-        old = [file for file in self.dataset.files if file.path in self.stale - matched]
+        done = {file.path for settling in settlings for file in settling.scope.live}
+        done |= {path for settling in settlings for path in settling.gone}  # new rows joined them
+        old = [file for file in self.dataset.files if file.path in self.stale - done]
         gone = {path for settling in settlings for path in settling.gone} | {file.path for file in old}
         units = [unit for settling in settlings for unit in settling.units] + recasts(self.place, old, self.schema)
 
