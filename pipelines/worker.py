@@ -180,14 +180,14 @@ def _known(recipe: Recipe) -> pa.Schema | None:
 def _seen(recipe: Recipe) -> pa.Table | None:
     if not recipe.edge or not recipe.cursor:
         return None
-    key = recipe.target.key
+    known, key = _known(recipe), recipe.target.key
     return at_or_after(
         recipe.edge,
         recipe.cursor.name,
         recipe.edge_floor,
         kind=recipe.cursor.kind,
-        names=key,
-        schema=_known(recipe),
+        names=key if known is not None and set(key) <= set(known.names) else (),
+        schema=known,
     )
 
 

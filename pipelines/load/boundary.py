@@ -67,15 +67,20 @@ def at_or_after(  # noqa: PLR0913 - which rows, and how they are told
 def unseen(table: pa.Table, seen: pa.Table, key: Sequence[str]) -> pa.Table:
     """The rows of *table*, in order, that *seen* does not have.
 
-    Rows are the same when their *key* is; without one, when all columns are.
+    Rows are the same when their *key* is; without one, or where no stored row has it, when all columns are that both
+    have. Types that differ are widened as a merge would.
     """
     import polars as pl
 
-    names = list(key) or [name for name in table.column_names if name in seen.column_names]
+    both = [name for name in table.column_names if name in seen.column_names]
+    names = list(key) if key and set(key) <= set(both) else both
     if not len(table) or not names:
         return table
-    left = pl.DataFrame({str(i): _comparable(table[name]) for i, name in enumerate(names)})
-    right = pl.DataFrame({str(i): _comparable(seen[name].cast(table[name].type)) for i, name in enumerate(names)})
+    kinds = unify([table.select(names).schema, seen.select(names).schema])
+    left, right = (
+        pl.DataFrame({str(i): _comparable(column) for i, column in enumerate(recast(one, kinds).columns)})
+        for one in (table.select(names), seen.select(names))
+    )
     kept = left.with_row_index("row").join(right.unique(), on=left.columns, how="anti", nulls_equal=True)["row"]
     return table if len(kept) == len(table) else table.take(pa.array(kept.sort().to_arrow()))
 
