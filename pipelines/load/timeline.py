@@ -44,7 +44,8 @@ def timeline(  # noqa: PLR0913 - the facts that decide
     """Put the rows of *read* (key, from, hash, part, row, gone) into those of *live* (key, from, to, hash, file, row).
 
     With *versioned* a row says when it begins; else it begins *now*, if it
-    differs from the one that holds. *missing* are keys that are no longer there.
+    differs from the one that holds. *missing* are keys that are no longer there: then
+    all were read, and one that was ended and is there again holds from *now* on.
     """
     identity = [*keys, FROM] if versioned else [*keys]
     distinct = read.unique(identity, keep="last", maintain_order=True)
@@ -60,6 +61,11 @@ def timeline(  # noqa: PLR0913 - the facts that decide
         absent = missing.join(known, on=list(keys), how="semi")
         marks = pl.concat([marks, absent.with_columns(_after(live, absent, keys, now)).select(*keys, FROM)])
     marks = _closing(marks, live, new, keys)
+    unchanged = int(same.sum())
+    if versioned and missing is not None:
+        back = _returned(rows, new, live, marks, keys, now)
+        unchanged -= int((back[HASH] == back["·stored"]).sum())
+        new = pl.concat([new, back.drop("·stored")])
     gone = live.join(new, on=identity, how="semi") if versioned else live.head(0)
     left = live.join(new, on=identity, how="anti") if versioned else live
     points = _points(live, new, marks, keys)
@@ -69,7 +75,7 @@ def timeline(  # noqa: PLR0913 - the facts that decide
     counts = {
         "new": len(new.join(live, on=list(keys), how="anti")),
         "updated": len(new.join(live, on=list(keys), how="semi")),
-        "unchanged": int(same.sum()),
+        "unchanged": unchanged,
         "removed": len(marks),
         "duplicates": len(read) - len(distinct),
     }
@@ -101,6 +107,18 @@ def _closing(marks: pl.DataFrame, live: pl.DataFrame, new: pl.DataFrame, keys: S
     holds = (pl.col("·begin") <= pl.col(FROM)) & (pl.col(TO).is_null() | (pl.col(TO) > pl.col(FROM)))
     numbers = found.filter(holds)["·mark"].unique()
     return marks.with_row_index("·mark").filter(pl.col("·mark").is_in(numbers.implode())).drop("·mark")
+
+
+def _returned(  # noqa: PLR0913, PLR0917 - the facts that decide
+    rows: pl.DataFrame, new: pl.DataFrame, live: pl.DataFrame, marks: pl.DataFrame, keys: Sequence[str], now: Any
+) -> pl.DataFrame:
+    """The newest row read of each key of which no version would hold, as it was ended once; from *now* on."""
+    last = _points(live, new, marks, keys).filter(pl.col(_NEXT).is_null())
+    begins = pl.concat([frame.select(*keys, pl.col(FROM).alias(_POINT)) for frame in (live, new)])
+    closed = last.join(begins, on=[*keys, _POINT], how="anti").join(marks, on=list(keys), how="anti")
+    newest = rows.sort(FROM, maintain_order=True).unique(list(keys), keep="last", maintain_order=True)
+    back = newest.join(closed, on=list(keys), how="semi")
+    return back.with_columns(_after(live, back, keys, now))
 
 
 def _points(live: pl.DataFrame, new: pl.DataFrame, marks: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

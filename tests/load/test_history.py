@@ -140,6 +140,35 @@ def test_a_row_that_a_full_read_has_no_more_is_closed(shop: Shop) -> None:
     assert shop.spans == [(1, "a", 0, 2), (1, "a", 3, None), (2, "b", 0, None)]
 
 
+@pytest.mark.parametrize("edited", [0, 0.5, 5])
+def test_a_version_that_a_full_read_has_again_holds_from_then_on(shop: Shop, edited: float) -> None:
+    """Taken down, put up again: as it was (edited at 0 h), edited before it was missed (0.5), or to be edited (5)."""
+    target = Target.model_validate({**PLAIN.model_dump(), "version": "v", "deletes": {"missing": True}})
+
+    def read(*values: tuple[int, str, float]) -> None:
+        table = [{"id": id_, "price": price, "v": BEGIN + timedelta(hours=at)} for id_, price, at in values]
+        shop.load(target, pa.Table.from_pylist(table), full=True)
+
+    read((1, "a", 0), (2, "b", 0))
+    read((2, "b", 0))
+    read((2, "b", 0))
+    again = (1, "a" if edited == 0 else "A", edited)
+    read(again, (2, "b", 0))
+    counts = shop.change.counts
+    committed = shop.lake.log.head()
+    read(again, (2, "b", 0))
+
+    of_one = {
+        0: [(1, "a", 0, 1), (1, "a", 3, None)],
+        0.5: [(1, "a", 0, 0.5), (1, "A", 0.5, 1), (1, "A", 3, None)],
+        5: [(1, "a", 0, 1), (1, "A", 5, None)],
+    }
+    assert [span for span in shop.spans if span[0] == 1] == of_one[edited]
+    assert [(row["id"], row["price"]) for row in shop.rows if row["is_current"]] == [(1, again[1]), (2, "b")]
+    assert (counts["unchanged"], counts["new"], counts["removed"]) == (1, 0, 0)
+    assert shop.lake.log.head() == committed
+
+
 def test_an_upsert_removes_rows_that_are_marked_or_missing(shop: Shop) -> None:
     marked = Target.model_validate(
         {"key": "id", "write": "upsert", "deletes": {"when": "gone", "missing": True}, "version": "v"}
