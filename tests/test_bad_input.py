@@ -84,7 +84,7 @@ MISTAKES = {
     ),
     "mistyped": Mistake(
         "TypeConflict",
-        ("mistyped.rows: record 21 of a page: the value of 'size' is a string",),
+        ("mistyped.rows: GET {url}/mistyped: record 21 of a page: the value of 'size' is a string",),
         say([*ROWS, {"id": 99, "size": "many"}]),
         "write: replace\n    columns: {size: int64}\n    on_mismatch: fail",
         hint="`columns`",

@@ -20,6 +20,7 @@ from pipelines.errors import ExpectationFailed, SchemaError
 from pipelines.load.casting import outgrown
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
 from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.reform import reformed
 from pipelines.load.schema import OnMismatch, recast, record_schema, same_columns, unify
 from pipelines.load.stored import STAGED, file_schema, groups
 from pipelines.load.target import VALIDITY
@@ -30,13 +31,19 @@ __all__ = ["Change", "Place", "Step", "plan", "resolve", "work"]
 def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: OnMismatch = "widen") -> Step | Change:
     """The first step from *dataset*, as it is committed, and the *staged* parts to its change.
 
-    Parts count as read in the order of their `sequence`.
+    Parts count as read in the order of their `sequence`. Files that were written with another
+    `partition_by`, or under another key, are first written again.
 
     Raises:
         ExpectationFailed: An empty answer would empty a dataset.
         TypeConflict: Columns come as another type and *on_mismatch* does not widen.
         KeyMissing: With upsert, a row has no key.
+        SchemaError: What is stored cannot go on with this `write` and `key`.
     """
+    return reformed(place, dataset, lambda formed: _merge(place, formed, staged, on_mismatch))
+
+
+def _merge(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: OnMismatch) -> Step | Change:
     staged = sorted((part for part in staged if part.rows), key=lambda part: part.sequence)
     schemas = {part.path: file_schema(place.store / part.path) for part in staged}
     if place.target.write == "replace":

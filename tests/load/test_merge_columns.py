@@ -1,4 +1,4 @@
-"""Upserts whose columns change from run to run: every key once, with the row that was read last."""
+"""Upserts whose columns and folders change from run to run: every key once, with the row that was read last."""
 
 from __future__ import annotations
 
@@ -59,20 +59,18 @@ def batches(draw: st.DrawFn) -> Batch:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    runs=st.lists(st.lists(batches(), min_size=1, max_size=2), min_size=2, max_size=4),
-    partition_by=st.sampled_from(PLACES),
+    runs=st.lists(st.tuples(st.sampled_from(PLACES), st.lists(batches(), max_size=2)), min_size=2, max_size=4),
     older_files=st.sampled_from(["rewrite", "cast"]),
 )
-def test_any_sequence_of_columns_equals_a_dictionary(
+def test_any_sequence_of_columns_and_folders_equals_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory,
-    runs: list[list[Batch]],
-    partition_by: tuple[str, ...],
+    runs: list[tuple[tuple[str, ...], list[Batch]]],
     older_files: OlderFiles,
 ) -> None:
     shop = Shop(tmp_path_factory.mktemp("lake"))
-    target = Target(write="upsert", key=("id",), partition_by=partition_by, older_files=older_files)
     expected: dict[int, dict[str, Any]] = {}
-    for run in runs:
+    for partition_by, run in runs:
+        target = Target(write="upsert", key=("id",), partition_by=partition_by, older_files=older_files)
         shop.load(target, *(pa.table(batch) for batch in run))
         for batch in run:
             expected |= {row["id"]: row for row in pa.table(batch).to_pylist()}

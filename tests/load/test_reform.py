@@ -1,0 +1,117 @@
+"""A configuration that changes between runs: rows are regrouped, told apart by their new key, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.errors import KeyMissing, PipelineError, SchemaError
+from pipelines.load.target import Target
+from tests.load.test_merge import Shop
+
+ROWS = {"id": [1, 2, 3, 4], "team": ["a", "b", "a", "b"], "v": [1, 1, 1, 1]}
+
+
+def target(write: str, **more: Any) -> Target:
+    return Target.model_validate({"write": write, "key": "id", **more})
+
+
+def folders(shop: Shop) -> dict[str, list[int]]:
+    """The ids in each folder that a reader finds."""
+    found: dict[str, list[int]] = {}
+    view = shop.root / "parquet/shop/orders"
+    for path in view.rglob("*.parquet"):
+        ids = pq.read_table(path, columns=["id"], partitioning=None)["id"].to_pylist()
+        folder = path.parent.relative_to(view).as_posix()
+        found[folder] = sorted([*found.get(folder, []), *ids])
+    return found
+
+
+@pytest.mark.parametrize("write", ["append", "upsert", "history"])
+@pytest.mark.parametrize(("before", "after"), [((), ("team",)), (("team",), ()), (("bucket(2, id)",), ("team",))])
+def test_rows_move_into_the_folders_of_the_new_partitions(
+    tmp_path: Path, write: str, before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    """All of them, in the commit of the run that brings new rows; what is committed stays as it was."""
+    shop = Shop(tmp_path)
+    shop.load(target(write, partition_by=before), pa.table(ROWS))
+    first = {path: path.read_bytes() for path in shop.lake.store.rglob("*.parquet")}
+    read = (
+        {"id": [5], "team": ["a"], "v": [1]} if write == "append" else {"id": [2, 5], "team": ["b", "a"], "v": [1, 1]}
+    )
+
+    shop.load(target(write, partition_by=after), pa.table(read))
+    seen = folders(shop)
+    quiet = shop.load(target(write, partition_by=after))
+
+    assert seen == ({"by_team=a": [1, 3, 5], "by_team=b": [2, 4]} if after else {".": [1, 2, 3, 4, 5]})
+    assert not quiet.changed
+    assert shop.lake.tidy() == 0
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_new_partitions_need_no_new_rows(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.load(target("upsert"), pa.table(ROWS))
+
+    shop.load(target("upsert", partition_by="team"))
+
+    assert folders(shop) == {"by_team=a": [1, 3], "by_team=b": [2, 4]}
+
+
+@pytest.mark.parametrize("write", ["append", "replace"])
+def test_rows_that_were_appended_are_there_once_when_they_get_a_key(tmp_path: Path, write: str) -> None:
+    shop = Shop(tmp_path)
+    shop.load(Target.model_validate({"write": write}), pa.table({"id": [1, 1, 2], "v": [1, 2, 1]}))
+
+    shop.load(target("upsert"), pa.table({"id": [2, 3], "v": [9, 9]}))
+
+    assert [(row["id"], row["v"]) for row in shop.rows] == [(1, 2), (2, 9), (3, 9)]
+    assert (shop.change.counts["new"], shop.change.counts["updated"]) == (1, 1)
+
+
+def test_another_key_tells_stored_rows_apart_as_well(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.load(target("upsert"), pa.table(ROWS))
+
+    shop.load(target("upsert", key="team"), pa.table({"id": [9], "team": ["b"], "v": [2]}))
+
+    assert [(row["id"], row["team"]) for row in shop.rows] == [(3, "a"), (9, "b")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind", "message"),
+    [
+        ({"write": "upsert"}, {"write": "history"}, SchemaError, "4 rows are stored by `write: upsert`"),
+        ({"write": "append"}, {"write": "history"}, SchemaError, "cannot go on as `history`"),
+        ({"write": "history"}, {"write": "upsert"}, SchemaError, "4 rows are stored by `write: history`"),
+        ({"write": "history"}, {"write": "append"}, SchemaError, "or give the resource another name"),
+        ({"write": "history"}, {"write": "history", "key": "team"}, SchemaError, "history is that of the key id"),
+        ({"write": "upsert"}, {"write": "upsert", "key": "order_id"}, KeyMissing, "have no column 'order_id'"),
+    ],
+)
+def test_what_is_stored_is_never_taken_for_something_else(
+    tmp_path: Path, before: dict[str, str], after: dict[str, str], kind: type[PipelineError], message: str
+) -> None:
+    shop = Shop(tmp_path)
+    shop.load(target(**before), pa.table(ROWS))
+    rows = shop.rows
+
+    with pytest.raises(kind, match=message) as raised:
+        shop.load(target(**after), pa.table({**ROWS, "order_id": [1, 2, 3, 4]}))
+
+    assert str(raised.value.message).startswith("orders: ")
+    assert shop.rows == rows
+
+
+def test_a_history_may_be_replaced(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.load(target("history"), pa.table(ROWS))
+
+    shop.load(target("replace"), pa.table({"id": [7], "team": ["a"], "v": [1]}))
+
+    assert shop.rows == [{"id": 7, "team": "a", "v": 1}]
