@@ -28,6 +28,7 @@ from pipelines.extract.watermark import Watermark, Window
 
 DRIFT_HINT = "run again; page by `last_id` or a cursor if the API can, or say `overlap: 0` if its records have no order"
 _MOST_STEPS_BACK = 100
+_MOST_EMPTY = 1_000
 _LOOP_HINT = "the API keeps naming the same page; check `paginate`, and that the API knows its parameters"
 
 
@@ -145,6 +146,7 @@ class Chain(Struct):
     latest: deque[tuple[Request, Stored]] = field(default_factory=lambda: deque(maxlen=LOOK_BACK))
     """The newest of those pages."""
     page_size: int = 0
+    empty_in_a_row: int = 0
     steps_back: int = 0
     notes: list[str] = field(default_factory=list)
     is_addressed: bool = False
@@ -171,11 +173,15 @@ class Chain(Struct):
         """Note what *page*, asked for the first time or *again*, says; so many of its records are *repeated*.
 
         Raises:
-            PaginationLoop: Its records are those of another page of this chain.
+            PaginationLoop: Its records are those of another page of this chain, or no page has any for very long.
         """
         empty = page.is_empty
         with self.lock:
             self.pages += 1
+            self.empty_in_a_row = self.empty_in_a_row + 1 if empty else 0
+            if self.empty_in_a_row > _MOST_EMPTY and not self.is_addressed:
+                what = f"{page.request.safe_url}: {_MOST_EMPTY:,} pages in a row are empty, and there are always more"
+                raise PaginationLoop(what, _LOOP_HINT)
             if not (empty or again) and page.records_digest in self.seen:
                 what = f"{page.request.safe_url}: page {self.pages} has the records of an earlier one"
                 raise PaginationLoop(what, _LOOP_HINT)

@@ -17,6 +17,7 @@ from pipelines.values import Value
 
 Until = Literal["empty", "short"]
 _OTHER_CAPS = (12, 15, 24, 36)
+_NO = {"", "0", "false", "n", "no", "null", "none"}
 
 
 class Paginator(Value):
@@ -272,7 +273,7 @@ class HasMore(Paginator):
 
     def next_request(self, page: Page) -> Request | None:
         """Count one further while the flag is true."""
-        if not page.find(self.source):
+        if not is_set(page.find(self.source)):
             return None
         return page.request.with_params({self.param: _asked(page, self.param, self.start_at) + 1})
 
@@ -288,6 +289,11 @@ def is_short(count: int, size: int | None, until: Until) -> bool:
     """
     is_cap = count > 0 and (count % 10 == 0 or count % 16 == 0 or count % 25 == 0 or count in _OTHER_CAPS)
     return until == "short" and size is not None and count < size and not is_cap
+
+
+def is_set(flag: Json) -> bool:
+    """Whether a *flag* that an API sends means yes; some send it as a text or a number."""
+    return flag.strip().lower() not in _NO if isinstance(flag, str) else bool(flag)
 
 
 def whole_number(value: Json) -> int | None:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from pipelines.batch import Json
 from pipelines.errors import DecodeError
-from pipelines.extract.numbered import HasMore, Offset, PageNumber, Paginator, TotalPages, Until, is_short
+from pipelines.extract.numbered import HasMore, Offset, PageNumber, Paginator, TotalPages, Until, is_set, is_short
 from pipelines.extract.page import Page, Request
 from pipelines.records import find
 from pipelines.values import OneOf
@@ -85,7 +85,7 @@ class Cursor(Paginator):
     def next_request(self, page: Page) -> Request | None:
         """Send back the token; no token, no next page."""
         token = page.find(self.source) if self.source else page.header(self.from_header or "")
-        if token in (None, "", False) or (self.more and not page.find(self.more)):
+        if token in (None, "", False) or (self.more and not is_set(page.find(self.more))):
             return None
         if self.field:
             return page.request.with_field(self.field, token)
@@ -115,7 +115,7 @@ class LastId(Paginator):
             DecodeError: The last record has no id.
         """
         last = page.last_record
-        if last is None or (self.more and not page.find(self.more)):
+        if last is None or (self.more and not is_set(page.find(self.more))):
             return None
         if is_short(page.count, self.size, self.until):
             return None

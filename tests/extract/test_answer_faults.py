@@ -51,6 +51,15 @@ def test_g04_new_tokens_over_the_same_rows_are_a_loop(shop: Shop) -> None:
     assert (error.kind, shop.api.calls["/orders"]) == ("PaginationLoop", 2)
 
 
+def test_g04_empty_pages_that_always_name_another_are_a_loop(shop: Shop) -> None:
+    shop.api.route("/orders", lambda asked: say({"data": [], "token": f"t{len(shop.api.asked)}"}))
+
+    error = shop.one(paginate={"cursor": {"from": "token", "param": "after"}}).error("orders")
+
+    assert (error.kind, shop.api.calls["/orders"]) == ("PaginationLoop", 1_001)
+    assert "1,000 pages in a row are empty" in error.message
+
+
 def test_g04_an_api_that_ignores_the_page_number_is_a_loop(shop: Shop) -> None:
     shop.api.answer("/orders", say({"data": ROWS}))
 

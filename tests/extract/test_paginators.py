@@ -109,6 +109,11 @@ def test_page_one_is_asked_for_as_the_api_counts(written: Any, first: dict[str, 
         pytest.param("has_more", {"data": ROWS, "has_more": True}, {"page": 1}, {"page": "2"}, id="has-more-next"),
         pytest.param("has_more", {"data": ROWS, "has_more": False}, {"page": 1}, None, id="has-more-last"),
         pytest.param("has_more", {"data": ROWS}, {"page": 1}, None, id="has-more-absent"),
+        pytest.param("has_more", {"data": ROWS, "has_more": "False"}, {"page": 1}, None, id="has-more-text-no"),
+        pytest.param(
+            "has_more", {"data": ROWS, "has_more": "true"}, {"page": 1}, {"page": "2"}, id="has-more-text-yes"
+        ),
+        pytest.param("has_more", {"data": ROWS, "has_more": 0}, {"page": 1}, None, id="has-more-number-no"),
     ],
 )
 def test_a_page_names_the_next_request(
