@@ -25,8 +25,8 @@ from pipelines.records import Format, Records, find, parse, root_names
 _ABSOLUTE = ("http://", "https://")
 _STEPS = re.compile(r"^(?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*$", re.ASCII)
 _STEP = re.compile(r"[A-Za-z_]\w*|\d+", re.ASCII)
-_LINK = re.compile(r"<([^>]*)>([^<]*)")
-_REL = re.compile(r";\s*rel\s*=\s*\"?([^\";]+)\"?", re.IGNORECASE)
+_LINK = re.compile(r'<([^>]*)>((?:[^<"]|"(?:\\.|[^"\\])*"?)*)')
+_ATTRIBUTE = re.compile(r""";\s*([^\s=;,"]+)\s*=\s*("(?:\\.|[^"\\])*"?|'[^']*'|[^;,"]*)""")
 
 
 class Request(Struct, frozen=True):
@@ -143,10 +143,11 @@ class Page(Struct, frozen=True, dict=True):
         return self.headers.get(name.lower())
 
     def link(self, relation: str) -> str | None:
-        """The target of the `Link` header with *relation* (RFC 8288)."""
+        """The target of the `Link` header with *relation* in any case (RFC 8288), quoted or not."""
         for target, attributes in _LINK.findall(self.header("link") or ""):
-            relations = _REL.search(attributes)
-            if relations and relation in relations[1].split():
+            named = [value for name, value in _ATTRIBUTE.findall(attributes) if name.lower() == "rel"]
+            relations = named[0].strip("\"'").lower().split() if named else ()  # of two `rel` the first counts
+            if relation.lower() in relations:
                 return str(target)
         return None
 

@@ -146,6 +146,33 @@ def test_a_link_replaces_url_and_parameters(link: str, expected: str) -> None:
     assert (from_body.full_url, from_header.full_url) == (expected, expected)
 
 
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        pytest.param("<u2>; rel=next, <u9>; rel=last", "u2", id="a-token-ends-at-the-comma"),
+        pytest.param("<u9>; rel=last,<u2>; rel=next", "u2", id="a-token-at-the-end"),
+        pytest.param("<u2>; rel=next; title=a", "u2", id="a-token-ends-at-the-semicolon"),
+        pytest.param("<u2>; rel='next', <u9>; rel='last'", "u2", id="single-quotes"),
+        pytest.param('<u2>; rel="Next"', "u2", id="capital-relation"),
+        pytest.param('<u2>; REL = "next"', "u2", id="capital-name-and-spaces"),
+        pytest.param('<u1>; rel="prev first", <u2>; rel="last next"', "u2", id="several-relations"),
+        pytest.param('<u2?ids=1,2;rel=x>; rel="next"', "u2?ids=1,2;rel=x", id="commas-in-the-target"),
+        pytest.param('<u2>; title="a, <b>; rel=x"; rel="next"', "u2", id="commas-in-a-title"),
+        pytest.param('<u1>; title="say \\"; rel=next"; rel=prev', None, id="rel-inside-a-title"),
+        pytest.param('<u1>; rel=prev; rel=next, <u2>; rel="next"', "u2", id="the-first-rel-counts"),
+        pytest.param('<u1>; anchor; xrel=next, <u2>; crossorigin; rel="next"', "u2", id="other-attributes"),
+        pytest.param('<u1>; rel="nextish", <u2>; rel="x-next"', None, id="only-whole-names"),
+        pytest.param("<u1>, <u2>; rel=", None, id="no-relation"),
+        pytest.param("nonsense", None, id="no-link"),
+    ],
+)
+def test_a_link_header_is_read_however_it_is_written(link: str, expected: str | None) -> None:
+    """Tokens and quoted values, in any case, one relation or several: RFC 8288."""
+    following = paginator("link_header").next_request(page(ROWS, headers={"link": link}))
+
+    assert (following.url.removeprefix("https://api.example/") if following else None) == expected
+
+
 def test_a_cursor_goes_into_a_header_or_a_field_of_the_body() -> None:
     graph = Request("POST", ASKED.url, body=orjson.dumps({"query": "q", "variables": {"n": 5}}))
     answer = {"data": ROWS, "pageInfo": {"end": "abc"}}
