@@ -26,6 +26,10 @@ from pipelines.values import DEVICES
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BRACES = re.compile(r"\{[^{}]*\}?|\}")
 _NAMING = "a name is a lower-case letter, then letters, digits and _, at most 63, and no device of Windows such as con"
+_WAYS_OUT = (
+    "say `bounds: half_open` if the API leaves the end out, `bounds: closed` with `format: date` if it gives that day "
+    "too, or `write: upsert` with a key"
+)
 _RESERVED = frozenset({"marts"})
 TRANSFORMS = Path(__file__).parents[1] / "transforms"
 """Where transforms are, unless the settings name another folder."""
@@ -64,6 +68,7 @@ def _is_name(text: str) -> bool:
 
 def _resource(resource: Resource, known: list[str], transforms: Path, parents: frozenset[str]) -> Found:
     yield from _write(resource)
+    yield from _edges(resource)
     yield from _cursor(resource)
     yield from _paging(resource)
     yield from _parent(resource, known)
@@ -86,20 +91,30 @@ def _write(resource: Resource) -> Found:
             ("deletes", "missing"),
             "an incremental read does not have all rows, so a missing one need not be gone; say `when`",
         )
-    if (
-        resource.write == "append"
-        and incremental.window
-        and incremental.bounds is None
-        and incremental.format != "date"
-    ):
-        yield (
-            ("incremental", "window"),
-            "with `write: append` say `bounds: closed` or `half_open`: a row at the edge of two windows may come twice",
-        )
     if resource.write == "replace":
         yield (
             ("write",),
             "with `incremental` only what is new is read, and `replace` would drop the rest; say append or upsert",
+        )
+
+
+def _edges(resource: Resource) -> Found:
+    """With `append` no two windows, or halves of one, may ask for the same rows."""
+    incremental = resource.incremental
+    if incremental is None or resource.write != "append" or incremental.kind != "instant":
+        return
+    cuts: list[tuple[str | int, ...]] = [
+        ("incremental", name) for name in ("window", "most") if getattr(incremental, name)
+    ]
+    cuts += [("errors",)] if any(rule.action == "split" for rule in resource.errors) else []
+    if not cuts:
+        return
+    if incremental.bounds is None:
+        yield cuts[0], f"with `write: append` a row at the edge of two windows may be stored twice; {_WAYS_OUT}"
+    elif incremental.bounds == "closed" and incremental.format != "date":
+        yield (
+            ("incremental", "bounds"),
+            f"with `write: append` a row at the instant that two windows share would be stored twice; {_WAYS_OUT}",
         )
 
 

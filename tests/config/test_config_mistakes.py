@@ -12,6 +12,14 @@ from pipelines.config.loading import load
 from pipelines.errors import ConfigError
 from tests.project import FORGE, ONE, SHOP, TOP, Project, resource
 
+_SPAN = "cursor: t, since_param: s, until_param: u, start: 2024-01-01"
+_EDGE = "edge of two windows may be stored twice;"
+_SHARED = "instant that two windows share would be stored twice;"
+_WAYS_OUT = (
+    "say `bounds: half_open` if the API leaves the end out, `bounds: closed` with `format: date` if it gives that day "
+    "too, or `write: upsert` with a key"
+)
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
@@ -65,6 +73,22 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
                               "incremental: {cursor: t, since_param: s, start: 2024-01-01, lag: 1h}"), [
             r"6: resources\.r\.incremental\.lag: with `write: append` the rows read again would be stored twice.*",
         ], id="append-with-lag"),
+        *(
+            pytest.param(resource("path: /x", "write: append", *also,
+                                  f"incremental: {{{_SPAN}{rest}}}"),
+                         [rf"{line}: resources\.r\.{key}: with `write: append` a row at the {where} {_WAYS_OUT}"],
+                         id=f"append-with-{name}")
+            for name, also, rest, line, key, where in [
+                ("windows-of-days", [], ", format: date, window: 1d", 6, r"incremental\.window", _EDGE),
+                ("windows-of-time", [], ", window: 1d", 6, r"incremental\.window", _EDGE),
+                ("halved-windows", [], ", format: date, most: 100", 6, r"incremental\.most", _EDGE),
+                ("split-windows", ["errors: [{status: 400, do: split}]"], "", 6, "errors", _EDGE),
+                ("closed-iso", [], ", bounds: closed, window: 1d", 6, r"incremental\.bounds", _SHARED),
+                ("closed-epoch", [], ", bounds: closed, format: epoch_ms, most: 9", 6, r"incremental\.bounds", _SHARED),
+                ("closed-pattern", [], ", bounds: closed, format: '%Y%m%d', window: 1d", 6, r"incremental\.bounds",
+                 _SHARED),
+            ]
+        ),
         pytest.param(resource("path: /x", "write: history", "key: id", "deletes: {missing: true}",
                               "incremental: {cursor: updated, since_param: s, start: 2024-01-01}"), [
             r"7: resources\.r\.deletes\.missing: an incremental read does not have all rows.*; say `when`",
@@ -178,6 +202,23 @@ def test_a_mistake_is_told_with_file_line_path_and_the_way_out(
     for line in told:
         assert any(re.fullmatch(f"config/shop\\.yaml:{pattern}", line) for pattern in expected), line
     assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize(
+    "incremental",
+    [
+        pytest.param("format: date, window: 1d, most: 10, bounds: closed", id="days-closed"),
+        pytest.param("format: date, window: 1d, most: 10, bounds: half_open", id="days-half-open"),
+        pytest.param("window: 1d, most: 10, bounds: half_open", id="instants-half-open"),
+        pytest.param("bounds: closed", id="one-window"),
+    ],
+)
+def test_append_takes_windows_that_share_no_row(project: Project, incremental: str) -> None:
+    asked = f"incremental: {{{_SPAN}, {incremental}}}"
+
+    project.write(resource("path: /x", "write: append", asked))
+
+    assert project.load()["shop"].resources["r"].write == "append"
 
 
 def test_all_mistakes_of_all_files_are_told_at_once(project: Project) -> None:
