@@ -78,8 +78,8 @@ class Answers:
         self._tell("spooled", resource.name, size=len(page.body))
         return stored
 
-    def counted(self, resource: ResourceRun, connection: Connection, chain: Chain) -> int:
-        """What the API's own count says about the question of *chain*.
+    def counted(self, resource: ResourceRun, connection: Connection, chain: Chain) -> int | None:
+        """What the API's own count says about the question of *chain*; None where a rule skips the answer.
 
         Raises:
             DecodeError: It tells no number.
@@ -89,6 +89,8 @@ class Answers:
         question = replace(chain.question.request, url=connection.url(path))
         endpoint = Endpoint(path=path, records=NoRecords(), errors=resource.endpoint.errors)
         page, _ = self.get(replace(resource, endpoint=endpoint), question, question.fingerprint)
+        if page.skipped:
+            return None
         # a bare number has no path to it
         number = whole_number(page.find(value) if isinstance(page.document, dict | list) else page.document)
         if number is None:

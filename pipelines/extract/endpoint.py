@@ -37,7 +37,10 @@ class GraphQL(Value):
 
 
 class Count(Value):
-    """A second address that tells how many records the same question has, in a field or as a bare number."""
+    """A second address that tells how many records the same question has, in a field or as a bare number.
+
+    It tells nothing where a rule of `errors` skips its answer, such as the 404 of a parent that is gone.
+    """
 
     path: str = Field(description="asked with the same parameters, those of paging aside; may hold {placeholders}")
     value: str = Field("count", description="JMESPath to the number, where the answer is more than the number")

@@ -254,7 +254,8 @@ class Extractor:
     def _close(self, resource: ResourceRun, chain: Chain) -> None:
         """All pages of *chain* are there: compare them with what the API tells, and count it off."""
         if resource.endpoint.count is not None:
-            chain.total = self._answers.counted(resource, self._connection, chain)
+            told = self._answers.counted(resource, self._connection, chain)
+            chain.total = chain.total if told is None else told
         declared, numbered = isinstance(resource.endpoint.paginate, NoPages), resource.endpoint.paginator.is_numbered
         resource.tally.close_chain(chain, declared=declared, guarded=not numbered or resource.notices_moves)
         with self._changed:

@@ -63,6 +63,33 @@ def test_each_parent_has_a_count_of_its_own(shop: Shop) -> None:
     assert "2 of 3 records at" in extraction.evidence
 
 
+@pytest.mark.parametrize(
+    ("paginate", "verdict"), [("none", "complete"), ({"page_number": {"until": "empty"}}, "unproved")]
+)
+@pytest.mark.parametrize("counted", [True, False], ids=["with-count", "without"])
+def test_a_parent_that_is_gone_has_no_count_and_is_skipped(
+    shop: Shop, paginate: Any, verdict: str, *, counted: bool
+) -> None:
+    """Of two parents the second is 404, and so is its count: the verdict is what it is without a `count`."""
+    rows = [{"i": 1}, {"i": 2}]
+    answers = {"/a/n": say({"count": 2}), "/a/items": say(rows)}
+    gone = Answer(404, b"<p>gone</p>", {"Content-Type": "text/html"})
+    shop.api.route_all(lambda asked: say([]) if asked.params.get("page", "1") > "1" else answers.get(asked.path, gone))
+
+    outcome = shop.extract(
+        {
+            "items": {
+                "path": "/{shop}/items", "for_each": {"values": {"shop": ["a", "b"]}}, "paginate": paginate,
+                "errors": [{"status": 404, "do": "skip"}], **({"count": {"path": "/{shop}/n"}} if counted else {}),
+            }
+        }
+    )  # fmt: skip
+
+    extraction = outcome.extractions["items"]
+    assert (extraction.verdict, extraction.error) == (verdict, None), extraction.evidence
+    assert outcome.rows("items") == rows
+
+
 @pytest.mark.parametrize(("told", "verdict"), [(20, "complete"), (21, "incomplete")])
 def test_one_answer_that_should_hold_everything_is_compared_with_its_total(shop: Shop, told: int, verdict: str) -> None:
     """A cap of 20 that nobody spoke of."""
