@@ -189,18 +189,31 @@ def parse(body: bytes, layout: Format) -> Json:
 
     Raises:
         DecodeError: Not valid as *layout*; the message tells where.
+        RecordsMissing: A CSV row has more or fewer fields than there are names.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if not body.strip():
         return []
     try:
         if layout == "csv":
-            return list(csv.DictReader(io.StringIO(body.decode("utf-8")), strict=True))
+            return _csv_rows(body.decode("utf-8"))
         if layout == "ndjson":
             return [orjson.loads(line) for line in body.splitlines() if line.strip()]
         return orjson.loads(body)
     except (orjson.JSONDecodeError, UnicodeDecodeError, csv.Error, RecursionError) as error:
         raise DecodeError(f"the answer is not {layout}: {error}", "look at the body, or set `format`") from None
+
+
+def _csv_rows(text: str) -> list[dict[str, Json]]:
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    names = list(reader.fieldnames or ())
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DecodeError(f"the first line names {twice[:60]!r} twice", "the API must name each column once")
+    rows = list(reader)
+    if any(None in row or None in row.values() for row in rows):
+        raise RecordsMissing("a CSV row has more or fewer fields than the first line", "the answer may be cut")
+    return rows
 
 
 def _outline(value: Json) -> str:

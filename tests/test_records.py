@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipelines.errors import DecodeError, RecordsMissing
+from pipelines.errors import DecodeError, PipelineError, RecordsMissing
 from pipelines.records import Format, Records, parse
 
 DEEP = b'{"items":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -86,6 +86,21 @@ def test_a_path_that_is_none_is_a_mistake_of_the_configuration() -> None:
 )
 def test_an_answer_is_parsed_by_its_format(body: bytes, layout: Format, document: Any) -> None:
     assert parse(body, layout) == document
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "told"),
+    [
+        (b"a,b\n1,2\n3", RecordsMissing, "more or fewer fields than the first line"),
+        (b"a,b\n1,2,3\n", RecordsMissing, "more or fewer fields than the first line"),
+        (b"a,b,a\n1,2,3\n", DecodeError, "the first line names 'a' twice"),
+        (b"a,b,a\n", DecodeError, "the first line names 'a' twice"),
+    ],
+    ids=["short", "long", "a-name-twice", "a-name-twice-and-no-row"],
+)
+def test_csv_that_would_lose_or_gain_a_field_is_an_error(body: bytes, error: type[PipelineError], told: str) -> None:
+    with pytest.raises(error, match=told):
+        parse(body, "csv")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ as JMESPath, as the file will hold it.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from typing import Literal
@@ -14,7 +13,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from pipelines.batch import Json
-from pipelines.errors import DecodeError, PipelineError
+from pipelines.errors import DecodeError, PipelineError, RecordsMissing
 from pipelines.extract.page import Page
 from pipelines.records import Format, Records, parse
 
@@ -109,7 +108,7 @@ def _format(page: Page) -> Format:
         try:
             if parse(page.body, layout):
                 return layout
-        except (DecodeError, csv.Error):
+        except (DecodeError, RecordsMissing):
             continue
     kind = sort.partition(";")[0] or "something"
     raise DecodeError(f"{page.request.safe_url} answered {kind} that is no JSON", "is it the address of the API?")

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pipelines.batch import Json
-from pipelines.errors import ConfigError, DecodeError, RecordsMissing, TypeConflict
+from pipelines.errors import ConfigError, DecodeError, TypeConflict
 from pipelines.records import parse
 from pipelines.transform.columns import OnMismatch, Path, Shape
 from pipelines.transform.convert import Misfit, NoTime, as_they_are, converter, described
@@ -76,11 +76,14 @@ def columns_of(records: list[dict[str, Json]], on_mismatch: OnMismatch | None, p
 
 
 def records_of(body: bytes, shape: Shape, *, unique: bool) -> list[dict[str, Json]]:
-    """The records of a page, numbers exact; with *unique* a field that comes twice is an error."""
+    """The records of a page, numbers exact; with *unique* a field that comes twice is an error.
+
+    An empty field of CSV is a null.
+    """
     if not body.strip():
         return []
     if shape.format == "csv":
-        return [_csv_record(row) for row in parse(body, "csv")]
+        return [{name: value or None for name, value in row.items()} for row in parse(body, "csv")]
     read = parse_lines if shape.format == "ndjson" else parse_json
     return shape.records.select(read(body, unique=unique))
 
@@ -206,10 +209,3 @@ def _page(plan: Plan, columns: dict[str, list[Any]], refusals: _Refusals) -> Exa
         columns = {name: [values[row] for row in kept] for name, values in columns.items()}
     arrays = {reading.name: array_for(reading, columns[reading.name]) for reading in plan.readings}
     return ExactPage(plan, arrays, len(kept), tuple(rejects[row] for row in sorted(rejects)))
-
-
-def _csv_record(row: dict[str | None, Any]) -> dict[str, Json]:
-    """A CSV row; an empty field is a null."""
-    if None in row or None in row.values():
-        raise RecordsMissing("a CSV row has more or fewer fields than the first line", "the answer may be cut")
-    return {str(name): value or None for name, value in row.items()}

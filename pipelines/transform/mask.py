@@ -45,7 +45,7 @@ def mask(
 
     Raises:
         DecodeError: The page is not *layout*, so nothing of it may be kept.
-        RecordsMissing: No records where *records* points.
+        RecordsMissing: No records where *records* points, or a CSV row that is cut.
         ConfigError: `sha256` without a salt, or records that are copies made by the path.
     """
     paths = {tuple(path.replace("[*]", "").replace("[]", "").split(".")): path for path in rules}
@@ -149,9 +149,9 @@ def _put(owner: dict[str, Json], name: str, cover: Cover) -> None:
 def _masked_csv(body: bytes, covers: Mapping[tuple[str, ...], Cover], seen: set[tuple[str, ...]]) -> bytes:
     rows = parse(body, "csv")
     seen.update(path for path in covers if rows and len(path) == 1 and path[0] in rows[0])
-    names = [name for name in (rows[0] if rows else {}) if not _drops(covers.get((str(name),)))]
+    names = [name for name in (rows[0] if rows else {}) if not _drops(covers.get((name,)))]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\r\n")  # so that a field with either of them is quoted
     writer.writerow(names)
     for row in rows:
         writer.writerow([_covered(row[name], covers.get((name,))) for name in names])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
+from pipelines.records import Records
+from pipelines.transform.mask import mask
 from tests.extract.conftest import Shop
 from tests.fake_api import Answer, Asked, say
 
@@ -174,6 +177,22 @@ def test_g12_only_an_empty_success_is_an_empty_page(shop: Shop, status: int, kin
     error = shop.one().extractions["orders"].error
 
     assert (error.kind if error else None) == kind
+
+
+@pytest.mark.parametrize("masked", [True, False], ids=["masked", "plain"])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"id,name\n1,x\n2", "RecordsMissing"), (b"id,name\n1,x,y\n", "RecordsMissing"), (b"id,id\n1,2\n", "DecodeError")],
+    ids=["cut", "long", "a-name-twice"],
+)
+def test_damaged_csv_is_an_error_with_a_mask_and_without(shop: Shop, body: bytes, kind: str, *, masked: bool) -> None:
+    shop.api.answer("/orders", Answer(200, body, {"Content-Type": "text/csv"}))
+    shop.masks = {"orders": partial(mask, layout="csv", records=Records(), rules={"name": "drop"})} if masked else {}
+
+    error = shop.one(format="csv", records="@", paginate="none").error("orders")
+
+    assert error.kind == kind
+    assert "/orders: " in error.message
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import ConfigError, DecodeError
-from pipelines.records import Records
+from pipelines.errors import ConfigError, DecodeError, PipelineError, RecordsMissing
+from pipelines.records import Records, parse
 from pipelines.transform.mask import Sha256, mask
 
 BODY = (
@@ -48,8 +48,29 @@ def test_lines_csv_columns_and_entries_are_masked_too() -> None:
     zipped = mask(b'{"d":{"a":["secret"],"b":[1]}}', "json", Records(columns="d"), {"a": "last4"})
     entries = mask(b'{"d":{"k":{"a":"secret"}}}', "json", Records(entries="d"), {"a": "drop"})
 
-    assert (lines, csv) == (b'{"b":1}\n{"b":2}', b"b\n1\n")
+    assert (lines, csv) == (b'{"b":1}\n{"b":2}', b"b\r\n1\r\n")
     assert (zipped, entries) == (b'{"d":{"a":["***"],"b":[1]}}', b'{"d":{"k":{}}}')
+
+
+def test_masked_csv_keeps_every_other_field_to_the_character() -> None:
+    body = b'a,b,c\nsecret,"1\r2","say ""x, y"""\nmore," ",\n'
+
+    masked = mask(body, "csv", Records(), {"a": "drop"})
+
+    assert parse(masked, "csv") == [{"b": "1\r2", "c": 'say "x, y"'}, {"b": " ", "c": ""}]
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        pytest.param(b"a,b\nsecret,1\nsecr", RecordsMissing, id="short"),
+        pytest.param(b"a,b\nsecret,1,2\n", RecordsMissing, id="long"),
+        pytest.param(b"a,b,b\nsecret,1,2\n", DecodeError, id="a-name-twice"),
+    ],
+)
+def test_masking_mends_no_csv_that_is_damaged(body: bytes, error: type[PipelineError]) -> None:
+    with pytest.raises(error):
+        mask(body, "csv", Records(), {"a": "drop"})
 
 
 def test_a_page_that_cannot_be_masked_is_never_passed_on() -> None:
