@@ -1,8 +1,8 @@
 """What must hold between the parts of a source, once each part is valid by itself.
 
 Parents exist and form no circle, placeholders have a value, columns that are
-named are declared, transforms exist, and no write mode would store twice what
-is read again.
+named are declared, transforms exist, no masked field is asked with, and no
+write mode would store twice what is read again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pipelines.config.masked import masked_uses
 from pipelines.config.problems import Document, Problem, nearest
 from pipelines.config.source import Resource
 from pipelines.extract.chains import known_names
@@ -59,6 +60,7 @@ def check(
     problems += [document.problem(("resources", name, "for_each"), what) for name, what in _circles(resources)]
     problems += [document.problem(("resources", name, "weight"), what) for name, what in _weights(resources, limits)]
     problems += [document.problem(("resources", name, *keys), what) for name, keys, what in _partial(resources)]
+    problems += [document.problem(("resources", name, *keys), what) for name, keys, what in masked_uses(resources)]
     return problems
 
 

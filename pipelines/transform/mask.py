@@ -48,13 +48,18 @@ def mask(
         RecordsMissing: No records where *records* points, or a CSV row that is cut.
         ConfigError: `sha256` without a salt, or records that are copies made by the path.
     """
-    paths = {tuple(path.replace("[*]", "").replace("[]", "").split(".")): path for path in rules}
+    paths = {steps_of(path): path for path in rules}
     covers = {steps: _cover(rules[path]) for steps, path in paths.items()}
     seen: set[tuple[str, ...]] = set()
     masked = _masked(body, layout, records, covers, seen)
     if met is not None:
         met.update(paths[steps] for steps in seen)
     return masked
+
+
+def steps_of(path: str) -> tuple[str, ...]:
+    """The fields that a *path* of rules goes through; a list on the way is no step."""
+    return tuple(path.replace("[*]", "").replace("[]", "").split("."))
 
 
 def _masked(

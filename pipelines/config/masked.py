@@ -1,0 +1,110 @@
+"""No masked field may be asked with, carried or paged by.
+
+A page is masked when it is kept. What follows from it is asked for with the
+page as it came, or with the kept one where a run resumes: a masked field would
+be another value then, and `carry` would write it as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from pipelines.config.source import Resource
+from pipelines.extract.paginators import LastId
+from pipelines.extract.placeholders import names
+from pipelines.records import Records, root_names
+from pipelines.transform.mask import steps_of
+
+Found = Iterator[tuple[str, tuple[str, ...], str]]
+_PLAIN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_RESUMED = "a run that resumes has only its masked value to ask with"
+
+
+def masked_uses(resources: Mapping[str, Resource]) -> Found:
+    """The resource, the key and the mistake for each masked field that something is asked with, or carried."""
+    for name, resource in resources.items():
+        yield from ((name, keys, what) for keys, what in _paged_by(resource))
+        yield from ((name, keys, what) for keys, what in _asked_with(resource, _above(resources, name)))
+        yield from ((name, keys, what) for keys, what in _carried(resource, _above(resources, name)))
+
+
+def _asked_with(resource: Resource, above: Mapping[str, Resource]) -> Iterator[tuple[tuple[str, ...], str]]:
+    templates = {
+        "path": resource.path,
+        "params": resource.params,
+        "headers": resource.headers,
+        "graphql" if resource.graphql else "body": resource.payload,
+        "count": resource.count.path if resource.count else "",
+    }
+    for key, template in templates.items():
+        for used in sorted(names(template)):
+            parent, _, field = used.partition(".")
+            if parent in above and _is_masked(field, above[parent].mask):
+                yield (key,), f"{{{used}}} is masked in {parent}, and {_RESUMED}; {_ways_out(parent)}"
+
+
+def _carried(resource: Resource, above: Mapping[str, Resource]) -> Iterator[tuple[tuple[str, ...], str]]:
+    each = resource.for_each
+    if each is None or each.resource not in above:
+        return
+    for column, path in resource.carry.items():
+        first, _, rest = path.partition(".")
+        if first in each.names and first not in above:
+            continue
+        parent, field = (first, rest) if first in above else (str(each.resource), path)
+        if _is_masked(field, above[parent].mask):
+            what = f"{path!r} is masked in {parent}, and would be written as it is; {_ways_out(parent)}"
+            yield ("carry", column), what
+
+
+def _paged_by(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The fields of a record that the next page is found by: the last id, or a path that leads into the records."""
+    paginator = resource.paginator
+    told = [getattr(paginator, key, None) for key in ("source", "more", "total_at")]
+    paths = [(path, inside) for path in told if path and (inside := _inside(path, resource.records))]
+    if isinstance(paginator, LastId):
+        paths.append((paginator.record_field, paginator.record_field))
+    for path, inside in paths:
+        if any(_is_masked(field, resource.mask) for field in _fields(inside)):
+            out = "page by another field, or take it out of `mask`"
+            yield ("paginate",), f"{path!r} is masked, and {_RESUMED}; {out}"
+
+
+def _inside(path: str, records: Records) -> str:
+    """What of a JMESPath *path* into the answer is inside a record; empty where it leads elsewhere."""
+    top = "" if records.path == "@" else re.escape(records.path)
+    place = r"(?:\[-?\d+\])?" if records.single else r"\[-?\d+\]"
+    found = re.fullmatch(rf"{top}{place}(?:^|\.)(\w.*)", path)
+    return found[1] if found else ""
+
+
+def _fields(path: str) -> Iterable[str]:
+    """The fields that a JMESPath *path* looks at, dotted; their first names alone where it is more than that."""
+    if _PLAIN.fullmatch(path):
+        return (path,)
+    try:
+        return root_names(path) or ()
+    except ValueError:
+        return ()  # no JMESPath: it finds nothing, so it shows nothing
+
+
+def _ways_out(parent: str) -> str:
+    return f"use another field, or take it out of the `mask` of {parent}"
+
+
+def _is_masked(field: str, mask: Iterable[str]) -> bool:
+    """Whether *mask* covers the dotted *field*, a part of it, or what it is a part of; the empty one is the record."""
+    used = tuple(field.split(".")) if field else ()
+    return any(used[: len(steps)] == steps[: len(used)] for steps in map(steps_of, mask))
+
+
+def _above(resources: Mapping[str, Resource], name: str) -> dict[str, Resource]:
+    """The parents of the resource *name*, and theirs."""
+    found: dict[str, Resource] = {}
+    while name in resources and (each := resources[name].for_each) and each.resource in resources:
+        name = str(each.resource)
+        if name in found:
+            break
+        found[name] = resources[name]
+    return found

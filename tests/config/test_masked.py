@@ -1,0 +1,94 @@
+"""A masked field stays where it is: nothing is asked with it, and nothing carries it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.project import Project
+
+PEOPLE = """\
+base_url: https://a.example
+resources:
+  users:
+    path: /users
+    mask: {email: drop, home.street: last4, "cards[].no": last4}
+    %s
+  pets:
+    for_each: {resource: users}
+    path: /pets
+    %s
+  toys:
+    for_each: {resource: pets}
+    path: /toys/{pets.id}
+    %s
+"""
+_IS_MASKED = r"is masked in users, and a run that resumes has only its masked value to ask with; "
+_WRITTEN = r"is masked in users, and would be written as it is; "
+_OTHERWISE = r"use another field, or take it out of the `mask` of users"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty project that is the current folder."""
+    return Project(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("users", "pets", "toys", "expected"),
+    [
+        pytest.param("", "params: {of: '{users.email}'}", "",
+                     rf"10: resources\.pets\.params: \{{users\.email\}} {_IS_MASKED}{_OTHERWISE}", id="a-parameter"),
+        pytest.param("", "headers: {X-Of: 'a {users.home.street}'}", "",
+                     rf"10: resources\.pets\.headers: \{{users\.home\.street\}} {_IS_MASKED}.*", id="a-header"),
+        pytest.param("", "body: {of: ['{users.home}']}", "",
+                     rf"10: resources\.pets\.body: \{{users\.home\}} {_IS_MASKED}.*", id="what-holds-it"),
+        pytest.param("", "count: {path: '/{users.email.host}/n'}", "",
+                     rf"10: resources\.pets\.count: \{{users\.email\.host\}} {_IS_MASKED}.*", id="a-part-of-it"),
+        pytest.param("", "graphql: {query: q, variables: {of: '{users.email}'}}", "",
+                     rf"10: resources\.pets\.graphql: \{{users\.email\}} {_IS_MASKED}.*", id="a-variable"),
+        pytest.param("", "", "params: {of: '{users.email}'}",
+                     rf"14: resources\.toys\.params: \{{users\.email\}} {_IS_MASKED}.*", id="a-grandparent"),
+        pytest.param("", "carry: {of: email}", "",
+                     rf"10: resources\.pets\.carry\.of: 'email' {_WRITTEN}{_OTHERWISE}", id="carried"),
+        pytest.param("", "", "carry: {of: users.cards}",
+                     rf"14: resources\.toys\.carry\.of: 'users\.cards' {_WRITTEN}.*", id="carried-list"),
+        pytest.param("", "carry: {of: users}", "",
+                     rf"10: resources\.pets\.carry\.of: 'users' {_WRITTEN}.*", id="carried-whole"),
+        pytest.param("paginate: {last_id: {field: email, param: after}}", "", "",
+                     r"6: resources\.users\.paginate: 'email' is masked, and a run that resumes has only its "
+                     r"masked value to ask with; page by another field, or take it out of `mask`", id="paged-by"),
+        pytest.param("paginate: {last_id: {field: home.street, param: after}}", "", "",
+                     r"6: resources\.users\.paginate: 'home\.street' is masked.*", id="paged-by-a-part"),
+        pytest.param("paginate: {cursor: {from: '[-1].email', param: after}}", "", "",
+                     r"6: resources\.users\.paginate: '\[-1\]\.email' is masked.*", id="a-token-in-a-record"),
+        pytest.param("records: {rows: user, single: true}\n    paginate: {next_url: user.email}", "", "",
+                     r"7: resources\.users\.paginate: 'user\.email' is masked.*", id="a-link-in-a-record"),
+        pytest.param("paginate: {last_id: {field: 'to_string(email)', param: after}}", "", "",
+                     r"6: resources\.users\.paginate: 'to_string\(email\)' is masked.*", id="paged-by-more"),
+    ],
+)  # fmt: skip
+def test_a_masked_field_is_neither_asked_with_nor_carried(
+    project: Project, users: str, pets: str, toys: str, expected: str
+) -> None:
+    project.write(PEOPLE % (users, pets, toys))
+
+    (told,) = project.mistakes()
+
+    assert re.fullmatch(f"config/shop\\.yaml:{expected}", told), told
+
+
+def test_fields_beside_a_masked_one_are_asked_with_and_carried(project: Project) -> None:
+    """`email_id` only begins like a masked one, and `toys.email` is a field of another resource."""
+    project.write(
+        PEOPLE
+        % (
+            "records: data\n    paginate: {cursor: {from: email, param: after, more: 'data[0].email_id'}}",
+            "carry: {of: home.city, mail: email_id, user: users.id}",
+            "carry: {email: email}",
+        )
+    )
+
+    assert list(project.load()["shop"].resources) == ["users", "pets", "toys"]
