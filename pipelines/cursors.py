@@ -7,8 +7,10 @@ count, and a record without a cursor is an error unless the source says otherwis
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
 from itertools import pairwise
-from typing import Literal
+from math import floor
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +21,7 @@ from pipelines.errors import ConfigError, CursorError, OrderViolation
 from pipelines.load.boundary import as_type, typed
 
 Ordered = Literal["ascending", "descending"]
+_TYPES = {"instant": pa.timestamp("us", "UTC"), "text": pa.string()}
 _TIME, _ZONED = r"^\d{4}-\d\d-\d\d[T ]", r"(Z|[+-]\d\d(:?\d\d)?)$"
 
 
@@ -90,6 +93,26 @@ def greatest(known: str | None, values: pa.ChunkedArray) -> str | None:
     return str(top.cast(pa.string()).as_py())
 
 
+def least(table: pa.Table, name: str, kind: str) -> str:
+    """The least cursor of *table* as text, a number rounded down, so that a column of whole ones can hold it.
+
+    Empty where there is none.
+    """
+    low = pc.min(typed(table[name], kind)) if name in table.column_names else pa.scalar(None)
+    if not low.is_valid:
+        return ""
+    return str(floor(low.as_py())) if kind == "number" else str(low.cast(pa.string()).as_py())
+
+
+def reaches(top: str, lowest: str, kind: str) -> bool:
+    """Whether the cursor *top* is *lowest* or later; an unknown one, which is empty, may be.
+
+    Raises:
+        CursorError: One of them is not of that kind.
+    """
+    return not top or bool(_plain(top, kind) >= _plain(lowest, kind))
+
+
 def page_ends(
     column: pa.ChunkedArray, page_of_row: pa.ChunkedArray, pages: Sequence[PageRef], cursor: Cursor
 ) -> list[PageEnds]:
@@ -122,6 +145,14 @@ def refuse_disorder(found: Iterable[PageEnds], cursor: Cursor) -> None:
         low, high = (one.last, other.first) if cursor.ordered == "ascending" else (other.first, one.last)
         if one.chain == other.chain and high < low:
             raise _violation(cursor, one.last, other.first, f"from page {one.number + 1} to {other.number + 1}")
+
+
+def _plain(text: str, kind: str) -> Any:
+    try:
+        return Decimal(text) if kind == "number" else as_type(text, _TYPES[kind]).as_py()
+    except InvalidOperation:
+        told = "the column's type has changed: `threadmill state reset`, or declare the type"
+        raise CursorError(f"the cursor {text!r} is no number", told) from None
 
 
 def _is_before(values: pa.Array, others: pa.Array, cursor: Cursor) -> pa.Array:

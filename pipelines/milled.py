@@ -28,7 +28,8 @@ class Recipe(Struct, frozen=True):
     `columns` is the schema of the rows that are committed (None before the
     first), `floors` the watermark of each parent ("" without parents) below
     which appended rows are old, `edge` the files with rows from `edge_floor` on,
-    which may be read again.
+    which may be read again. Where nothing tells what is old, `older` are the
+    other files, each with its greatest cursor ("" where that is not known).
     """
 
     source: str
@@ -41,9 +42,15 @@ class Recipe(Struct, frozen=True):
     floors: Mapping[str, str] = field(default_factory=dict)
     edge: tuple[Path, ...] = ()
     edge_floor: str = ""
+    older: tuple[tuple[Path, str], ...] = ()
     asked_from: str = ""
     transforms: Path | None = None
     slice_bytes: int = 16_000_000
+
+    @property
+    def compared(self) -> tuple[Path, ...]:
+        """The files whose rows may be compared with those of a batch."""
+        return (*self.edge, *(path for path, _ in self.older))
 
 
 class Milled(Struct, frozen=True):

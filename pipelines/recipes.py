@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from pipelines.config.settings import Settings
 from pipelines.config.source import Resource
-from pipelines.cursors import Cursor
+from pipelines.cursors import Cursor, reaches
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.watermark import Incremental, Watermark, comparable
-from pipelines.load.log import Dataset, LiveFile
+from pipelines.extract.watermark import Incremental, Watermark
+from pipelines.load.log import Dataset
 from pipelines.milled import Recipe
 
 
@@ -28,10 +28,13 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
 ) -> Recipe:
     """The recipe for pages that were *asked* from *watermark* on, beside the rows of *dataset*."""
     incremental = asked.incremental
-    floors = {"": watermark.value, **watermark.parents} if watermark else {}
+    marks = {"": watermark.value, **watermark.parents} if watermark else {}
+    floors = {parent: mark for parent, mark in marks.items() if mark}
     lowest = (watermark.lowest() if watermark else "") or (incremental.start if incremental else "")
-    appends = incremental is not None and resource.write == "append"
-    edge = _reaching(dataset, incremental, lowest) if incremental and appends else []
+    appended = _tops(dataset, incremental) if incremental and resource.write == "append" else {}
+    edge = [path for path, top in appended.items() if incremental and reaches(top, lowest, incremental.kind)]
+    # an API may give rows from before where it was asked to begin; only a watermark tells that they are stored
+    older = {} if floors else {path: top for path, top in appended.items() if path not in edge}
     return Recipe(
         source=source,
         resource=name,
@@ -40,9 +43,10 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
         store=store,
         columns=dataset.columns,
         cursor=_cursor_of(incremental, f"{source}.{name}") if incremental else None,
-        floors={parent: floor for parent, floor in floors.items() if floor},
-        edge=tuple(store / file.path for file in edge),
+        floors=floors,
+        edge=tuple(store / path for path in edge),
         edge_floor=lowest,
+        older=tuple((store / path, top) for path, top in older.items()),
         asked_from=incremental.since(watermark) if incremental and incremental.since_param and watermark else "",
         transforms=settings.transforms,
         slice_bytes=settings.batch_size,
@@ -53,16 +57,10 @@ def _cursor_of(incremental: Incremental, where: str) -> Cursor:
     return Cursor(incremental.cursor, where, incremental.kind, incremental.on_missing, incremental.ordered)
 
 
-def _reaching(dataset: Dataset, incremental: Incremental, floor: str) -> list[LiveFile]:
-    """The files of *dataset* that may hold rows whose cursor is *floor* or later."""
+def _tops(dataset: Dataset, incremental: Incremental) -> dict[str, str]:
+    """The files of *dataset*, each with its greatest cursor; empty where that is not known."""
     cursor, kind, schema = incremental.cursor, incremental.kind, dataset.schema
     held = schema.field(cursor).type if schema is not None and cursor in schema.names else None
     # the greatest text need not be the greatest instant
     is_told = kind == "text" or held not in (pa.string(), pa.large_string())
-
-    def may_reach(file: LiveFile) -> bool:
-        if cursor not in file.stats or not is_told:
-            return True
-        return bool(comparable(str(file.stats[cursor][1]), kind) >= comparable(floor, kind))  # type: ignore[operator]  # one kind
-
-    return [file for file in dataset.files if may_reach(file)]
+    return {file.path: str(file.stats[cursor][1]) if is_told and cursor in file.stats else "" for file in dataset.files}

@@ -153,7 +153,7 @@ class _Replay:
             for name, endpoint in endpoints.items()
         }
         for name, recipe in recipes.items():
-            self._lake.bring(self._run.draft.dataset(name), recipe.edge)
+            self._lake.bring(self._run.draft.dataset(name), recipe.compared)
         shared = self._shared
         with closing(Offline(source.connection())) as client, Spool(kept_folder(self._folder, number), plan) as spool:
             extractions, milled = fetch_and_mill(

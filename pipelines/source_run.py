@@ -130,7 +130,7 @@ class SourceRun:
             store=self._lake.store,
             settings=self._shared.settings,
         )
-        self._lake.bring(self.draft.dataset(name), recipe.edge)
+        self._lake.bring(self.draft.dataset(name), recipe.compared)
         return recipe
 
     def _fetch_and_mill(self, spool: Spool) -> tuple[Mapping[str, Extraction], Mapping[str, Ledger]]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.batch import Batch, Json, PageRef
-from pipelines.cursors import PageEnds, greatest, page_ends
+from pipelines.cursors import Cursor, PageEnds, greatest, least, page_ends, reaches
 from pipelines.errors import CursorError, PipelineError
 from pipelines.load.boundary import as_type, at_or_after, typed, unseen
 from pipelines.load.parquet import PartWriter
@@ -48,7 +48,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     warnings: Counter[str] = Counter()
     ends: list[PageEnds] = []
     schemas: list[pa.Schema] = []
-    seen = _seen(recipe)
+    seen = _Seen(recipe)
     transform = _transform(recipe)
     with _writer(recipe, batch) as writer, _rejects_writer(recipe, batch) as rejects:
         pages_before = 0
@@ -63,8 +63,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
             table = _fresh(table, recipe, cursors)
             if transform:
                 table = apply(table, transform)
-            if seen is not None:
-                table = unseen(table, seen, recipe.target.key)
+            table = seen.unseen(table)
             table, more = checked(table, recipe.shape.checks, f"{recipe.source}.{recipe.resource}", warnings)
             for refused in filter(None, [*aside, more]):
                 rows_rejected += len(refused)
@@ -87,6 +86,39 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
         pid=os.getpid(),
         began=started,
     )
+
+
+class _Seen:
+    """The stored rows that a batch may have again; read when there are rows, and as far back as they reach."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._rows: pa.Table | None = None
+        self._lowest = ""
+
+    def unseen(self, table: pa.Table) -> pa.Table:
+        """The rows of *table* that are not stored yet."""
+        recipe = self._recipe
+        if recipe.cursor is None or not recipe.compared or not len(table):
+            return table
+        lowest = self._reach(table, recipe.cursor)
+        if not self._lowest or not reaches(lowest, self._lowest, recipe.cursor.kind):
+            self._rows, self._lowest = self._read(lowest, recipe.cursor), lowest
+        return table if self._rows is None else unseen(table, self._rows, recipe.target.key)
+
+    def _reach(self, table: pa.Table, cursor: Cursor) -> str:
+        """From where on stored rows have to be known."""
+        recipe = self._recipe
+        low = least(table, cursor.name, cursor.kind) if not recipe.floors else ""
+        return recipe.edge_floor if reaches(low, recipe.edge_floor, cursor.kind) else low
+
+    def _read(self, lowest: str, cursor: Cursor) -> pa.Table | None:
+        recipe, kind = self._recipe, cursor.kind
+        further = lowest != recipe.edge_floor
+        older = [path for path, top in recipe.older if further and reaches(top, lowest, kind)]
+        files, known, key = (*recipe.edge, *older), _known(recipe), recipe.target.key
+        names = key if known is not None and set(key) <= set(known.names) else ()
+        return at_or_after(files, cursor.name, lowest, kind=kind, names=names, schema=known)
 
 
 def checked(
@@ -175,20 +207,6 @@ def _body(page: PageRef, shape: Shape) -> bytes:
 
 def _known(recipe: Recipe) -> pa.Schema | None:
     return None if recipe.columns is None else decode_schema(recipe.columns)
-
-
-def _seen(recipe: Recipe) -> pa.Table | None:
-    if not recipe.edge or not recipe.cursor:
-        return None
-    known, key = _known(recipe), recipe.target.key
-    return at_or_after(
-        recipe.edge,
-        recipe.cursor.name,
-        recipe.edge_floor,
-        kind=recipe.cursor.kind,
-        names=key if known is not None and set(key) <= set(known.names) else (),
-        schema=known,
-    )
 
 
 def _in_order(table: pa.Table, recipe: Recipe, pages: list[PageRef], ends: list[PageEnds]) -> pa.Table:

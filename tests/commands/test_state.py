@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli import app
 from pipelines.load.lake import Lake
-from tests.fake_api import FakeApi, say
-from tests.ledger_api import LedgerApi, row
+from tests.fake_api import Answer, Asked, FakeApi, say
+from tests.ledger_api import LedgerApi, instant, row
+
+IsDue = Callable[[dict[str, Any], str], bool]
+"""Whether the API gives a row when it is asked from a lower bound on."""
 
 MAY = [row(number, f"2024-05-{number:02}T00:00:00Z", price="1.50") for number in range(1, 9)]
 
@@ -35,6 +40,28 @@ def answer(*arguments: str) -> Any:
     result = threadmill(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return orjson.loads(result.stdout)
+
+
+def local_day(row: dict[str, Any]) -> str:
+    """The day of a row two hours east of Greenwich."""
+    return (instant(row["at"]) + timedelta(hours=2)).date().isoformat()
+
+
+def serve(ledger: LedgerApi, is_due: IsDue) -> None:
+    """Let the API give the rows that are due for a lower bound, whatever the upper one."""
+
+    def page(asked: Asked) -> Answer:
+        due = [row for row in ledger.rows if is_due(row, asked.params["since"])]
+        first = (int(asked.params.get("page", 1)) - 1) * ledger.page_size
+        return say({"data": due[first : first + ledger.page_size], "total": len(due)})
+
+    ledger.api.route("/rows", page)
+
+
+def without_key(ledger: LedgerApi) -> None:
+    """Let rows be told by all their columns."""
+    configured = ledger.folder / "config" / "ledger.yaml"
+    configured.write_text(configured.read_text().replace("    key: id\n", ""))
 
 
 def notes(ledger: LedgerApi) -> list[str]:
@@ -116,6 +143,62 @@ def test_a_backfill_adds_what_came_late_and_leaves_the_watermark(ledger: LedgerA
     assert ledger.stored("id") == [*range(1, 9), 100]
     assert answer("state", "show", "ledger")[0]["watermark"] == "2024-05-08 00:00:00.000000Z"
     assert notes(ledger)[-1] == "backfill from 2024-05-01 to 2024-05-05"
+
+
+@pytest.mark.parametrize(
+    "is_due",
+    [
+        pytest.param(lambda row, since: row["at"][:10] >= since, id="ignores-time-of-day"),
+        pytest.param(lambda row, since: local_day(row) >= since, id="day-of-another-zone"),
+        pytest.param(lambda row, since: True, id="ignores-lower-bound"),
+    ],
+)
+@pytest.mark.parametrize("key", ["id", ""])
+def test_rows_before_the_start_of_a_backfill_are_not_stored_again(ledger: LedgerApi, is_due: IsDue, key: str) -> None:
+    """Asked from noon on, the API gives rows of the night before as well; row 100 came late, before the start too."""
+    ledger.configure(write="append", incremental=", format: date")
+    if not key:
+        without_key(ledger)
+    ledger.rows = [row(1, "2024-04-30T23:30:00Z"), row(2, "2024-05-01T03:00:00Z"), row(3, "2024-05-01T15:00:00Z")]
+    serve(ledger, is_due)
+    ledger.read()
+    ledger.rows.append(row(100, "2024-05-01T04:00:00Z"))
+
+    threadmill("backfill", "ledger", "--from", "2024-05-01T12:00", "--to", "2024-05-03")
+    report = answer("backfill", "ledger", "--from", "2024-05-01T12:00", "--to", "2024-05-03")
+
+    assert report["sources"][0]["resources"][0]["new"] == 0
+    assert ledger.stored("id") == [1, 2, 3, 100]
+
+
+def test_rows_before_the_start_are_not_stored_again_after_a_reset(ledger: LedgerApi) -> None:
+    """An API that knows no lower bound gave five rows of the year before, on pages from new to old."""
+    ledger.configure(write="append")
+    ledger.rows = [row(number, f"202{3 + number // 6}-02-{number:02}T00:00:00Z") for number in range(9, 0, -1)]
+    serve(ledger, lambda row, since: True)
+    ledger.read()
+    threadmill("state", "reset", "ledger.rows")
+
+    report = ledger.read()
+
+    assert (report.rows_read, report.new) == (9, 0)
+    assert ledger.stored("id") == list(range(1, 10))
+
+
+def test_numbers_before_the_start_are_not_stored_again_after_a_reset(ledger: LedgerApi) -> None:
+    ledger.configure(write="append", incremental=", format: number", more="")
+    configured = ledger.folder / "config" / "ledger.yaml"
+    configured.write_text(configured.read_text().replace("start: 2024-01-01", "start: 100"))
+    ledger.rows = [{"id": number, "at": number} for number in (9, 10, 100, 101)]
+    serve(ledger, lambda row, since: True)
+    ledger.read()
+    threadmill("state", "reset", "ledger.rows")
+    ledger.rows.append({"id": 5, "at": 9.5})
+
+    report = ledger.read()
+
+    assert (report.rows_read, report.new) == (5, 1)
+    assert ledger.stored("id") == [5, 9, 10, 100, 101]
 
 
 def test_a_backfill_dry_run_prints_windows_and_asks_nothing(ledger: LedgerApi) -> None:
