@@ -31,7 +31,7 @@ from flows.signals import deferred
 from flows.stages import following
 from flows.terminal import TERMINAL, Terminal
 from flows.variables import with_variables
-from pipelines.commands.lakes import locked
+from pipelines.commands.lakes import locked, run_id
 from pipelines.config.project import Project, load_project
 from pipelines.errors import ConfigError, PipelineError
 from pipelines.load.lake import Lake
@@ -119,7 +119,7 @@ def _run(  # noqa: PLR0913  # whom the run tells what
 ) -> RunReport:
     """One run of the engine, followed by a task for each stage."""
     work = assignment.work
-    if assignment.full_refresh and _attempt() == 1:
+    if assignment.full_refresh:
         _forget_watermarks(project)
     milestones = Milestones()
     watching = terminal.watching(project) if terminal else nullcontext(_ignore)
@@ -154,11 +154,22 @@ def _project(assignment: Assignment) -> Project:
 
 
 def _forget_watermarks(project: Project) -> None:
-    """Let every incremental resource begin at its start; a retry of the run does not forget what it has read since."""
+    """Let every incremental resource begin at its start.
+
+    Once in a flow run, in the first attempt that can: a later one does not forget what was read since.
+    """
+    context = FlowRunContext.get()
+    run = f"refresh-{context.flow_run.id}" if context and context.flow_run else run_id("refresh")
     for source in project.sources:
         lake = Lake(project.settings.data, source.name, project.settings.remote)
         with locked(lake, "refresh"):
-            move(lake, chosen(source, ""), "", "", run="refresh", config_hash=source.config_hash)
+            if not _has_made(run, lake):
+                move(lake, chosen(source, ""), "", "", run=run, config_hash=source.config_hash)
+
+
+def _has_made(run: str, lake: Lake) -> bool:
+    """Whether a commit that is kept was made by *run*."""
+    return any(lake.log.read(number).run == run for number in reversed(lake.log.numbers()))
 
 
 @contextmanager

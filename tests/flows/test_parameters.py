@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.load.lake import Lake
 from tests.fake_api import say
 from tests.flows.conftest import ShopProject
 
@@ -63,6 +66,52 @@ def test_a_span_is_read_again_and_a_full_refresh_reads_everything(shop: ShopProj
     days = [asked.params["since"][8:10] for asked in shop.api.asked]
     assert days == ["01", "05", "02", "01"]
     assert pq.read_table("data/parquet/shop/days").num_rows == 2
+
+
+def test_a_full_refresh_that_found_the_lake_busy_begins_at_the_start_in_its_next_attempt(shop: ShopProject) -> None:
+    from flows.sync import sync_source
+
+    config = shop.folder / "config/shop.yaml"
+    config.write_text(_BY_DAY.format(url=shop.api.url))
+    shop.api.answer("/days", say([{"id": 1, "day": "2024-01-05"}]))
+    sync_source("shop", return_state=True)
+    held, attempts = ExitStack(), list[object]()
+
+    def busy_at_first(flow: object, flow_run: object, state: object) -> None:
+        attempts.append(state)
+        if len(attempts) == 1:
+            held.enter_context(Lake(Path("data"), "shop").lock("another"))
+        else:
+            held.close()
+
+    again = sync_source.with_options(retries=1, retry_delay_seconds=0, on_running=[busy_at_first])
+    state: State[Any] = again("shop", full_refresh=True, return_state=True)
+
+    assert state.is_completed(), state.message
+    assert len(attempts) == 2
+    assert [asked.params["since"][8:10] for asked in shop.api.asked] == ["01", "01"]
+
+
+def test_a_full_refresh_forgets_nothing_that_it_has_read_when_it_is_tried_again(shop: ShopProject) -> None:
+    """Days are committed in the first attempt, in which weeks fail."""
+    from flows.sync import sync_source
+
+    days = _BY_DAY.format(url=shop.api.url) + "retry: {attempts: 1}\n"
+    weeks = days[days.index("  days:") : days.index("retry:")].replace("days", "weeks")
+    (shop.folder / "config/shop.yaml").write_text(days.replace("resources:\n", f"resources:\n{weeks}"))
+    found = say([{"id": 1, "day": "2024-01-05"}])
+    shop.api.answer("/days", found)
+    shop.api.answer("/weeks", found, say({}, 500), found)
+    sync_source("shop", return_state=True)
+
+    again = sync_source.with_options(retries=1, retry_delay_seconds=0)
+    state: State[Any] = again("shop", full_refresh=True, return_state=True)
+
+    asked = [(one.path, one.params["since"][8:10]) for one in shop.api.asked[2:]]
+    log = Lake(Path("data"), "shop").log
+    assert state.is_completed(), state.message
+    assert sorted(asked) == [("/days", "01"), ("/days", "05"), ("/weeks", "01"), ("/weeks", "01")]
+    assert [log.read(number).note for number in log.numbers()].count("state of weeks, days: reset") == 1
 
 
 @pytest.mark.parametrize(
