@@ -20,7 +20,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
-from pipelines.envelope import around, inner, list_in, outer
+from pipelines.envelope import around, inner, list_in, loads, outer
 from pipelines.errors import DecodeError, RecordsMissing
 from pipelines.values import Value
 
@@ -198,8 +198,8 @@ def parse(body: bytes, layout: Format) -> Json:
         if layout == "csv":
             return _csv_rows(body.decode("utf-8"))
         if layout == "ndjson":
-            return [orjson.loads(line) for line in body.splitlines() if line.strip()]
-        return orjson.loads(body)
+            return [loads(line) for line in body.splitlines() if line.strip()]
+        return loads(body)
     except (orjson.JSONDecodeError, UnicodeDecodeError, csv.Error, RecursionError) as error:
         raise DecodeError(f"the answer is not {layout}: {error}", "look at the body, or set `format`") from None
 

@@ -18,7 +18,18 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pipelines.batch import Json, digest
-from pipelines.envelope import Level, around, holds_nothing, inner, is_empty_list, is_list, list_in, mentions, outer
+from pipelines.envelope import (
+    Level,
+    around,
+    holds_nothing,
+    inner,
+    is_empty_list,
+    is_list,
+    list_in,
+    loads,
+    mentions,
+    outer,
+)
 from pipelines.errors import DecodeError
 from pipelines.records import Format, Records, find, parse, root_names
 
@@ -132,11 +143,11 @@ class Page(Struct, frozen=True, dict=True):
             return find(self._around, path)
         if _STEPS.match(path):
             raw = self._walk(path)
-            return None if raw is None else orjson.loads(memoryview(raw))
+            return None if raw is None else loads(memoryview(raw))
         if names is None or not isinstance(self._outer, dict):
             return find(self.document, path)
         known = {name: memoryview(self._outer[name]) for name in names if name in self._outer}
-        return find({name: orjson.loads(raw) for name, raw in known.items()}, path)
+        return find({name: loads(raw) for name, raw in known.items()}, path)
 
     def header(self, name: str) -> str | None:
         """A response header by its name in any case."""
@@ -204,7 +215,7 @@ class Page(Struct, frozen=True, dict=True):
         if self.count == 0:
             return None
         rows = self._raw_rows
-        record = self.records.select(self.document)[-1] if rows is None else orjson.loads(memoryview(rows[-1]))
+        record = self.records.select(self.document)[-1] if rows is None else loads(memoryview(rows[-1]))
         return record if isinstance(record, dict) else None
 
     def rows(self) -> list[dict[str, Json]]:

@@ -1,0 +1,42 @@
+"""Numbers beyond 64 bits that paging and children ask with: each digit as the API sent it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.extract.conftest import Shop
+from tests.fake_api import Answer, Asked
+
+WIDE = (2**64 + 1, 2**64 + 2, 10**40 + 3)
+
+
+def test_children_are_asked_for_by_every_digit_of_their_parents_key(shop: Shop) -> None:
+    shop.api.answer("/repos", Answer(200, b'{"data": [%b]}' % b", ".join(b'{"id": %d}' % one for one in WIDE)))
+    shop.api.route_all(lambda asked: Answer(200, b'{"data": [{"n": %d}]}' % len(asked.path)))
+    children = {"path": "/repos/{repos.id}/issues", "for_each": {"resource": "repos"}, "records": "data"}
+
+    outcome = shop.extract(
+        {
+            "repos": {"path": "/repos", "records": "data", "paginate": "none"},
+            "issues": {**children, "carry": {"repo": "id"}, "paginate": "none"},
+        }
+    )
+
+    asked = [one.path for one in shop.api.asked if one.path != "/repos"]
+    assert sorted(asked) == sorted(f"/repos/{one}/issues" for one in WIDE)
+    assert sorted(dict(page.carry)["repo"] for page in outcome.pages["issues"]) == sorted(WIDE)
+
+
+@pytest.mark.parametrize("paginate", [{"cursor": {"from": "token", "param": "after"}}, {"last_id": {"param": "after"}}])
+def test_a_page_is_asked_for_by_every_digit_of_its_token(shop: Shop, paginate: object) -> None:
+    def route(asked: Asked) -> Answer:
+        number = len(shop.api.asked) - 1
+        rows = b'{"id": %d}' % WIDE[number] if number < len(WIDE) else b""
+        token = b"%d" % WIDE[number] if number < len(WIDE) else b"null"
+        return Answer(200, b'{"token": %b, "data": [%b]}' % (token, rows))
+
+    shop.api.route("/orders", route)
+
+    shop.one(paginate=paginate)
+
+    assert [one.params.get("after") for one in shop.api.asked] == [None, *map(str, WIDE)]
