@@ -33,7 +33,7 @@ def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
 class Retry(Value):
     """When and how long a failed request is repeated; waits grow by half chance and double."""
 
-    attempts: int = Field(5, ge=1, description="requests at most, the first included")
+    attempts: int = Field(5, ge=1, description="requests at most, the first included; one more with a renewed token")
     wait: Seconds = Field(0.5, description="first wait; doubled each time, with jitter")
     max_wait: Seconds = Field(30.0, description="longest wait between two attempts")
     total: Seconds = Field(300.0, description="longest time for one page, waits for Retry-After included")

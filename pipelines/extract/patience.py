@@ -46,6 +46,8 @@ def patiently(
 ) -> Result:
     """Call *attempt* until it succeeds, by *retry*; *notice* hears of each failure and the wait before the next.
 
+    One attempt with another access token is allowed beyond `attempts`.
+
     A throttled attempt's wait is left to *notice*, as it concerns the whole host. *spent_s* is the time
     since the call, without what attempts waited for their turn; the waits that the API asked for count.
 
@@ -70,9 +72,10 @@ def _again(  # noqa: PLR0913  # what `patiently` was told, and how it began
 ) -> Result:
     """The same after a *first* attempt that failed."""
     # asyncio comes with it, 50 ms that runs without a failure need not wait for
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+    from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
     asked_s = 0.0
+    renewals = 0
     failed = [first]
     growing = wait_random_exponential(multiplier=retry.wait, max=retry.max_wait)
 
@@ -94,6 +97,11 @@ def _again(  # noqa: PLR0913  # what `patiently` was told, and how it began
         asked_s += wait if failure.throttled else 0.0
         return 0.0 if failure.throttled else wait
 
+    def is_spent(state: RetryCallState) -> bool:
+        nonlocal renewals
+        renewals = 1 if _failure(state).renews else renewals  # once, it is no repetition of what failed
+        return state.attempt_number >= retry.attempts + renewals
+
     def sleep(seconds: float) -> None:
         if stop.wait(seconds) if seconds else stop.is_set():
             raise Interrupted("the run was asked to stop", "run again to resume")
@@ -107,7 +115,7 @@ def _again(  # noqa: PLR0913  # what `patiently` was told, and how it began
         raise _failure(state).error from None
 
     return Retrying(
-        stop=stop_after_attempt(retry.attempts),
+        stop=is_spent,
         wait=wait_s,
         sleep=sleep,
         retry=retry_if_exception_type(TryAgain),

@@ -132,8 +132,11 @@ def test_a_login_gives_what_every_request_carries(
     assert [asked.headers.get(carried[0]) for asked in shop.api.asked if asked.path == "/orders"] == [carried[1]] * 4
 
 
-def test_a_session_that_ends_is_begun_again_once(shop: Shop) -> None:
-    shop.settings = {"auth": {"session": {"login": "/login", "body": {"user": "u"}, "token": "token"}}}
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_session_that_ends_is_begun_again_once(shop: Shop, attempts: int) -> None:
+    """However few attempts there are: another token makes it another request."""
+    auth = {"session": {"login": "/login", "body": {"user": "u"}, "token": "token"}}
+    shop.settings = {"auth": auth, "retry": {"attempts": attempts}}
     shop.api.answer("/login", say({"token": "one"}), say({"token": "two"}))
     good = ["Bearer one"]
 
@@ -149,6 +152,20 @@ def test_a_session_that_ends_is_begun_again_once(shop: Shop) -> None:
     outcome = shop.one(paginate={"has_more": "more"})
 
     assert len(outcome.rows("orders")) == 2
+    assert shop.api.calls == {"/login": 2, "/orders": 3}
+
+
+def test_of_one_attempt_nothing_but_the_renewal_is_repeated(shop: Shop) -> None:
+    """The answer to the new token is a 500: two logins, and no third request for page 2."""
+    auth = {"session": {"login": "/login", "body": {"user": "u"}, "token": "token"}}
+    shop.settings = {"auth": auth, "retry": {"attempts": 1}}
+    shop.api.answer("/login", say({"token": "one"}), say({"token": "two"}))
+    first = say({"data": [{"id": 1}], "more": True})
+    shop.api.answer("/orders", first, say({"message": "expired"}, 401), say({"message": "down"}, 503))
+
+    error = shop.one(paginate={"has_more": "more"}).error("orders")
+
+    assert (error.kind, "503" in error.message) == ("HttpError", True)
     assert shop.api.calls == {"/login": 2, "/orders": 3}
 
 
