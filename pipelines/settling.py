@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ from pipelines.milled import REJECTS, Recipe, rejects_of
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
 from pipelines.report.result import Expected, ResourceReport
+from pipelines.report.spans import parents_of
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +72,21 @@ class Settling:
     def settled(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> list[ResourceReport]:
         """What became of each resource, once what came of its pages is in the draft; several are merged at once."""
         with ThreadPoolExecutor(self._engine.workers, thread_name_prefix="settle") as threads:
-            outcomes = list(threads.map(self._outcome, milled, milled.values()))
+            short = self._short(milled)
+            outcomes = list(threads.map(partial(self._outcome, short), milled, milled.values()))
         return [self._in_draft(name, outcome) for name, outcome in zip(milled, outcomes, strict=True)]
 
-    def _outcome(self, name: str, milled: tuple[Extraction, Ledger]) -> _Outcome:
+    def _short(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> frozenset[str]:
+        """The resources that are known to lack records, and gave fewer than are committed."""
+        return frozenset(
+            name
+            for name, (extraction, ledger) in milled.items()
+            if extraction.verdict == "incomplete" and ledger.rows_read < self._draft.dataset(name).rows
+        )
+
+    def _outcome(self, short: frozenset[str], name: str, milled: tuple[Extraction, Ledger]) -> _Outcome:
         began = time.monotonic()
-        outcome = self._settle(name, *milled)
+        outcome = self._settle(name, *milled, short)
         self._tell("merged", name, seconds=time.monotonic() - began)
         return outcome
 
@@ -92,7 +103,7 @@ class Settling:
         self._tell("settled", name, seconds=report.seconds, size=report.rows_written, note=report.verdict)
         return report
 
-    def _settle(self, name: str, extraction: Extraction, ledger: Ledger) -> _Outcome:
+    def _settle(self, name: str, extraction: Extraction, ledger: Ledger, short: frozenset[str]) -> _Outcome:
         """Merge what came of a resource with what there is, and check it."""
         report = self._report(name, extraction, ledger)
         parts = [part for milled in ledger.milled for part in milled.parts]
@@ -100,7 +111,7 @@ class Settling:
         try:
             if error := extraction.error or ledger.error:
                 raise error
-            self._refuse_fewer(name, extraction, ledger)
+            self._refuse_fewer(name, extraction, short)
             # a record that was set aside is there, though it is not stored: no read that has one tells what is gone
             full = extraction.verdict != "incomplete" and not rejected
             full = full and self._source.resources[name].incremental is None
@@ -124,11 +135,11 @@ class Settling:
         )
         return _Outcome(report, change, rejects, watermark)
 
-    def _refuse_fewer(self, name: str, extraction: Extraction, ledger: Ledger) -> None:
-        """A whole read that is known to lack records must not take the place of one that has more."""
+    def _refuse_fewer(self, name: str, extraction: Extraction, short: frozenset[str]) -> None:
+        """A whole read that is known to lack records, or all those of a parent, must not take the place of more."""
         rows = self._draft.dataset(name).rows
         replaces = self._recipes[name].target.write == "replace"
-        if replaces and extraction.verdict == "incomplete" and ledger.rows_read < rows:
+        if replaces and rows and not short.isdisjoint([name, *parents_of(name, self._source.resources)]):
             raise ExpectationFailed(
                 f"{self._source.name}.{name}: {extraction.evidence}; the {rows:,} rows that are committed are kept",
                 "run again; if the API counts wrongly, leave its total out of `paginate`, or its `count`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +17,7 @@ from pipelines.config.source import Source
 from pipelines.errors import ConfigError
 from pipelines.load.lake import Lake
 from pipelines.replay import replay_source
-from pipelines.report.result import SourceReport
+from pipelines.report.result import ResourceReport, SourceReport
 from pipelines.source_run import Shared, run_source
 from pipelines.watermarks import move
 from tests.engines import Here
@@ -183,3 +184,125 @@ def test_children_are_made_anew_from_kept_pages_with_their_parents(forge: Forge,
     assert head.datasets["issues"].columns is not None
     assert "int32" in str(head.datasets["issues"].schema)
     assert set(head.datasets["issues"].state["watermark"]["parents"]) == {"a", "b"}
+
+
+COUNTED = """\
+base_url: {url}
+resources:
+  repos: {{path: /repos, records: data, paginate: {{page_number: {{total: total}}}}, key: id, write: replace}}
+  issues:
+    for_each: {{resource: repos}}
+    path: /repos/{{repos.id}}/issues
+    carry: {{repo: id}}
+    paginate: none
+    key: [repo, id]
+    write: {write}
+  comments:
+    for_each: {{resource: issues}}
+    path: /repos/{{repos.id}}/issues/{{issues.id}}/comments
+    carry: {{repo: repo, issue: id}}
+    paginate: none
+    key: [repo, issue, id]
+    write: {write}
+"""
+
+
+class Counted:
+    """Three repositories with two issues each and a comment on every issue, whatever number of them is told."""
+
+    def __init__(self, api: FakeApi, folder: Path) -> None:
+        self.api, self.folder, self.issues = api, folder, 2
+        (folder / "config").mkdir()
+        self.tell("abc", 3)
+        api.route_all(self._answer)
+
+    def configure(self, write: str) -> None:
+        """Write the source file."""
+        text = COUNTED.format(url=self.api.url, write=write)
+        (self.folder / "config" / "forge.yaml").write_text(text)
+
+    def tell(self, names: str, total: int | None) -> None:
+        """From now on the API gives the repositories *names*, and says that there are *total*."""
+        rows = [{"id": name} for name in names]
+        told = {} if total is None else {"total": total}
+        self.api.route("/repos", lambda asked: say({"data": rows if asked.params["page"] == "1" else [], **told}))
+
+    def run(self) -> dict[str, ResourceReport]:
+        """One run; what became of each resource."""
+        project = load_project({}, root=self.folder, data=self.folder / "data")
+        report = run_source(project.sources["forge"], Shared("r", datetime.now(UTC), project.settings, Here()))
+        return {one.resource: one for one in report.resources}
+
+    def stored(self, name: str) -> Counter[str]:
+        """How many rows of the dataset *name* each repository has."""
+        folder = self.folder / "data" / "parquet" / "forge" / name
+        return Counter(pq.read_table(folder, partitioning=None)["repo"].to_pylist())
+
+    def _answer(self, asked: Asked) -> Answer:
+        return say([{"id": number} for number in range(self.issues if asked.path.endswith("issues") else 1)])
+
+
+@pytest.fixture
+def counted(api: FakeApi, tmp_path: Path) -> Counted:
+    return Counted(api, tmp_path)
+
+
+@pytest.mark.parametrize("more", [0, 5], ids=["fewer-issues", "more-issues"])
+def test_children_of_a_parent_that_is_missing_are_not_replaced(counted: Counted, more: int) -> None:
+    """3 repositories are told and 2 given, with fewer issues in all than before, or with more: those of `c` stay."""
+    counted.configure("replace")
+    counted.run()
+    counted.tell("ab", 3)
+    counted.issues += more
+
+    again = counted.run()
+
+    problems = {name: one.problem and one.problem.kind for name, one in again.items()}
+    assert problems == dict.fromkeys(("repos", "issues", "comments"), "ExpectationFailed")
+    assert "its parent repos is incomplete: 2 of 3 records" in again["issues"].evidence
+    assert "its parent issues is incomplete: its parent repos is incomplete" in again["comments"].evidence
+    assert counted.stored("issues") == {"a": 2, "b": 2, "c": 2}
+    assert counted.stored("comments") == {"a": 2, "b": 2, "c": 2}
+
+
+def test_children_of_a_parent_that_is_missing_are_not_gone(counted: Counted) -> None:
+    """They are upserted, and `deletes: {missing: true}` takes none away until the parents are whole again."""
+    counted.configure("upsert\n    deletes: {missing: true}")
+    counted.run()
+    counted.tell("ab", 3)
+    counted.issues += 1
+
+    short = counted.run()
+    kept = counted.stored("issues"), counted.stored("comments")
+    counted.tell("ab", 2)
+    whole = counted.run()
+
+    assert [short[name].verdict for name in ("issues", "comments")] == ["incomplete", "incomplete"]
+    assert kept == ({"a": 3, "b": 3, "c": 2}, {"a": 3, "b": 3, "c": 2})
+    assert [one.verdict for one in whole.values()] == ["complete"] * 3
+    assert counted.stored("issues") == counted.stored("comments") == {"a": 3, "b": 3}
+
+
+@pytest.mark.parametrize("write", ["replace", "upsert\n    deletes: {missing: true}"], ids=["replace", "upsert"])
+def test_a_total_that_is_wrong_every_time_keeps_no_child_from_being_read(counted: Counted, write: str) -> None:
+    """4 are told and 3 given in every run: `incomplete`, and the new issues are there."""
+    counted.configure(write)
+    counted.tell("abc", 4)
+    counted.run()
+    counted.issues += 1
+
+    again = counted.run()
+
+    assert {name: one.verdict for name, one in again.items()} == dict.fromkeys(again, "incomplete")
+    assert counted.stored("issues") == {"a": 3, "b": 3, "c": 3}
+
+
+def test_children_are_no_better_proved_than_their_parents(counted: Counted) -> None:
+    """Without a total nobody knows whether a repository is missing, whatever is declared of its issues."""
+    counted.configure("upsert")
+    counted.tell("abc", None)
+
+    report = counted.run()
+
+    assert {name: one.verdict for name, one in report.items()} == dict.fromkeys(report, "unproved")
+    assert report["issues"].evidence.startswith("its parent repos is unproved: paging ended")

@@ -45,6 +45,18 @@ class Extraction(Struct, frozen=True):
     server_time: datetime | None = None
 
 
+Finding = tuple[Verdict, str]
+"""A verdict, and what says so."""
+
+
+def no_better(own: Finding, parent: Finding, name: str) -> Finding:
+    """What was found of a child, whose parent *name* may lack records that it was to be asked for."""
+    rank = ("complete", "unproved", "incomplete").index
+    if rank(own[0]) >= rank(parent[0]):
+        return own
+    return parent[0], f"its parent {name} is {parent[0]}: {parent[1]}"
+
+
 class Tally(Struct):
     """Counts for one resource while its threads work."""
 
@@ -135,7 +147,7 @@ class Tally(Struct):
         elif found == told:
             self.proved += 1
 
-    def verdict(self) -> tuple[Verdict, str]:
+    def verdict(self) -> Finding:
         """Whether everything is there, and what says so."""
         if self.missing:
             more = f", and {len(self.missing) - 1} more such" if len(self.missing) > 1 else ""
@@ -161,9 +173,11 @@ class Tally(Struct):
             parts.append(f"{self.declared:,} of {self.declared:,} requests answered, one page each as declared")
         return "; ".join(parts)
 
-    def extraction(self, resource: str, error: PipelineError | None, asked_until: str | None) -> Extraction:
-        """The figures and the verdict, as one value."""
-        verdict, evidence = self.verdict() if error is None else ("incomplete", f"{error.kind}: {error.message}")
+    def extraction(
+        self, resource: str, error: PipelineError | None, asked_until: str | None, found: Finding
+    ) -> Extraction:
+        """The figures and what was *found*, as one value."""
+        verdict, evidence = found if error is None else ("incomplete", f"{error.kind}: {error.message}")
         figures = {
             name: self.counts.get(name, 0) if name.endswith("_s") else int(self.counts.get(name, 0))
             for name in _FIGURES

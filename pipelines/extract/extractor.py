@@ -93,7 +93,7 @@ class Extractor:
         if self._crash is not None:
             raise self._crash
         return {
-            name: resource.tally.extraction(name, resource.error, resource.asker.upper_bound())
+            name: resource.tally.extraction(name, resource.error, resource.asker.upper_bound(), resource.verdict())
             for name, resource in self._resources.items()
         }
 
@@ -102,7 +102,7 @@ class Extractor:
         for resource in self._resources.values():
             each = resource.endpoint.for_each
             if each is not None and each.resource is not None:
-                self._resources[each.resource].children.append(resource)
+                self._resources[each.resource].add_child(resource)
                 continue
             try:
                 for number, scope in enumerate(each.scopes() if each else [{}]):
@@ -269,7 +269,7 @@ class Extractor:
             resource.is_finished = True
             self._changed.notify_all()
         self._backlog.finish(resource.name)
-        self._tell("finished", resource.name, note=resource.tally.verdict()[0])
+        self._tell("finished", resource.name, note=resource.verdict()[0])
         for child in resource.children:
             child.has_all_parents = True
             self._finish_if_done(child)

@@ -11,7 +11,7 @@ from pipelines.batch import digest
 from pipelines.errors import DecodeError, Drift, PipelineError
 from pipelines.extract.chains import DRIFT_HINT, Asker, Chain, Question
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.extraction import Tally
+from pipelines.extract.extraction import Finding, Tally, no_better
 from pipelines.extract.joints import LOOK_BACK, Joint, joint, joint_again
 from pipelines.extract.numbered import Paginator
 from pipelines.extract.page import Page, Request
@@ -27,11 +27,22 @@ class ResourceRun(Struct):
     asker: Asker
     key: Sequence[str] = ()
     tally: Tally = field(default_factory=Tally)
+    parent: ResourceRun | None = None
     children: list[ResourceRun] = field(default_factory=list)
     open_chains: int = 0
     has_all_parents: bool = False
     is_finished: bool = False
     error: PipelineError | None = None
+
+    def add_child(self, child: ResourceRun) -> None:
+        """Let *child* be asked for each record of this one."""
+        child.parent = self
+        self.children.append(child)
+
+    def verdict(self) -> Finding:
+        """Whether everything is there, and what says so: a child is no better than its parent."""
+        own = self.tally.verdict()
+        return no_better(own, self.parent.verdict(), self.parent.name) if self.parent else own
 
     @property
     def counts_records(self) -> bool:
