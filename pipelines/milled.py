@@ -28,8 +28,8 @@ class Recipe(Struct, frozen=True):
     `columns` is the schema of the rows that are committed (None before the
     first), `floors` the watermark of each parent ("" without parents) below
     which appended rows are old, `edge` the files with rows from `edge_floor` on,
-    which may be read again. Where nothing tells what is old, `older` are the
-    other files, each with its greatest cursor ("" where that is not known).
+    which may be read again. Where nothing tells what is old (`reaches_back`), `older`
+    are the other files, each with its greatest cursor ("" where that is not known).
     """
 
     source: str
@@ -42,6 +42,7 @@ class Recipe(Struct, frozen=True):
     floors: Mapping[str, str] = field(default_factory=dict)
     edge: tuple[Path, ...] = ()
     edge_floor: str = ""
+    reaches_back: bool = False
     older: tuple[tuple[Path, str], ...] = ()
     asked_from: str = ""
     transforms: Path | None = None

@@ -22,19 +22,25 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
     source: str,
     asked: Endpoint,
     watermark: Watermark | None,
+    ahead: bool,
     dataset: Dataset,
     store: Path,
     settings: Settings,
 ) -> Recipe:
-    """The recipe for pages that were *asked* from *watermark* on, beside the rows of *dataset*."""
+    """The recipe for pages that were *asked* from *watermark* on, beside the rows of *dataset*.
+
+    *ahead*: it has rows that the watermark does not cover, of parents that have none yet among them.
+    """
     incremental = asked.incremental
     marks = {"": watermark.value, **watermark.parents} if watermark else {}
     floors = {parent: mark for parent, mark in marks.items() if mark}
-    lowest = (watermark.lowest() if watermark else "") or (incremental.start if incremental else "")
+    start = incremental.start if incremental else ""
+    lowest = (watermark.lowest() if watermark else "") or start
     appended = _tops(dataset, incremental) if incremental and resource.write == "append" else {}
     edge = [path for path, top in appended.items() if incremental and reaches(top, lowest, incremental.kind)]
     # an API may give rows from before where it was asked to begin; only a watermark tells that they are stored
-    older = {} if floors else {path: top for path, top in appended.items() if path not in edge}
+    is_unsure = not floors or (ahead and "" not in floors)
+    older = {path: top for path, top in appended.items() if path not in edge} if is_unsure else {}
     return Recipe(
         source=source,
         resource=name,
@@ -46,6 +52,7 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
         floors=floors,
         edge=tuple(store / path for path in edge),
         edge_floor=lowest,
+        reaches_back=is_unsure,
         older=tuple((store / path, top) for path, top in older.items()),
         asked_from=incremental.since(watermark) if incremental and incremental.since_param and watermark else "",
         transforms=settings.transforms,

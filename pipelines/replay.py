@@ -146,6 +146,7 @@ class _Replay:
                 source=source.name,
                 asked=endpoint,
                 watermark=watermarks[name],
+                ahead=name in plan.ahead,
                 dataset=self._so_far(name, ledgers),
                 store=self._lake.store,
                 settings=self._shared.settings,

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from pipelines.batch import Part
 from pipelines.config.source import Source
-from pipelines.errors import Defect, ExpectationFailed, PipelineError
+from pipelines.errors import Defect, ExpectationFailed, Interrupted, PipelineError
 from pipelines.extract.extraction import Extraction
 from pipelines.extract.watermark import Watermark
 from pipelines.inspection import inspect, to_inspect
@@ -29,7 +29,7 @@ from pipelines.milled import REJECTS, Recipe, rejects_of
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
 from pipelines.report.result import Expected, ResourceReport
-from pipelines.report.spans import parents_of
+from pipelines.report.spans import parents_of, waiting_for
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,10 @@ class Settling:
         with ThreadPoolExecutor(self._engine.workers, thread_name_prefix="settle") as threads:
             short = self._short(milled)
             outcomes = list(threads.map(partial(self._outcome, short), milled, milled.values()))
-        return [self._in_draft(name, outcome) for name, outcome in zip(milled, outcomes, strict=True)]
+        waiting = waiting_for([outcome.report for outcome in outcomes], self._source.resources)
+        return [
+            self._in_draft(name, outcome, waiting.get(name, [])) for name, outcome in zip(milled, outcomes, strict=True)
+        ]
 
     def _short(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> frozenset[str]:
         """The resources that are known to lack records, and gave fewer than are committed."""
@@ -90,18 +93,30 @@ class Settling:
         self._tell("merged", name, seconds=time.monotonic() - began)
         return outcome
 
-    def _in_draft(self, name: str, outcome: _Outcome) -> ResourceReport:
-        """Name its files in the draft; if anything failed, none."""
+    def _in_draft(self, name: str, outcome: _Outcome, unfinished: Sequence[ResourceReport]) -> ResourceReport:
+        """Name its files in the draft; if anything failed, none. Its watermark waits for *unfinished* children."""
         report, target = outcome.report, self._recipes[name].target
         if outcome.change:
             self._draft.set_files(name, outcome.change, target)
         if outcome.rejects:
             self._draft.set_files(rejects_of(name), outcome.rejects, REJECTS)
-        if outcome.watermark and report.verdict != "incomplete":
-            state = self._draft.state(name) or {}
-            self._draft.set_state(name, {**state, "watermark": outcome.watermark.to_json()})
+        if outcome.watermark:
+            is_whole = report.verdict != "incomplete"
+            moves = is_whole and not unfinished
+            self._set_state(name, outcome.watermark if moves else None, has_more=report.rows_written > 0)
+            if is_whole and unfinished and outcome.watermark != self._watermarks[name]:
+                report = replace(report, warnings=(*report.warnings, _stays(report.name, unfinished[0])))
         self._tell("settled", name, seconds=report.seconds, size=report.rows_written, note=report.verdict)
         return report
+
+    def _set_state(self, name: str, reached: Watermark | None, *, has_more: bool) -> None:
+        """Let the watermark be where it *reached*, or stay; it is then told whether there are rows beyond it."""
+        state = self._draft.state(name) or {}
+        if reached:
+            rest = {key: item for key, item in state.items() if key != "ahead"}
+            self._draft.set_state(name, {**rest, "watermark": reached.to_json()})
+        elif has_more:
+            self._draft.set_state(name, {**state, "ahead": True})
 
     def _settle(self, name: str, extraction: Extraction, ledger: Ledger, short: frozenset[str]) -> _Outcome:
         """Merge what came of a resource with what there is, and check it."""
@@ -214,6 +229,13 @@ def foreseen(error: Exception, where: str, hide: Callable[[str], str] = str) -> 
     if cause is not None and not isinstance(cause, PipelineError):
         log.error("defect in=%s\n%s", where, hide("".join(traceback.format_exception(cause))))
     return error if isinstance(error, PipelineError) else Defect.of(error, where)
+
+
+def _stays(name: str, unfinished: ResourceReport) -> str:
+    """Why the watermark of the resource *name* does not move."""
+    stopped = unfinished.problem is not None and unfinished.problem.kind == Interrupted.__name__
+    became = "was stopped" if stopped else "failed" if unfinished.problem else "is incomplete"
+    return f"{name}: its watermark stays where it was, because {unfinished.resource} {became}; the next run goes on"
 
 
 def _warnings(name: str, ledger: Ledger) -> Iterator[str]:

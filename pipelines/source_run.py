@@ -28,9 +28,9 @@ from pipelines.milling import Ledger
 from pipelines.pool import Engine
 from pipelines.recipes import recipe_of
 from pipelines.report.result import Problem, ResourceReport, SourceReport
-from pipelines.report.spans import Span, all_endpoints, mark_done, watermark_of
+from pipelines.report.spans import Span, all_endpoints, is_ahead, mark_done, watermark_of
 from pipelines.settling import Settling
-from pipelines.spools import built_on, forget_pages, open_spool, spool_folder, worth_keeping
+from pipelines.spools import asked_again, built_on, forget_pages, open_spool, spool_folder, worth_keeping
 from pipelines.version import CODE_VERSION
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class SourceRun:
         with pages as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
             reports = self.settling.settled({name: (extractions[name], ledgers[name]) for name in self._endpoints})
-            mark_done(self.draft, self._span, reports)
+            mark_done(self.draft, self._span, reports, self._source.resources)
             began = time.monotonic()
             committed = self._lake.commit(self.draft)
             number = committed.head.n if committed.head else None
@@ -106,7 +106,9 @@ class SourceRun:
                 keeps = committed.changed and number and shared.settings.spool_retention > 0
                 keep = kept_folder(spool_folder(shared.settings, self._source.name), number or 0) if keeps else None
                 base = built_on(number or 0, self._source, self._span)
-                spool.settle(worth_keeping(reports), commit=base, keep=keep)
+                unfinished = worth_keeping(reports)
+                again = asked_again(unfinished, reports, self._source.resources)
+                spool.settle(unfinished, commit=base, keep=keep, again=again)
         self._tell("committed", seconds=time.monotonic() - began, size=number or 0)
         if not committed.pending:
             sweep(self._lake, shared)
@@ -126,6 +128,7 @@ class SourceRun:
             source=self._source.name,
             asked=self._endpoints[name],
             watermark=self._watermarks[name],
+            ahead=self._span is None and is_ahead(self.draft, name),
             dataset=self.draft.dataset(name),
             store=self._lake.store,
             settings=self._shared.settings,

@@ -15,7 +15,7 @@ from pipelines.extract.watermark import Watermark
 from pipelines.load.draft import Draft
 from pipelines.load.lake import Lake
 from pipelines.report.result import ResourceReport
-from pipelines.report.spans import Span
+from pipelines.report.spans import Span, is_ahead, parents_of
 
 _A_DAY_S = 86_400
 _BAD_PAGES = frozenset(
@@ -46,7 +46,8 @@ def open_spool(  # noqa: PLR0913  # all that pages depend on, each by name
     first = tuple(name for name in watermarks if not draft.dataset(name).files)
     number = draft.head.n if draft.head else 0
     folder = spool_folder(settings, source.name)
-    plan = Plan(asks, built_on(number, source, span), now, known, first, bounds)
+    ahead = tuple(name for name in watermarks if span is None and is_ahead(draft, name))
+    plan = Plan(asks, built_on(number, source, span), now, known, first, bounds, ahead=ahead)
     oldest = now - timedelta(seconds=settings.spool_retention or _A_DAY_S)
     return Spool(folder.with_suffix(".backfill") if span else folder, plan, oldest=oldest)
 
@@ -74,3 +75,19 @@ def forget_pages(settings: Settings, lake: Lake, now: datetime) -> None:
 def worth_keeping(reports: Sequence[ResourceReport]) -> list[str]:
     """The failed resources whose fetched pages are worth keeping: pages that are no good are asked for again."""
     return [report.resource for report in reports if report.problem and report.problem.kind not in _BAD_PAGES]
+
+
+def asked_again(
+    unfinished: Sequence[str], reports: Sequence[ResourceReport], resources: Mapping[str, Resource]
+) -> list[str]:
+    """The committed resources whose pages name again what *unfinished* children are to be asked for.
+
+    Those of a parent that is read whole every time are not needed: it is asked anew.
+    """
+    parents = {parent for name in unfinished for parent in parents_of(name, resources)}
+    whole = [one.resource for one in reports if one.problem is None and one.verdict != "incomplete"]
+    return [name for name in whole if name in parents and _is_from_a_watermark(name, resources)]
+
+
+def _is_from_a_watermark(name: str, resources: Mapping[str, Resource]) -> bool:
+    return any(resources[one].incremental for one in (name, *parents_of(name, resources)))

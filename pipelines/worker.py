@@ -104,12 +104,12 @@ class _Seen:
         lowest = self._reach(table, recipe.cursor)
         if not self._lowest or not reaches(lowest, self._lowest, recipe.cursor.kind):
             self._rows, self._lowest = self._read(lowest, recipe.cursor), lowest
-        return table if self._rows is None else unseen(table, self._rows, recipe.target.key)
+        return table if self._rows is None else unseen(table, self._rows, _told_by(table, self._rows, recipe))
 
     def _reach(self, table: pa.Table, cursor: Cursor) -> str:
         """From where on stored rows have to be known."""
         recipe = self._recipe
-        low = least(table, cursor.name, cursor.kind) if not recipe.floors else ""
+        low = least(table, cursor.name, cursor.kind) if recipe.reaches_back else ""
         return recipe.edge_floor if reaches(low, recipe.edge_floor, cursor.kind) else low
 
     def _read(self, lowest: str, cursor: Cursor) -> pa.Table | None:
@@ -207,6 +207,14 @@ def _body(page: PageRef, shape: Shape) -> bytes:
 
 def _known(recipe: Recipe) -> pa.Schema | None:
     return None if recipe.columns is None else decode_schema(recipe.columns)
+
+
+def _told_by(table: pa.Table, seen: pa.Table, recipe: Recipe) -> list[str]:
+    """The columns that tell a row that is stored: of its key, and the cursor, as a newer version is another row."""
+    key, cursor = list(recipe.target.key), recipe.cursor
+    if not key or cursor is None or cursor.name not in {*table.column_names} & {*seen.column_names}:
+        return key
+    return list(dict.fromkeys([*key, cursor.name]))
 
 
 def _in_order(table: pa.Table, recipe: Recipe, pages: list[PageRef], ends: list[PageEnds]) -> pa.Table:

@@ -43,7 +43,8 @@ class Plan(Struct, frozen=True):
 
     Pages are of use to plans of the same `basis`. `watermarks` and `span` are what the
     questions start from, `first` the resources without any row before, `clocks` those of
-    earlier runs that the resources with pages of theirs go on with.
+    earlier runs that the resources with pages of theirs go on with. Of those that are `ahead`
+    more rows are committed than their watermark covers.
     """
 
     config_hash: str
@@ -53,6 +54,7 @@ class Plan(Struct, frozen=True):
     first: tuple[str, ...] = ()
     span: tuple[str, str] | None = None
     clocks: Mapping[str, datetime] = field(default_factory=dict)
+    ahead: tuple[str, ...] = ()
 
     @property
     def basis(self) -> tuple[str, int]:
@@ -115,22 +117,26 @@ class Spool:
                 file.close()
             (self.folder / f"{resource}.pages").unlink(missing_ok=True)
 
-    def settle(self, unfinished: Collection[str], *, commit: int, keep: Path | None = None) -> None:
-        """After commit number *commit*: hold on to the pages of *unfinished* resources only.
+    def settle(
+        self, unfinished: Collection[str], *, commit: int, keep: Path | None = None, again: Collection[str] = ()
+    ) -> None:
+        """After commit number *commit*: hold on to the pages of *unfinished* resources, and of those asked *again*.
 
         Their watermarks have not moved, so the next run asks the same and resumes.
-        With *keep* the others go into that folder, which `kept` reads.
+        With *keep* those that the commit took in go into that folder, which `kept` reads.
         """
         self.close()
-        done = [path for path in self.folder.glob("*.pages") if path.stem not in unfinished]
-        if keep is not None and done:
+        taken_in = [path for path in self.folder.glob("*.pages") if path.stem not in unfinished]
+        if keep is not None and taken_in:
             keep.mkdir(parents=True, mode=0o750, exist_ok=True)
-            for path in done:
-                path.rename(keep / path.name)
+            for path in taken_in:
+                (keep / path.name).unlink(missing_ok=True)
+                (keep / path.name).hardlink_to(path)
             self._write_plan(keep, self.plan)
-        for path in done:
-            path.unlink(missing_ok=True)
-        if unfinished:
+        for path in taken_in:
+            if path.stem not in again:
+                path.unlink()
+        if unfinished or again:
             self.plan = replace(self.plan, commit=commit)
             self._write_plan(self.folder, self.plan)
         else:
@@ -263,9 +269,9 @@ def _stored_plan(folder: Path) -> Plan | None:
     try:
         stored = orjson.loads((folder / _PLAN).read_bytes())
         clock, span = datetime.fromisoformat(stored.pop("clock")), stored.pop("span", None)
-        first = tuple(stored.pop("first", ()))
+        first, ahead = tuple(stored.pop("first", ())), tuple(stored.pop("ahead", ()))
         clocks = {name: datetime.fromisoformat(at) for name, at in stored.pop("clocks", {}).items()}
-        return Plan(**stored, clock=clock, first=first, span=tuple(span) if span else None, clocks=clocks)
+        return Plan(**stored, clock=clock, first=first, span=tuple(span) if span else None, clocks=clocks, ahead=ahead)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -69,6 +69,11 @@ def watermark_of(draft: Draft, name: str) -> Watermark | None:
     return Watermark.from_json(state.get("watermark"))
 
 
+def is_ahead(draft: Draft, name: str) -> bool:
+    """Whether rows of the resource *name* are committed that its watermark does not cover."""
+    return bool((draft.state(name) or {}).get("ahead"))
+
+
 def windows_done(head: Commit | None, names: Iterable[str], part_of: str) -> set[str]:
     """Where the windows of the backfill *part_of* begin that are committed for each of the resources *names*."""
     done = []
@@ -78,11 +83,18 @@ def windows_done(head: Commit | None, names: Iterable[str], part_of: str) -> set
     return set.intersection(*done) if done else set()
 
 
-def mark_done(draft: Draft, span: Span | None, reports: Iterable[ResourceReport]) -> None:
-    """Let the commit say that *span*, if it is a window of a backfill, is done for the resources that are whole."""
+def mark_done(
+    draft: Draft, span: Span | None, reports: Sequence[ResourceReport], resources: Mapping[str, Resource]
+) -> None:
+    """Let the commit say that *span*, if it is a window of a backfill, is done for the resources that are whole.
+
+    One of which a child is not whole is not done either.
+    """
     if span is None or not span.part_of:
         return
-    for name in (one.resource for one in reports if one.verdict in ("complete", "unproved")):
+    waiting = waiting_for(reports, resources)
+    whole = [one.resource for one in reports if one.verdict in ("complete", "unproved")]
+    for name in (one for one in whole if one not in waiting):
         state = draft.state(name) or {}
         done = [] if span.again else _done(state, span.part_of)
         told = {"of": span.part_of, "done": sorted({*done, span.start})}
@@ -98,6 +110,18 @@ def _takes_spans(resource: Resource) -> bool:
     placed = names([resource.path, resource.params, resource.body])
     incremental = resource.incremental
     return incremental is not None and (incremental.since_param is not None or "window.start" in placed)
+
+
+def waiting_for(
+    reports: Iterable[ResourceReport], resources: Mapping[str, Resource]
+) -> dict[str, list[ResourceReport]]:
+    """For each resource whose records are needed again: its children, and theirs, that failed or are incomplete."""
+    found: dict[str, list[ResourceReport]] = {}
+    for report in reports:
+        if report.verdict in ("failed", "incomplete"):
+            for parent in parents_of(report.resource, resources):
+                found.setdefault(parent, []).append(report)
+    return found
 
 
 def parents_of(name: str, resources: Mapping[str, Resource]) -> list[str]:
