@@ -28,7 +28,7 @@ from pipelines.load.target import Target
 from pipelines.milled import REJECTS, Recipe, rejects_of
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
-from pipelines.report.result import Expected, ResourceReport
+from pipelines.report.result import Expected, Problem, ResourceReport
 from pipelines.report.spans import parents_of, waiting_for
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ class Settling:
             outcomes = list(threads.map(partial(self._outcome, short), milled, milled.values()))
         waiting = waiting_for([outcome.report for outcome in outcomes], self._source.resources)
         return [
-            self._in_draft(name, outcome, waiting.get(name, [])) for name, outcome in zip(milled, outcomes, strict=True)
+            self._in_draft(name, self._held_back(name, outcome, waiting), waiting.get(name, []))
+            for name, outcome in zip(milled, outcomes, strict=True)
         ]
 
     def _short(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> frozenset[str]:
@@ -92,6 +93,17 @@ class Settling:
         outcome = self._settle(name, *milled, short)
         self._tell("merged", name, seconds=time.monotonic() - began)
         return outcome
+
+    def _held_back(self, name: str, outcome: _Outcome, waiting: Mapping[str, Sequence[ResourceReport]]) -> _Outcome:
+        """*outcome*, or nothing of it where its rows would be appended again, as those of a parent are read again."""
+        resources = self._source.resources
+        again = [one for one in parents_of(name, resources) if one in waiting and resources[one].incremental]
+        is_appended = resources[name].write == "append" and resources[name].incremental is None
+        if not again or not is_appended or outcome.change is None or not self._moves:
+            return outcome
+        rejects = outcome.rejects or Change()
+        self._lake.discard((*outcome.change.added, *outcome.change.dropped, *rejects.added, *rejects.dropped))
+        return _Outcome(_appended_later(outcome.report, again[0], waiting[again[0]][0]))
 
     def _in_draft(self, name: str, outcome: _Outcome, unfinished: Sequence[ResourceReport]) -> ResourceReport:
         """Name its files in the draft; if anything failed, none. Its watermark waits for *unfinished* children."""
@@ -233,9 +245,24 @@ def foreseen(error: Exception, where: str, hide: Callable[[str], str] = str) -> 
 
 def _stays(name: str, unfinished: ResourceReport) -> str:
     """Why the watermark of the resource *name* does not move."""
+    return f"{name}: its watermark stays where it was, because {_became(unfinished)}; the next run goes on"
+
+
+def _appended_later(report: ResourceReport, parent: str, unfinished: ResourceReport) -> ResourceReport:
+    """*report* without its rows, as all of them would be appended once more with those of *parent*."""
+    error = ExpectationFailed(
+        f"{report.name}: {parent} is read again, because {_became(unfinished)}: its rows would be appended twice",
+        "run again; with a key and `write: upsert` they need not wait",
+    )
+    # by the kind of what failed its pages are kept, or not, as those of that are
+    problem = replace(unfinished.problem or Problem.of(error), message=error.message, hint=error.hint, curl="")
+    return replace(report.failed(error), problem=problem)
+
+
+def _became(unfinished: ResourceReport) -> str:
     stopped = unfinished.problem is not None and unfinished.problem.kind == Interrupted.__name__
-    became = "was stopped" if stopped else "failed" if unfinished.problem else "is incomplete"
-    return f"{name}: its watermark stays where it was, because {unfinished.resource} {became}; the next run goes on"
+    how = "was stopped" if stopped else "failed" if unfinished.problem else "is incomplete"
+    return f"{unfinished.resource} {how}"
 
 
 def _warnings(name: str, ledger: Ledger) -> Iterator[str]:

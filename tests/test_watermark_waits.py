@@ -281,3 +281,27 @@ def test_appended_rows_of_new_parents_are_not_stored_twice_while_the_watermark_w
     assert [again["issues"].new, last["issues"].new] == [0, 0]
     assert shop.stored("issues", "id") == [0, 1, 9]
     assert shop.stored("comments", "issue") == [0, 1, 9]
+
+
+@pytest.mark.parametrize("answer", [DOWN, say([{"id": 1}, {"id": 1}])], ids=["failed", "bad-page"])
+def test_lines_that_are_only_appended_wait_with_their_orders(shop: Orders, answer: Answer) -> None:
+    """All orders are read again for a note, and so all lines: they are stored along with it, once."""
+    source = shop.folder / "config" / "shop.yaml"
+    lines, _, notes = source.read_text().partition("  notes:")
+    expect = "    expect: [{unique: [order, line, id]}]\n"
+    appended = lines.replace("    key: [order, id]\n    write: upsert", "    write: append")
+    source.write_text(f"{appended}  notes:{notes.replace('write: upsert', 'write: append')}{expect}")
+    shop.answers["/orders/4/lines/1/notes"] = answer
+
+    first = shop.run()
+    shop.answers.clear()
+    before = len(shop.api.asked)
+    second = shop.run(days=1)
+
+    kinds = {name: one.problem and one.problem.kind for name, one in first.items()}
+    assert first["lines"].problem is not None
+    assert "orders is read again, because notes failed" in first["lines"].problem.message
+    assert kinds == {"orders": None, "lines": kinds["notes"], "notes": kinds["notes"]}
+    assert [one.problem for one in second.values()] == [None] * 3
+    assert shop.asked(before)["/orders/1/lines"] == (0 if answer is DOWN else 1)
+    assert shop.stored("lines", "order") == shop.stored("notes", "order") == [1, 2, 3, 4, 5, 6]
