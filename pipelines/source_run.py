@@ -54,6 +54,7 @@ class Shared(Struct, frozen=True):
 def run_source(source: Source, shared: Shared, span: Span | None = None) -> SourceReport:
     """Bring *source* up to date, or read *span* again; what goes wrong is in the report, no other source is touched."""
     lake = Lake(shared.settings.data, source.name, shared.settings.remote)
+    foreign: tuple[str, ...] = ()
     try:
         with lake.lock(shared.run_id):
             foreign = lake.recover().foreign
@@ -61,7 +62,8 @@ def run_source(source: Source, shared: Shared, span: Span | None = None) -> Sour
             return replace(report, foreign=foreign).hiding(source.secrets.hide)
     except PipelineError as error:
         resources = tuple(ResourceReport(source.name, name) for name in source.resources)
-        return SourceReport(source.name, None, False, resources, Problem.of(error)).hiding(source.secrets.hide)
+        report = SourceReport(source.name, None, False, resources, Problem.of(error), foreign=foreign)
+        return report.hiding(source.secrets.hide)
 
 
 class SourceRun:

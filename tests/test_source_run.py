@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -127,6 +128,22 @@ def test_pages_of_an_unfinished_backfill_do_not_overwrite_what_was_read_since(le
     ledger.run(span=Span("2024-03-01", "2024-03-09"))
 
     assert ledger.stored("amount") == [2] * 6
+
+
+def test_a_run_without_its_lake_keeps_what_was_shown_and_tells_it(ledger: LedgerApi) -> None:
+    """The API no longer has the rows that only the view still holds."""
+    ledger.configure()
+    ledger.rows = [row(1, "2024-03-01T00:00:00Z")]
+    ledger.run()
+    shutil.rmtree(ledger.data / "lake")
+    ledger.rows = [row(2, "2024-03-02T00:00:00Z")]
+
+    report = ledger.run()
+
+    (kept,) = (ledger.data / "lake" / "ledger" / "foreign").rglob("*.parquet")
+    assert report.foreign == ("rows",)
+    assert pq.read_table(kept, partitioning=None)["id"].to_pylist() == [1]
+    assert ledger.stored("id") == [2]
 
 
 def test_a_record_that_is_set_aside_is_not_taken_for_gone(api: FakeApi, tmp_path: Path) -> None:

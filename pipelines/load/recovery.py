@@ -6,6 +6,7 @@ head, removes what no commit names, and forgets old commits before their files.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from msgspec import Struct
 from pipelines.load.disk import Disk
 from pipelines.load.log import Commit, Log
 from pipelines.load.view import OURS, View, refuse_links
+
+logger = logging.getLogger(__name__)
 
 _YOUNG = timedelta(days=1)
 _LISTING_S = 60
@@ -111,16 +114,21 @@ def _set_aside(head: Commit | None, view: View, foreign: Path, disk: Disk) -> It
         refuse_links(view.folder / name)
         strange += view.foreign(name, dataset)
     for path in strange:
-        if path.is_dir() and _is_only_ours(path):
-            # a dataset that a later commit dropped, or that was undone
+        if path.is_dir() and _is_over(path, head):
             disk.remove(path)
             continue
         seen = path.relative_to(view.folder).as_posix()
         disk.folder(foreign)
-        disk.rename(path, foreign / f"{uuid.uuid4().hex[:8]}-{path.name}")
+        to = foreign / f"{uuid.uuid4().hex[:8]}-{path.name}"
+        disk.rename(path, to)
+        logger.warning("moved out of the view: no commit put it there path=%s to=%s", path, to)
         yield seen
 
 
-def _is_only_ours(folder: Path) -> bool:
+def _is_over(folder: Path, head: Commit | None) -> bool:
+    """Whether *folder* holds only files of ours, of a dataset that a later commit dropped or that was undone.
+
+    Without a commit nothing was dropped: they may be the last copy.
+    """
     names = [name for _, _, files in os.walk(folder) for name in files]
-    return not folder.is_symlink() and all(map(OURS.match, names))
+    return not folder.is_symlink() and all(map(OURS.match, names)) and (head is not None or not names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -203,6 +204,24 @@ def test_foreign_files_are_moved_out_of_the_view_and_kept(lake: Lake, tmp_path: 
     assert set(recovery.foreign) == {"events/notes.txt", "events/day=2024-05-01/copy.parquet", "mine"}
     assert len(list((lake.folder / "foreign").rglob("*.*"))) == 3
     assert list(wrong_after(tmp_path, lake)) == []
+
+
+def test_a_view_without_any_commit_may_be_the_last_copy_and_is_kept(
+    lake: Lake, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody begins afresh, or took only the view to another machine; an empty folder just goes."""
+    view = tmp_path / "parquet" / SOURCE
+    before = sorted(path.name for path in view.rglob("*.parquet"))
+    shutil.rmtree(lake.folder)
+    (view / "empty").mkdir()
+
+    with lake.lock("run"):
+        recovery = lake.recover()
+
+    assert sorted(recovery.foreign) == sorted(TARGETS)
+    assert sorted(path.name for path in (lake.folder / "foreign").rglob("*.parquet")) == before
+    assert list(view.iterdir()) == []
+    assert all(f"path={view / name} " in caplog.text for name in TARGETS)
 
 
 @pytest.mark.parametrize("damage", ["remove", "replace"])
