@@ -12,6 +12,7 @@ so a run that commits meanwhile neither disturbs it nor shows through.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import pyarrow.dataset
 
 At = int | datetime | str | None
+_PATTERN = re.compile(r"([\[*?])")
+"""What a glob would not take as itself."""
 
 
 def read(
@@ -132,7 +135,10 @@ def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.
 
 
 def select(files: Sequence[Path | str], dataset: Dataset) -> str:
-    """The SQL that reads *files* of *dataset*, older ones with its columns; no rows where there is no file."""
+    """The SQL that reads *files* of *dataset*, older ones with its columns; no rows where there is no file.
+
+    DuckDB takes each as a pattern: see `literal`.
+    """
     columns = ", ".join(f"NULL::{sql_type(one.type)} AS {quoted(one.name)}" for one in dataset.schema or ())
     nothing = f"SELECT {columns or 'NULL AS nothing'} WHERE false"
     if not files:
@@ -141,6 +147,11 @@ def select(files: Sequence[Path | str], dataset: Dataset) -> str:
     if not dataset.is_mixed:
         return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted
     return f"{nothing} UNION ALL BY NAME FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+
+
+def literal(path: Path) -> str:
+    """*path* as a pattern that only it matches."""
+    return _PATTERN.sub(r"[\1]", str(path))
 
 
 def quoted(name: str) -> str:
@@ -154,7 +165,7 @@ def _select(connection: duckdb.DuckDBPyConnection, lake: Lake, dataset: Dataset)
         name = dataset.files[0].path
         connection.register(name, _scanned(lake, dataset))
         return f"FROM {quoted(name)}"
-    return select([lake.store / file.path for file in dataset.files], dataset)
+    return select([literal(lake.store / file.path) for file in dataset.files], dataset)
 
 
 def _scanned(lake: Lake, dataset: Dataset) -> pyarrow.dataset.Dataset:

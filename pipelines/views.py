@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +10,9 @@ from pipelines.load.casting import sql_type
 from pipelines.load.lake import Lake
 from pipelines.load.log import Dataset
 from pipelines.load.stores import Remote
-from pipelines.reading import quoted, select
+from pipelines.reading import literal, quoted, select
 
 DATABASE = "catalog.duckdb"
-_PATTERN = re.compile(r"([\[*?])")
-"""What a glob would not take as itself."""
 _WAS_EMPTY = "this dataset was empty when its view was made: `threadmill catalog` makes it anew"
 
 
@@ -50,7 +47,7 @@ def statements_of(
 ) -> Iterator[str]:
     """What makes the view of *dataset*, with what is known of it and its *columns* (text and unit) as comments."""
     view = f"{quoted(lake.source)}.{quoted(name)}"
-    shown = Path(_PATTERN.sub(r"[\1]", str(lake.shown.resolve())), name, "**", "*.parquet")
+    shown = Path(literal(lake.shown.resolve()), name, "**", "*.parquet")
     if lake.remote is not None:
         # in a bucket old files lie beside new ones, so the view names those of this commit
         rows = select([f"s3://{path}" for path in lake.addresses(dataset).paths], dataset)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import pipelines
@@ -78,6 +79,21 @@ def test_a_relation_joins_sources_and_is_not_disturbed_by_a_later_commit(data: P
     load(data, "orders", pa.table({"id": [5], "team": ["x"]}))
 
     assert relation.fetchall() == [("Core", 4)]
+
+
+@pytest.mark.parametrize(("folder", "beside"), [("a[b]c", "abc"), ("a*", "abc"), ("who?", "whom"), ("it's", "its")])
+def test_a_data_folder_may_have_any_name(tmp_path: Path, folder: str, beside: str) -> None:
+    """Taken as a pattern, the name is that of a copy beside it as well, whose rows are others."""
+    load(tmp_path / folder, "orders", pa.table({"id": [1], "team": ["a"]}))
+    for file in (tmp_path / folder).rglob("store/**/*.parquet"):
+        copy = tmp_path / beside / file.relative_to(tmp_path / folder)
+        copy.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"id": [2], "team": ["a"]}), copy)
+
+    frame = pipelines.sql("SELECT id, team FROM shop.orders", data=tmp_path / folder).df()
+
+    assert frame.to_dict("list") == {"id": [1], "team": ["a"]}
+    assert len(pipelines.read("shop.orders", data=tmp_path / folder)) == 1
 
 
 def test_a_dataset_without_rows_has_its_columns(data: Path) -> None:
