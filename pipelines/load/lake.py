@@ -108,7 +108,7 @@ class Lake:
         with store_errors("recovering the lake"):
             if self.view is None:
                 return Recovery(leftovers=self.tidy())
-            recovery.retire(self.aside, self._disk, now=datetime.now(UTC))
+            recovery.retire(self.aside, self.folder / "foreign", self._disk, now=datetime.now(UTC))
             return recovery.recover(self.log, self.view, self.folder, self._disk)
 
     def begin(
@@ -191,7 +191,7 @@ class Lake:
             forgotten = recovery.forget(self.log, keep=keep, younger_than=oldest)
             paths = {path for commit in forgotten for path in commit.paths}
             self.home.sweep(lambda: recovery.named(self.log), paths, now=now)
-            recovery.retire(self.aside, self._disk, now=now)
+            recovery.retire(self.aside, self.folder / "foreign", self._disk, now=now)
         self.tidy()
         return len(forgotten)
 

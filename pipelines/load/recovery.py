@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pipelines.load.disk import Disk
 from pipelines.load.log import Commit, Log
-from pipelines.load.view import OURS, View, refuse_links
+from pipelines.load.view import OURS, View, refuse_links, strays
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +65,17 @@ def tidy(log: Log, store: Path, tmp: Path, disk: Disk) -> int:
     return sweep(store, named(log), disk)
 
 
-def retire(aside: Path, disk: Disk, *, now: datetime) -> None:
-    """Remove trees that went out of the view a minute ago or more, and those that never came in."""
-    refuse_links(aside)
+def retire(aside: Path, foreign: Path, disk: Disk, *, now: datetime) -> None:
+    """Remove trees that went out of the view a minute ago or more, and those that never came in.
+
+    What is not ours in them, put into the view while a run was on, moves to *foreign*.
+    """
+    refuse_links(aside, foreign)
     for path in sorted(aside.iterdir()) if aside.is_dir() else ():
         # a clock that was set back keeps none for ever
         if abs(now.timestamp() - path.lstat().st_ctime) > _LISTING_S:
+            for stray in () if path.is_symlink() else strays(path):
+                _move_out(stray, foreign, disk)
             disk.remove(path)
 
 
@@ -117,12 +122,15 @@ def _set_aside(head: Commit | None, view: View, foreign: Path, disk: Disk) -> It
         if path.is_dir() and _is_over(path, head):
             disk.remove(path)
             continue
-        seen = path.relative_to(view.folder).as_posix()
-        disk.folder(foreign)
-        to = foreign / f"{uuid.uuid4().hex[:8]}-{path.name}"
-        disk.rename(path, to)
-        logger.warning("moved out of the view: no commit put it there path=%s to=%s", path, to)
-        yield seen
+        _move_out(path, foreign, disk)
+        yield path.relative_to(view.folder).as_posix()
+
+
+def _move_out(path: Path, foreign: Path, disk: Disk) -> None:
+    disk.folder(foreign)
+    to = foreign / f"{uuid.uuid4().hex[:8]}-{path.name}"
+    disk.rename(path, to)
+    logger.warning("moved out of the view: no commit put it there path=%s to=%s", path, to)
 
 
 def _is_over(folder: Path, head: Commit | None) -> bool:

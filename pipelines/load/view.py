@@ -155,10 +155,18 @@ class View(Struct, frozen=True):
     def _retire(self, tree: Path) -> None:
         """Leave a tree that was shown to `recovery.retire`: a reader in the middle of listing it must not see it end.
 
-        One that is empty by then would be taken for a partition without rows. Copies have their price, so they go.
+        One that is empty by then would be taken for a partition without rows. Copies have their price, so they go,
+        if there is nothing else.
         """
-        if not self.abilities.hard_links:
+        if not self.abilities.hard_links and not any(strays(tree)):
             self.disk.remove(tree)
+
+
+def strays(tree: Path) -> Iterator[Path]:
+    """What lies in a *tree* of the view, or one that was, and no commit can have put there."""
+    for folder, folders, files in os.walk(tree):
+        yield from (Path(folder) / name for name in files if not OURS.match(name))
+        yield from (Path(folder) / name for name in folders if (Path(folder) / name).is_symlink())
 
 
 def refuse_links(*folders: Path) -> None:

@@ -34,6 +34,18 @@ class QuickDisk(Disk):
 QUICK = QuickDisk()
 
 
+class NoExchangeDisk(QuickDisk):
+    """A file system that knows neither exchange nor second names."""
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Refuse."""
+        raise OSError(22, "Invalid argument")
+
+    def link(self, old: Path, new: Path) -> None:
+        """Refuse."""
+        raise OSError(1, "Operation not permitted")
+
+
 class SteppingDisk(QuickDisk):
     """Counts the durable steps and calls `event` before number *at*, and if *lasting* before all later ones."""
 

@@ -17,7 +17,16 @@ from pipelines.errors import StoreError
 from pipelines.load.lake import Lake
 from tests.load import wrong_protocols
 from tests.load.children import competing_run, killed_recovery, killed_run
-from tests.load.disks import QUICK, ForgetfulDisk, FullDisk, Killed, QuickDisk, SteppingDisk, ThoroughDisk, vanish
+from tests.load.disks import (
+    QUICK,
+    ForgetfulDisk,
+    FullDisk,
+    Killed,
+    NoExchangeDisk,
+    SteppingDisk,
+    ThoroughDisk,
+    vanish,
+)
 from tests.load.scenario import SOURCE, TARGETS, clone, cursor, expected, run_once, seen, wrong_after, wrong_now
 
 ROUNDS = int(os.environ.get("THREADMILL_CRASH_ROUNDS", "1"))
@@ -225,18 +234,6 @@ def test_the_right_protocol_passes_the_oracle_that_catches_the_wrong_ones(fresh:
         problems += wrong_protocols.Protocol(at).problems(fresh())
 
     assert problems == []
-
-
-class NoExchangeDisk(QuickDisk):
-    """A file system that knows neither exchange nor second names."""
-
-    def exchange(self, one: Path, other: Path) -> None:
-        """Refuse."""
-        raise OSError(22, "Invalid argument")
-
-    def link(self, old: Path, new: Path) -> None:
-        """Refuse."""
-        raise OSError(1, "Operation not permitted")
 
 
 def test_a_file_system_without_links_and_exchange_gets_copies(tmp_path: Path) -> None:

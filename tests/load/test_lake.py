@@ -7,18 +7,20 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pytest
 
 from pipelines.errors import Busy, Conflict, StoreError
+from pipelines.load.disk import Disk
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Log
-from pipelines.load.merge import Place, plan, resolve
+from pipelines.load.merge import Place, plan, resolve, work
 from pipelines.load.stores import LocalStore
 from pipelines.load.target import Target
-from tests.load.disks import QUICK
+from tests.load.disks import QUICK, NoExchangeDisk
 from tests.load.scenario import SOURCE, TARGETS, cursor, expected, pinned, run_once, seen, stage, wrong_after
 from tests.load.test_merge import Shop
 
@@ -204,6 +206,29 @@ def test_foreign_files_are_moved_out_of_the_view_and_kept(lake: Lake, tmp_path: 
     assert set(recovery.foreign) == {"events/notes.txt", "events/day=2024-05-01/copy.parquet", "mine"}
     assert len(list((lake.folder / "foreign").rglob("*.*"))) == 3
     assert list(wrong_after(tmp_path, lake)) == []
+
+
+@pytest.mark.parametrize("disk", [QUICK, NoExchangeDisk()], ids=["links", "copies"])
+def test_what_is_put_into_the_view_while_a_run_is_on_is_kept_as_well(tmp_path: Path, disk: Disk) -> None:
+    """The folder that it lies in is exchanged and goes, after a while; the note does not."""
+    shop = Shop(tmp_path)
+    target = Target(write="upsert", key=("id",))
+    shop.load(target, pa.table({"id": [1], "v": [1]}))
+    shop.lake = Lake(tmp_path, "shop", disk=disk)
+    note = tmp_path / "parquet/shop/orders/note.txt"
+
+    def run(units: Any) -> list[Any]:
+        note.write_text("mine")
+        return [work(unit) for unit in units]
+
+    shop.load(target, pa.table({"id": [1], "v": [2]}), run=run)
+    with shop.lake.lock("vacuum"):
+        shop.lake.vacuum(keep=1, grace=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+
+    (kept,) = (shop.lake.folder / "foreign").iterdir()
+    assert (kept.read_text(), kept.name.endswith("-note.txt")) == ("mine", True)
+    assert not note.exists()
+    assert list(shop.lake.aside.iterdir()) == []
 
 
 def test_a_view_without_any_commit_may_be_the_last_copy_and_is_kept(
