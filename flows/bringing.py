@@ -39,7 +39,7 @@ from pipelines.marts.model import Marts
 from pipelines.report.result import RunReport
 from pipelines.report.spans import Span
 from pipelines.source_run import run_source
-from pipelines.watermarks import chosen, move
+from pipelines.watermarks import chosen, forget
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -163,13 +163,7 @@ def _forget_watermarks(project: Project) -> None:
     for source in project.sources:
         lake = Lake(project.settings.data, source.name, project.settings.remote)
         with locked(lake, "refresh"):
-            if not _has_made(run, lake):
-                move(lake, chosen(source, ""), "", "", run=run, config_hash=source.config_hash)
-
-
-def _has_made(run: str, lake: Lake) -> bool:
-    """Whether a commit that is kept was made by *run*."""
-    return any(lake.log.read(number).run == run for number in reversed(lake.log.numbers()))
+            forget(lake, chosen(source, ""), run=run, config_hash=source.config_hash)
 
 
 @contextmanager

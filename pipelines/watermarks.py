@@ -76,3 +76,18 @@ def move(  # noqa: PLR0913  # where, what, and what the commit says of it
         if news or draft.state(name):
             draft.set_state(name, news or None)
     return lake.commit(draft)
+
+
+def forget(lake: Lake, resources: Mapping[str, Resource], *, run: str, config_hash: str) -> Committed:
+    """Take the watermark of each of *resources* away, once for *run*: asked again, what was read since stays.
+
+    That it was done is part of the state, also where there was no watermark.
+    """
+    note = f"state of {', '.join(resources)}: reset"
+    draft = lake.begin(run, config_hash=config_hash, code_version=CODE_VERSION, note=note)
+    for name in resources:
+        state = draft.state(name) or {}
+        if state.get("reset_by") != run:
+            rest = {key: item for key, item in state.items() if key != "watermark"}
+            draft.set_state(name, {**rest, "reset_by": run})
+    return lake.commit(draft)

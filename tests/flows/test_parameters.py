@@ -92,7 +92,10 @@ def test_a_full_refresh_that_found_the_lake_busy_begins_at_the_start_in_its_next
     assert [asked.params["since"][8:10] for asked in shop.api.asked] == ["01", "01"]
 
 
-def test_a_full_refresh_forgets_nothing_that_it_has_read_when_it_is_tried_again(shop: ShopProject) -> None:
+@pytest.mark.parametrize("runs_before", [1, 0])
+def test_a_full_refresh_forgets_nothing_that_it_has_read_when_it_is_tried_again(
+    shop: ShopProject, runs_before: int
+) -> None:
     """Days are committed in the first attempt, in which weeks fail."""
     from flows.sync import sync_source
 
@@ -101,13 +104,14 @@ def test_a_full_refresh_forgets_nothing_that_it_has_read_when_it_is_tried_again(
     (shop.folder / "config/shop.yaml").write_text(days.replace("resources:\n", f"resources:\n{weeks}"))
     found = say([{"id": 1, "day": "2024-01-05"}])
     shop.api.answer("/days", found)
-    shop.api.answer("/weeks", found, say({}, 500), found)
-    sync_source("shop", return_state=True)
+    shop.api.answer("/weeks", *[found] * runs_before, say({}, 500), found)
+    for _ in range(runs_before):
+        sync_source("shop", return_state=True)
 
     again = sync_source.with_options(retries=1, retry_delay_seconds=0)
     state: State[Any] = again("shop", full_refresh=True, return_state=True)
 
-    asked = [(one.path, one.params["since"][8:10]) for one in shop.api.asked[2:]]
+    asked = [(one.path, one.params["since"][8:10]) for one in shop.api.asked[2 * runs_before :]]
     log = Lake(Path("data"), "shop").log
     assert state.is_completed(), state.message
     assert sorted(asked) == [("/days", "01"), ("/days", "05"), ("/weeks", "01"), ("/weeks", "01")]
