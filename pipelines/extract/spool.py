@@ -130,12 +130,12 @@ class Spool:
         if keep is not None and taken_in:
             keep.mkdir(parents=True, mode=0o750, exist_ok=True)
             for path in taken_in:
-                (keep / path.name).unlink(missing_ok=True)
-                (keep / path.name).hardlink_to(path)
+                # no second name: the next run adds pages to those that are asked again
+                (shutil.copy if path.stem in again else Path.rename)(path, keep / path.name)
             self._write_plan(keep, self.plan)
         for path in taken_in:
             if path.stem not in again:
-                path.unlink()
+                path.unlink(missing_ok=True)
         if unfinished or again:
             self.plan = replace(self.plan, commit=commit)
             self._write_plan(self.folder, self.plan)
