@@ -40,7 +40,7 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
         KeyMissing: With upsert, a row has no key.
         SchemaError: What is stored cannot go on with this `write` and `key`.
     """
-    return reformed(place, dataset, lambda formed: _merge(place, formed, staged, on_mismatch))
+    return reformed(place, dataset, staged, lambda where, formed: _merge(where, formed, staged, on_mismatch))
 
 
 def _merge(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: OnMismatch) -> Step | Change:

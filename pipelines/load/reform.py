@@ -6,58 +6,91 @@ stored rows be taken for one: rows would be there twice, and nobody be told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pipelines.batch import Part
 from pipelines.errors import KeyMissing, SchemaError
 from pipelines.load.changes import Change, Place, Step, Unit
+from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.log import Dataset, LiveFile
-from pipelines.load.partitions import parse
-from pipelines.load.schema import recast
-from pipelines.load.stored import groups
+from pipelines.load.partitions import parse, split
+from pipelines.load.schema import encode_schema, recast, record_schema, unify
+from pipelines.load.stored import file_schema, groups
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from pipelines.load.target import Target
 
-Merge = Callable[[Dataset], Step | Change]
+Merge = Callable[[Place, Dataset], Step | Change]
+_UNIT_BYTES = 32 * 10**6
+_ROW = "·row"
 
 
 class Regroup(Struct, frozen=True):
-    """Write the rows of a stored file again, each into the folder that it belongs to now."""
+    """Write the rows of stored files again, each into the folder it belongs to now; if *keyed*, one of each key."""
 
     place: Place
-    file: LiveFile
-    number: int
+    files: tuple[LiveFile, ...]
+    sequence: int
     schema: pa.Schema
+    keyed: bool
 
     def work(self) -> tuple[Part, ...]:
-        """The new parts; memory: what a writer holds back."""
-        with self.place.writer(self.number) as writer:
-            for table in groups(self.place.store / self.file.path):
-                writer.write(recast(table, self.schema))
+        """The new parts; memory: what a writer holds back, and the keys of the files."""
+        kept = self._kept() if self.keyed else None
+        with self.place.writer(self.sequence) as writer:
+            first = 0
+            for table in self._tables():
+                here = table if kept is None else table.filter(pa.array(kept[first : first + len(table)]))
+                for folder, rows in split(here, self.place.target.partition_by) if len(here) else ():
+                    writer.write_to(folder, rows)
+                first += len(table)
             return writer.close()
 
+    def _tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        for file in self.files:
+            yield from (recast(table, schema) for table in groups(self.place.store / file.path, columns))
 
-def reformed(place: Place, dataset: Dataset, merge: Merge) -> Step | Change:
+    def _kept(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """For each row whether it stands for its key: once rows are split and sorted, their order tells no more."""
+        target = self.place.target
+        columns = list(dict.fromkeys((*target.key, *([target.version] if target.version else []))))
+        keys = pa.concat_tables(self._tables(columns))
+        numbered = keys.append_column(_ROW, pa.array(np.arange(len(keys))))
+        kept = np.zeros(len(keys), bool)
+        kept[one_for_each_key(numbered, target)[_ROW].to_numpy()] = True
+        return kept
+
+
+def reformed(place: Place, dataset: Dataset, staged: Sequence[Part], merge: Merge) -> Step | Change:
     """*merge* of *dataset*, whose files are first written again where they are not as `place.target` says.
+
+    Columns that the target names, and only the rows just *staged* have, are null in those that are stored.
 
     Raises:
         SchemaError: A history of its rows cannot be made, or one cannot go on as something else.
+        KeyMissing: No stored row has the key that is to tell them apart.
     """
-    target, schema = place.target, dataset.schema
-    if not dataset.files or schema is None or target.write == "replace":
-        return merge(dataset)
+    target, known = place.target, dataset.schema
+    if not dataset.files or known is None or target.write == "replace":
+        return merge(place, dataset)
     _refuse(place, dataset)
     keyed = target.write == "upsert" and (dataset.write != "upsert" or set(dataset.key) != set(target.key))
     if not keyed and list(map(parse, dataset.partition_by)) == list(map(parse, target.partition_by)):
-        return merge(dataset)
+        return merge(place, dataset)
     if keyed:
-        _refuse_rows_without_key(place, dataset, schema)
+        _refuse_rows_without_key(place, dataset, known)
+    read = [file_schema(place.store / part.path) for part in staged if part.rows]
+    schema = _with_columns(known, target, unify(read) if read else known)
+    # all files are written again, so none has to be cast by its readers
+    place = replace(place, target=target.model_copy(update={"older_files": "rewrite"}))
 
     def regrouped(results: Sequence[tuple[Part, ...]]) -> Step | Change:
         parts = list(chain(*results))
@@ -71,10 +104,34 @@ def reformed(place: Place, dataset: Dataset, merge: Merge) -> Step | Change:
     def go_on(parts: Sequence[Part], made: Sequence[Part]) -> Step | Change:
         files = tuple(LiveFile.of(part, 0, number) for number, part in enumerate(parts))
         form = {"key": target.key, "write": target.write, "partition_by": target.partition_by}
-        return _then(merge(replace(dataset, files=files, **form)), lambda change: _with(change, made))
+        formed = replace(dataset, files=files, columns=tuple(encode_schema(schema)), **form)
+        return _then(merge(place, formed), lambda change: _with(change, made))
 
-    units: list[Unit] = [Regroup(place, file, number, schema) for number, file in enumerate(dataset.files)]
+    portions = list(_portions(dataset.files))
+    # they come before what was just read, whose batches count from 0
+    numbered = enumerate(portions, -len(portions))
+    units: list[Unit] = [Regroup(place, files, number, schema, keyed) for number, files in numbered]
     return Step(tuple(units), regrouped)
+
+
+def _with_columns(known: pa.Schema, target: Target, read: pa.Schema) -> pa.Schema:
+    """*known* and what *target* names beside it, as it was *read*; what a history adds stays last."""
+    named = [*(parse(text).field for text in target.partition_by), *target.sort_by, *filter(None, [target.version])]
+    more = [read.field(name) for name in dict.fromkeys(named) if name in read.names and name not in known.names]
+    records = record_schema(known)
+    return pa.schema([*records, *more, *(one for one in known if one.name not in records.names)])
+
+
+def _portions(files: Sequence[LiveFile]) -> Iterator[tuple[LiveFile, ...]]:
+    """Neighbours, as many as make a unit's worth of bytes."""
+    portion: list[LiveFile] = []
+    for file in files:
+        if portion and sum(one.size_bytes for one in (*portion, file)) > _UNIT_BYTES:
+            yield tuple(portion)
+            portion = []
+        portion.append(file)
+    if portion:
+        yield tuple(portion)
 
 
 def _then(step: Step | Change, follow: Callable[[Change], Step | Change]) -> Step | Change:

@@ -63,7 +63,9 @@ def timeline(  # noqa: PLR0913 - the facts that decide
     marks = _closing(marks, live, new, keys)
     unchanged = int(same.sum())
     if versioned and missing is not None:
-        back = _returned(rows, new, live, marks, keys, now)
+        newest = distinct.sort(FROM, maintain_order=True).unique(list(keys), keep="last", maintain_order=True)
+        there = rows.join(newest.filter(~pl.col(GONE)), on=[*keys, FROM], how="semi", maintain_order="left")
+        back = _returned(there, new, live, marks, keys, now)
         unchanged -= int((back[HASH] == back["·stored"]).sum())
         new = pl.concat([new, back.drop("·stored")])
     gone = live.join(new, on=identity, how="semi") if versioned else live.head(0)
@@ -112,12 +114,14 @@ def _closing(marks: pl.DataFrame, live: pl.DataFrame, new: pl.DataFrame, keys: S
 def _returned(  # noqa: PLR0913, PLR0917 - the facts that decide
     rows: pl.DataFrame, new: pl.DataFrame, live: pl.DataFrame, marks: pl.DataFrame, keys: Sequence[str], now: Any
 ) -> pl.DataFrame:
-    """The newest row read of each key of which no version would hold, as it was ended once; from *now* on."""
+    """Those of *rows*, the newest of each key that is there, of which no version would hold, as it was ended once.
+
+    They hold from *now* on.
+    """
     last = _points(live, new, marks, keys).filter(pl.col(_NEXT).is_null())
     begins = pl.concat([frame.select(*keys, pl.col(FROM).alias(_POINT)) for frame in (live, new)])
     closed = last.join(begins, on=[*keys, _POINT], how="anti").join(marks, on=list(keys), how="anti")
-    newest = rows.sort(FROM, maintain_order=True).unique(list(keys), keep="last", maintain_order=True)
-    back = newest.join(closed, on=list(keys), how="semi")
+    back = rows.join(closed, on=list(keys), how="semi")
     return back.with_columns(_after(live, back, keys, now))
 
 

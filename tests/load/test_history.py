@@ -169,6 +169,24 @@ def test_a_version_that_a_full_read_has_again_holds_from_then_on(shop: Shop, edi
     assert shop.lake.log.head() == committed
 
 
+def test_a_key_whose_newest_row_is_a_deletion_does_not_come_back(shop: Shop) -> None:
+    """A full read that has all versions, of which the last says that it is gone."""
+    target = Target.model_validate(
+        {"key": "id", "write": "history", "version": "v", "deletes": {"when": "gone", "missing": True}}
+    )
+
+    def read() -> None:
+        rows = [(1, 0, "a", False), (1, 1, "a", True), (2, 0, "b", False)]
+        table = [{"id": i, "v": BEGIN + timedelta(hours=v), "price": p, "gone": gone} for i, v, p, gone in rows]
+        shop.load(target, pa.Table.from_pylist(table), full=True)
+
+    read()
+    first = shop.spans
+    read()
+
+    assert shop.spans == first == [(1, "a", 0, 1), (2, "b", 0, None)]
+
+
 def test_an_upsert_removes_rows_that_are_marked_or_missing(shop: Shop) -> None:
     marked = Target.model_validate(
         {"key": "id", "write": "upsert", "deletes": {"when": "gone", "missing": True}, "version": "v"}

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.errors import KeyMissing, PipelineError, SchemaError
 from pipelines.load.target import Target
+from tests.load.test_history import Shop as HistoryShop
 from tests.load.test_merge import Shop
 
 ROWS = {"id": [1, 2, 3, 4], "team": ["a", "b", "a", "b"], "v": [1, 1, 1, 1]}
@@ -52,6 +53,73 @@ def test_rows_move_into_the_folders_of_the_new_partitions(
     assert not quiet.changed
     assert shop.lake.tidy() == 0
     assert {path: path.read_bytes() for path in first} == first
+
+
+@pytest.mark.parametrize("sort_by", [(), ("v",)])
+@pytest.mark.parametrize("version", [None, "at"])
+def test_every_version_of_a_history_moves(tmp_path: Path, version: str | None, sort_by: tuple[str, ...]) -> None:
+    """Although its key may change the folder, and rows are sorted: nothing stands for a key but all its versions."""
+    shop = HistoryShop(tmp_path)
+    told = {"version": version} if version else {}
+    for run in range(3):
+        rows = {"id": [1, 2], "at": [run, run], "team": ["a", "b"], "v": [run, run]}
+        shop.load(target("history", **told), pa.table(rows))
+    before = [(row["id"], row["v"], row["valid_from"], row["valid_to"]) for row in shop.rows]
+    new = pa.table({"id": [3], "at": [9], "team": ["a"], "v": [9]})
+
+    shop.load(target("history", partition_by="team", sort_by=sort_by, **told), new)
+
+    after = [(row["id"], row["v"], row["valid_from"], row["valid_to"]) for row in shop.rows]
+    assert len(before) == 6
+    assert after[:-1] == before
+    assert len(list((tmp_path / "parquet").rglob("*.parquet"))) == 2
+
+
+def test_a_key_that_moved_between_folders_is_the_row_that_was_read_last(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.load(Target(write="append"), pa.table({"id": [1, 2, 1, 2], "team": ["b", "a", "a", "b"], "v": [1, 2, 3, 4]}))
+
+    shop.load(target("upsert", partition_by="team", sort_by="v"), pa.table({"id": [3], "team": ["a"], "v": [9]}))
+
+    assert folders(shop) == {"by_team=a": [1, 3], "by_team=b": [2]}
+    assert [(row["id"], row["v"]) for row in shop.rows] == [(1, 3), (2, 4), (3, 9)]
+
+
+def test_stored_rows_lack_what_the_new_form_names(tmp_path: Path) -> None:
+    """A column that is new in the configuration, and partitions, sorts or tells versions by it."""
+    shop = Shop(tmp_path)
+    shop.load(Target(write="append"), pa.table(ROWS))
+    named = target("upsert", partition_by="region", sort_by="rank", version="at")
+
+    shop.load(
+        named,
+        pa.table({"id": [1, 5], "team": ["a", "a"], "v": [2, 2], "region": ["x", "x"], "rank": [1, 2], "at": [1, 1]}),
+    )
+
+    assert folders(shop) == {"by_region=__null__": [2, 3, 4], "by_region=x": [1, 5]}
+
+
+def test_files_that_were_only_cast_are_written_again(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    cast = {"older_files": "cast"}
+    shop.load(target("upsert", **cast), pa.table(ROWS))
+
+    shop.load(
+        target("upsert", partition_by="team", **cast), pa.table({"id": [5], "team": ["a"], "v": [1], "more": [1]})
+    )
+
+    assert shop.lake.verify().defects == ()
+
+
+def test_many_small_files_become_few(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    for number in range(12):
+        shop.load(target("append"), pa.table({"id": [number], "team": [str(number % 2)]}))
+
+    shop.load(target("append", partition_by="team"), pa.table({"id": [99], "team": ["1"]}))
+
+    assert len(shop.files) <= 3
+    assert sorted(row["id"] for row in shop.rows) == [*range(12), 99]
 
 
 def test_new_partitions_need_no_new_rows(tmp_path: Path) -> None:
