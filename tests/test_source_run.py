@@ -232,6 +232,29 @@ def test_a_type_that_changes_between_commits_goes_as_the_policy_says(
         assert (kinds, rows) == (["TypeConflict"], {1: 1})
 
 
+@pytest.mark.parametrize("write", ["replace", "append"])
+def test_keys_that_are_texts_first_and_integers_last_become_texts(api: FakeApi, tmp_path: Path, write: str) -> None:
+    """11,000 rows are a row group of their own, the 1,000 after them are only staged; then there are 12,000 more."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(
+        f"base_url: {api.url}\nresources:\n"
+        f"  orders: {{path: /orders, records: data, paginate: {{next_url: next}}, key: id, write: {write}}}\n"
+    )
+    project = load_project({"THREADMILL_BATCH_SIZE": "100KB"}, root=tmp_path, data=tmp_path / "data")
+    ids: list[int | str] = [f"n{number}" if number % 2 else number for number in range(11_000)]
+    ids += range(11_000, 12_000)
+    api.pages("/orders", records=[{"id": one} for one in ids], page_size=11_000)
+    first = run(project)
+    api.pages("/orders", records=[{"id": one} for one in range(20_000, 32_000)], page_size=11_000)
+
+    second = run(project)
+
+    wanted = ([*map(str, ids)] if write == "append" else []) + [str(one) for one in range(20_000, 32_000)]
+    assert (first.problems, second.problems) == ([], [])
+    stored = pq.read_table(tmp_path / "data/parquet/shop/orders")["id"].to_pylist()
+    assert sorted(map(str, stored)) == sorted(wanted)
+
+
 def events_of_two(
     tmp_path: Path, one: FakeApi, other: FakeApi, *, at_commit: Callable[[str], object] = str, **settings: str
 ) -> list[tuple[str, str]]:

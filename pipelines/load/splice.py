@@ -27,7 +27,7 @@ from pipelines.load.footer import Fields
 from pipelines.load.open_part import encoded_bytes
 from pipelines.load.parquet import SIZES
 from pipelines.load.schema import recast
-from pipelines.load.stored import STAGED, groups
+from pipelines.load.stored import STAGED, file_schema, groups
 
 if TYPE_CHECKING:
     from pipelines.load.changes import Place
@@ -71,7 +71,7 @@ class Splice(Struct, frozen=True):
                 size_bytes=file.size,
                 digest=file.digest,
                 sequence=first.sequence,
-                stats=reduce(_wider, (part.stats for part in self.parts)),
+                stats=reduce(_wider, map(self._bounds, self.parts)),
             ),
         )
 
@@ -81,6 +81,15 @@ class Splice(Struct, frozen=True):
                 file.add_rows(self._tables([part]))
         if is_staged:
             file.add_rows(self._tables(parts))
+
+    def _bounds(self, part: Part) -> Stats:
+        """What is known of the columns of *part* that keep their type; those of another type are in another order."""
+        if not part.stats:
+            return {}
+        held = file_schema(self.place.store / part.path)
+        return {
+            name: found for name, found in part.stats.items() if held.field(name).type == self.schema.field(name).type
+        }
 
     def _tables(self, parts: Iterable[Part]) -> Iterator[pa.Table]:
         for part in parts:

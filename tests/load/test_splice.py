@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -130,6 +130,32 @@ def test_bounds_that_one_part_does_not_know_the_file_does_not_know(tmp_path: Pat
 
     (part,) = Splice(place, tuple(parts), nulls.schema).work()
 
+    assert part.stats == {}
+
+
+@pytest.mark.parametrize(
+    ("large", "small", "kind", "read"),
+    [
+        pytest.param(["a", "b"], [1, 10], pa.string(), ["a", "b", "1", "10"], id="integers-after-texts"),
+        pytest.param(
+            [datetime(2024, 1, 1, 12)],  # noqa: DTZ001  # as an API sends it
+            [date(2024, 1, 1)],
+            pa.timestamp("us"),
+            [datetime(2024, 1, 1, 12), datetime(2024, 1, 1)],  # noqa: DTZ001  # as above
+            id="days-after-times",
+        ),
+    ],
+)
+def test_bounds_of_what_gets_another_type_are_unknown(
+    tmp_path: Path, large: list[object], small: list[object], kind: pa.DataType, read: list[object]
+) -> None:
+    """As text, 10 comes before 2, and a day is shorter than a time."""
+    place = place_in(tmp_path)
+    parts = [part_of(place, pa.table({"id": large}), 0), part_of(place, pa.table({"id": small}), 1, staged=True)]
+
+    (part,) = Splice(place, tuple(parts), pa.schema({"id": kind})).work()
+
+    assert pq.read_table(place.store / part.path).to_pydict() == {"id": read}
     assert part.stats == {}
 
 
