@@ -1,8 +1,9 @@
-"""No masked field may be asked with, carried or paged by.
+"""No masked field may be asked with, carried or paged by, and each must be one that can be masked.
 
 A page is masked when it is kept. What follows from it is asked for with the
 page as it came, or with the kept one where a run resumes: a masked field would
-be another value then, and `carry` would write it as it came.
+be another value then, and `carry` would write it as it came. What `records` has
+from the keys of objects stands in no field, and would be kept as it came.
 """
 
 from __future__ import annotations
@@ -22,11 +23,21 @@ _RESUMED = "a run that resumes has only its masked value to ask with"
 
 
 def masked_uses(resources: Mapping[str, Resource]) -> Found:
-    """The resource, the key and the mistake for each masked field that something is asked with, or carried."""
+    """The resource, the key and the mistake for each masked field that is a key, asked with, or carried."""
     for name, resource in resources.items():
+        yield from ((name, keys, what) for keys, what in _keys(resource))
         yield from ((name, keys, what) for keys, what in _paged_by(resource))
         yield from ((name, keys, what) for keys, what in _asked_with(resource, _above(resources, name)))
         yield from ((name, keys, what) for keys, what in _carried(resource, _above(resources, name)))
+
+
+def _keys(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The masked columns that are made of keys of the answer."""
+    records = resource.records
+    for path in resource.mask if records.entries is not None else ():
+        if steps_of(path)[0] in records.keys:
+            what = f"{path!r} is of the `keys` of `records`, and what the API uses as keys is kept as it came"
+            yield ("mask", path), f"{what}; ask for a list of records, or take it out of `mask`"
 
 
 def _asked_with(resource: Resource, above: Mapping[str, Resource]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -101,19 +101,17 @@ def _last4(value: Json) -> str:
 def _mask_records(
     document: Json, records: Records, covers: Mapping[tuple[str, ...], Cover], seen: set[tuple[str, ...]]
 ) -> None:
-    found = find(document, records.path)
-    rows = [found] if isinstance(found, dict) else found
-    if records.columns is None and records.entries is None:
-        rows = records.select(document)
-    if not isinstance(rows, list):
-        records.select(document)
-        return
+    rows = records.select(document)
+    if rows and (records.columns is not None or records.entries is not None):
+        found = find(document, records.path)
+        rows = found if isinstance(found, list) else [found]
     inside = {id(value) for value in _objects(document)}
     if any(id(row) not in inside for row in rows if isinstance(row, dict)):
         raise ConfigError(f"mask: the records path {records.path!r} makes copies", "let it select objects as they are")
     for path, cover in covers.items():
         for row in rows:
-            if _apply(row, path, cover, len(records.keys) if records.entries else 0):
+            is_there = _apply_below(row, records, path, cover) if records.entries else _apply(row, path, cover)
+            if is_there:
                 seen.add(path)
 
 
@@ -127,18 +125,31 @@ def _objects(value: Json) -> Iterator[Json]:
         todo += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
 
 
-def _apply(value: Json, path: tuple[str, ...], cover: Cover, levels: int = 0) -> bool:
-    """Cover what *path* names below *value*, after *levels* of objects whose keys are data; whether it is there."""
+def _apply(value: Json, path: tuple[str, ...], cover: Cover) -> bool:
+    """Cover what *path* names below *value*; whether it is there."""
     if isinstance(value, list):
-        return sum(_apply(item, path, cover, levels) for item in value) > 0  # not any: all are to be covered
-    if isinstance(value, dict) and levels:
-        return sum(_apply(item, path, cover, levels - 1) for item in value.values()) > 0
+        return sum(_apply(item, path, cover) for item in value) > 0  # not any: all are to be covered
     if not isinstance(value, dict) or path[0] not in value:
         return False
     if len(path) > 1:
         return _apply(value[path[0]], path[1:], cover)
     _put(value, path[0], cover)
     return True
+
+
+def _apply_below(level: dict[str, Json], records: Records, path: tuple[str, ...], cover: Cover, depth: int = 1) -> bool:
+    """The same for each entry of the objects whose keys are data; one that is no object is a record's `value`."""
+    hits = 0
+    for key, below in level.items():
+        if depth < len(records.keys):
+            hits += _apply_below(below, records, path, cover, depth + 1)
+            continue
+        hits += _apply(below, path, cover)
+        if not isinstance(below, dict):
+            record = {records.value: below}
+            hits += _apply(record, path, cover)
+            level[key] = record.get(records.value, {})  # an entry without its value is a record still
+    return hits > 0
 
 
 def _put(owner: dict[str, Json], name: str, cover: Cover) -> None:

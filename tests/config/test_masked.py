@@ -92,3 +92,19 @@ def test_fields_beside_a_masked_one_are_asked_with_and_carried(project: Project)
     )
 
     assert list(project.load()["shop"].resources) == ["users", "pets", "toys"]
+
+
+def test_a_key_of_the_answer_cannot_be_masked(project: Project) -> None:
+    """A value can, by its name."""
+    project.write(
+        "base_url: https://a.example\nresources:\n  users:\n    path: /users\n"
+        "    records: {entries: d, keys: [team, user], value: email}\n"
+        "    mask:\n      email: drop\n      user: {sha256: pepper-and-salt}\n      name: drop\n"
+    )
+
+    (told,) = project.mistakes()
+
+    assert told == (
+        "config/shop.yaml:8: resources.users.mask.user: 'user' is of the `keys` of `records`, and what the API uses"
+        " as keys is kept as it came; ask for a list of records, or take it out of `mask`"
+    )

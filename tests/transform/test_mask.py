@@ -52,6 +52,51 @@ def test_lines_csv_columns_and_entries_are_masked_too() -> None:
     assert (zipped, entries) == (b'{"d":{"a":["***"],"b":[1]}}', b'{"d":{"k":{}}}')
 
 
+@pytest.mark.parametrize(
+    ("entries", "path", "rule", "masked"),
+    [
+        pytest.param({"u1": "a@b.example", "u2": None}, "email", "last4", {"u1": "***mple", "u2": None}, id="value"),
+        pytest.param({"u1": "a@b.example", "u2": None}, "email", "drop", {"u1": {}, "u2": {}}, id="dropped"),
+        pytest.param({"u1": ["a@b.example"]}, "email", "last4", {"u1": ["***mple"]}, id="list"),
+        pytest.param({"u1": [{"at": "b"}]}, "email.at", "last4", {"u1": [{"at": "***"}]}, id="in-a-list"),
+        pytest.param(
+            {"u1": {"email": "a@b.example"}, "u2": "a@b.example"},
+            "email",
+            "last4",
+            {"u1": {"email": "***mple"}, "u2": "***mple"},
+            id="object-and-value",
+        ),
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_values_of_keys_that_are_data_are_masked_by_their_column(
+    entries: dict[str, Any], path: str, rule: Any, masked: dict[str, Any], depth: int
+) -> None:
+    """Each entry stays a record, with its keys."""
+    records = Records(entries="d", keys=("team", "user")[2 - depth :], value="email")
+    body, wanted = ({"d": rows if depth == 1 else {"t": rows}} for rows in (entries, masked))
+    met: set[str] = set()
+
+    found = json.loads(mask(json.dumps(body).encode(), "json", records, {path: rule}, met))
+
+    assert (found, met) == (wanted, {path})
+    assert len(records.select(found)) == len(entries)
+
+
+@pytest.mark.parametrize(
+    ("body", "records"),
+    [
+        pytest.param(b'{"d":{"t":"secret"}}', Records(entries="d", keys=("team", "user")), id="a-level-too-few"),
+        pytest.param(b'{"d":[{"u":"secret"}]}', Records(entries="d"), id="a-list-of-entries"),
+        pytest.param(b'{"d":["secret"]}', Records(columns="d"), id="a-list-of-values"),
+        pytest.param(b'{"d":{"a":"secret"}}', Records(columns="d"), id="a-value-for-an-array"),
+    ],
+)
+def test_a_page_of_another_layout_is_never_passed_on(body: bytes, records: Records) -> None:
+    with pytest.raises(RecordsMissing):
+        mask(body, "json", records, {"value": "drop", "a": "last4"})
+
+
 def test_masked_csv_keeps_every_other_field_to_the_character() -> None:
     body = b'a,b,c\nsecret,"1\r2","say ""x, y"""\nmore," ",\n'
 
