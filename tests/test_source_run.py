@@ -340,6 +340,12 @@ def test_a_mask_that_covers_nothing_is_told(api: FakeApi, tmp_path: Path) -> Non
             id="columns",
         ),
         pytest.param(
+            "records: {columns: data}",
+            b'{"data": [{"user": ["u1"], "email": ["a@b.example"]}, {"user": ["u2"], "email": ["a@b.example"]}]}',
+            [("***mple", "u1"), ("***mple", "u2")],
+            id="list-of-columns",
+        ),
+        pytest.param(
             "records: {rows: data, single: true}",
             b'\xef\xbb\xbf{"data": {"user": "u1", "email": "a@b.example"}}',
             [("***mple", "u1")],

@@ -85,7 +85,7 @@ def _paged_by(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
 def _inside(path: str, records: Records) -> str:
     """What of a JMESPath *path* into the answer is inside a record; empty where it leads elsewhere."""
     top = "" if records.path == "@" else re.escape(records.path)
-    place = r"(?:\[-?\d+\])?" if records.single else r"\[-?\d+\]"
+    place = r"(?:\[-?\d+\])?" if records.single or records.columns else r"\[-?\d+\]"
     found = re.fullmatch(rf"{top}{place}(?:^|\.)(\w.*)", path)
     return found[1] if found else ""
 

@@ -164,13 +164,14 @@ def _put(owner: dict[str, Json], name: str, cover: Cover) -> None:
 
 def _masked_csv(body: bytes, covers: Mapping[tuple[str, ...], Cover], seen: set[tuple[str, ...]]) -> bytes:
     rows = parse(body, "csv")
-    seen.update(path for path in covers if rows and len(path) == 1 and path[0] in rows[0])
-    names = [name for name in (rows[0] if rows else {}) if not _drops(covers.get((name,)))]
+    by_name = {".".join(path): cover for path, cover in covers.items()}  # a column may have points in its name
+    seen.update(path for path in covers if rows and ".".join(path) in rows[0])
+    names = [name for name in (rows[0] if rows else {}) if not _drops(by_name.get(name))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")  # so that a field with either of them is quoted
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_covered(row[name], covers.get((name,))) for name in names])
+        writer.writerow([_covered(row[name], by_name.get(name)) for name in names])
     return out.getvalue().encode()
 
 

@@ -66,6 +66,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
                      r"6: resources\.users\.paginate: '\[-1\]\.email' is masked.*", id="a-token-in-a-record"),
         pytest.param("records: {rows: user, single: true}\n    paginate: {next_url: user.email}", "", "",
                      r"7: resources\.users\.paginate: 'user\.email' is masked.*", id="a-link-in-a-record"),
+        pytest.param("records: {columns: d}\n    paginate: {cursor: {from: 'd.email[-1]', param: after}}", "", "",
+                     r"7: resources\.users\.paginate: 'd\.email\[-1\]' is masked.*", id="a-token-in-an-array"),
         pytest.param("paginate: {last_id: {field: 'to_string(email)', param: after}}", "", "",
                      r"6: resources\.users\.paginate: 'to_string\(email\)' is masked.*", id="paged-by-more"),
     ],

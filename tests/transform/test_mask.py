@@ -105,6 +105,15 @@ def test_masked_csv_keeps_every_other_field_to_the_character() -> None:
     assert parse(masked, "csv") == [{"b": "1\r2", "c": 'say "x, y"'}, {"b": " ", "c": ""}]
 
 
+@pytest.mark.parametrize(("rule", "masked"), [("last4", b"id,user.email\r\n1,***mple\r\n"), ("drop", b"id\r\n1\r\n")])
+def test_a_csv_column_with_points_in_its_name_is_masked_by_it(rule: Any, masked: bytes) -> None:
+    met: set[str] = set()
+
+    found = mask(b"id,user.email\n1,a@b.example\n", "csv", Records(), {"user.email": rule}, met)
+
+    assert (found, met) == (masked, {"user.email"})
+
+
 @pytest.mark.parametrize(
     ("body", "error"),
     [
