@@ -12,7 +12,6 @@ so a run that commits meanwhile neither disturbs it nor shows through.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from pipelines.load.casting import sql_type
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
 from pipelines.load.stores import sources_of
+from pipelines.patterns import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     import pyarrow.dataset
 
 At = int | datetime | str | None
-_PATTERN = re.compile(r"([\[*?])")
-"""What a glob would not take as itself."""
 
 
 def read(
@@ -147,11 +145,6 @@ def select(files: Sequence[Path | str], dataset: Dataset) -> str:
     if not dataset.is_mixed:
         return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"  # noqa: S608 - quoted
     return f"{nothing} UNION ALL BY NAME FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-
-
-def literal(path: Path) -> str:
-    """*path* as a pattern that only it matches."""
-    return _PATTERN.sub(r"[\1]", str(path))
 
 
 def quoted(name: str) -> str:

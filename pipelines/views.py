@@ -10,7 +10,8 @@ from pipelines.load.casting import sql_type
 from pipelines.load.lake import Lake
 from pipelines.load.log import Dataset
 from pipelines.load.stores import Remote
-from pipelines.reading import literal, quoted, select
+from pipelines.patterns import literal
+from pipelines.reading import quoted, select
 
 DATABASE = "catalog.duckdb"
 _WAS_EMPTY = "this dataset was empty when its view was made: `threadmill catalog` makes it anew"

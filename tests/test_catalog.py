@@ -205,8 +205,11 @@ def test_the_snippets_of_the_page_read_the_rows(project: Project, monkeypatch: p
     assert list(shown) == ["pandas", "Polars", "DuckDB", "Threadmill", "Spark", "R"]
 
 
-def test_a_data_folder_with_quotes_in_its_name_breaks_no_snippet(tmp_path: Path) -> None:
-    data = tmp_path / 'it\'s "here"'
+@pytest.mark.parametrize("name", ['it\'s "here"', "a[b]", "a*", "a?"])
+def test_a_data_folder_of_any_name_breaks_no_snippet(tmp_path: Path, name: str) -> None:
+    """Nor is one read whose name the other matches as a pattern."""
+    data = tmp_path / name
+    load(tmp_path / "ab", "orders", pa.table({"id": [2, 3]}))
     load(data, "orders", pa.table({"id": [1]}))
 
     for tool in ("pandas", "Polars", "DuckDB"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pipelines.patterns import literal
+
 
 def snippets(dataset: str, data: Path | None) -> dict[str, str]:
     """The lines for each tool; they read the newest commit, whole, from the folder that a run keeps up to date.
@@ -18,9 +20,10 @@ def snippets(dataset: str, data: Path | None) -> dict[str, str]:
             "SQL": f"import pipelines\n\nframe = pipelines.sql({_quoted(f'FROM {dataset}')}).df()",
         }
     source, _, name = dataset.partition(".")
-    path = f"{data.as_posix()}/parquet/{source}/{name}"
-    folder, glob = _quoted(path), _quoted(f"{path}/**/*.parquet")
-    query = _quoted("FROM '" + f"{path}/**/*.parquet".replace("'", "''") + "'")
+    path = data / "parquet" / source / name
+    pattern = f"{Path(literal(path)).as_posix()}/**/*.parquet"
+    folder, glob = _quoted(path.as_posix()), _quoted(pattern)
+    query = _quoted("FROM '" + pattern.replace("'", "''") + "'")
     return {
         "pandas": f'import pandas as pd\n\nframe = pd.read_parquet({folder}, dtype_backend="pyarrow")',
         "Polars": f"import polars as pl\n\nframe = pl.read_parquet({glob})",

@@ -6,6 +6,7 @@ from the data. What a request asked stands in the line that repeats it, nowhere 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from pipelines.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, PipelineError
+from pipelines.patterns import literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -193,7 +195,7 @@ class RunReport(Struct, frozen=True):
 
 
 def show(report: RunReport, console: Console) -> None:
-    """Print the table of resources, the problems and where the Parquet lies; fits 80 columns."""
+    """Print the table of resources, the problems and where the Parquet lies; fits 80 columns, but for what is to be copied."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -237,15 +239,20 @@ def _show_result(report: RunReport, console: Console) -> None:
     nothing = "nothing was written" if report.problems else "nothing new: no file was rewritten"
     rows = f"{report.rows:,} rows written" if report.changed else nothing
     console.print(f"\n{rows} in {report.seconds:.1f} s (run {report.run_id})", highlight=False)
-    console.print(f"Report:  {report.data}/runs/{report.run_id}.html", highlight=False)
+    console.print(f"Report:  {_plain(report.data)}/runs/{report.run_id}.html", highlight=False)
     dataset = next((r.name.replace(".", "/") for r in report.resources if r.rows_read or r.new), None)
     if dataset is None:
         return
-    glob = f"{report.data}/parquet/{dataset}/**/*.parquet"
-    console.print(f"Parquet: {report.data}/parquet/<source>/<dataset>/", highlight=False)
-    console.print(f'  pandas  pd.read_parquet("{report.data}/parquet/{dataset}")', highlight=False, style="dim")
-    console.print(f"  DuckDB  FROM '{glob}'", highlight=False, style="dim")
-    console.print(f'  Polars  pl.read_parquet("{glob}")', highlight=False, style="dim")
+    console.print(f"Parquet: {_plain(report.data)}/parquet/<source>/<dataset>/", highlight=False)
+    for line in _readers(f"{report.data}/parquet/{dataset}"):  # each one line however long, so that it can be copied
+        console.print(f"  {_plain(line)}", highlight=False, style="dim", soft_wrap=True)
+
+
+def _readers(folder: str) -> Iterator[str]:
+    glob = f"{literal(Path(folder))}/**/*.parquet"
+    yield f"pandas  pd.read_parquet({json.dumps(folder, ensure_ascii=False)})"
+    yield "DuckDB  FROM '" + glob.replace("'", "''") + "'"
+    yield f"Polars  pl.read_parquet({json.dumps(glob, ensure_ascii=False)})"
 
 
 def _plain(text: str) -> str:
