@@ -17,7 +17,7 @@ import jmespath
 import msgspec
 import orjson
 from jmespath.exceptions import JMESPathError
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
 from pipelines.envelope import around, inner, list_in, loads, outer
@@ -41,6 +41,14 @@ def selector(path: str) -> Any:
     except JMESPathError as error:
         reason = str(error).partition(", for expression")[0]
         raise ValueError(f"{path!r} is not a JMESPath expression: {reason}") from error
+
+
+def _compiles(path: str) -> str:
+    selector(path)
+    return path
+
+
+JmesPath = Annotated[str, AfterValidator(_compiles)]
 
 
 def find(document: Json, path: str) -> Json:

@@ -94,10 +94,7 @@ def _fields(path: str) -> Iterable[str]:
     """The fields that a JMESPath *path* looks at, dotted; their first names alone where it is more than that."""
     if _PLAIN.fullmatch(path):
         return (path,)
-    try:
-        return root_names(path) or ()
-    except ValueError:
-        return ()  # no JMESPath: it finds nothing, so it shows nothing
+    return root_names(path) or ()
 
 
 def _ways_out(parent: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from pipelines.batch import Json
 from pipelines.errors import DecodeError
 from pipelines.extract.page import Page, Request
+from pipelines.records import JmesPath
 from pipelines.values import Value
 
 Until = Literal["empty", "short"]
@@ -23,7 +24,7 @@ _NO = {"", "0", "false", "n", "no", "null", "none"}
 class Paginator(Value):
     """What all kinds can be asked; each answers from the page alone."""
 
-    total_at: str | None = Field(None, alias="total", description="JMESPath to the number of all records")
+    total_at: JmesPath | None = Field(None, alias="total", description="JMESPath to the number of all records")
     total_header: str | None = Field(
         None, description="response header with it, such as X-Total-Count or, after its slash, Content-Range"
     )
@@ -174,7 +175,7 @@ class PageNumber(Counted):
 class TotalPages(PageNumber):
     """Pages are numbered, and the body or a header tells how many there are."""
 
-    source: str = Field("total_pages", alias="from", description="JMESPath to the number of pages")
+    source: JmesPath = Field("total_pages", alias="from", description="JMESPath to the number of pages")
     from_header: str | None = Field(None, description="response header with it instead, such as X-WP-TotalPages")
 
     @property
@@ -258,7 +259,7 @@ class Offset(Counted):
 class HasMore(Paginator):
     """Pages are numbered, and a flag in the body says whether another follows."""
 
-    source: str = Field("has_more", alias="from", description="JMESPath to the flag")
+    source: JmesPath = Field("has_more", alias="from", description="JMESPath to the flag")
     param: str = Field("page", description="query parameter for the page number")
     start_at: int = Field(1, alias="first", ge=0, description="number of the first page")
 

@@ -16,7 +16,7 @@ from pipelines.batch import Json
 from pipelines.errors import DecodeError
 from pipelines.extract.numbered import HasMore, Offset, PageNumber, Paginator, TotalPages, Until, is_set, is_short
 from pipelines.extract.page import Page, Request
-from pipelines.records import find
+from pipelines.records import JmesPath, find
 from pipelines.values import OneOf
 
 _MORE = "JMESPath to a flag; false there ends paging"
@@ -49,7 +49,7 @@ class LinkHeader(Paginator):
 class NextUrl(Paginator):
     """The body holds the URL of the next page."""
 
-    source: str = Field("next", alias="from", description="JMESPath to the URL")
+    source: JmesPath = Field("next", alias="from", description="JMESPath to the URL")
 
     def next_request(self, page: Page) -> Request | None:
         """Follow the URL; null, empty or absent means the last page."""
@@ -62,12 +62,12 @@ class NextUrl(Paginator):
 class Cursor(Paginator):
     """The answer holds a token which the next request sends back."""
 
-    source: str | None = Field(None, alias="from", description="JMESPath to the token in the body")
+    source: JmesPath | None = Field(None, alias="from", description="JMESPath to the token in the body")
     from_header: str | None = Field(None, description="response header with the token")
     param: str | None = Field(None, description="query parameter that takes the token")
     field: str | None = Field(None, description="dotted field of the JSON body that takes it")
     header: str | None = Field(None, description="request header that takes it")
-    more: str | None = Field(None, description=_MORE)
+    more: JmesPath | None = Field(None, description=_MORE)
 
     @model_validator(mode="after")
     def _one_way_each(self) -> Cursor:
@@ -97,11 +97,11 @@ class Cursor(Paginator):
 class LastId(Paginator):
     """The next page starts after the last record's id (keyset)."""
 
-    record_field: str = Field("id", alias="field", description="JMESPath to the id in a record")
+    record_field: JmesPath = Field("id", alias="field", description="JMESPath to the id in a record")
     param: str = Field(description="query parameter that takes the id")
     size: int | None = Field(None, ge=1, description="records asked for per page")
     size_param: str | None = Field(None, description="query parameter for `size`")
-    more: str | None = Field(None, description=_MORE)
+    more: JmesPath | None = Field(None, description=_MORE)
     until: Until = Field("empty", description="`short`: a page with fewer than `size` records is the last")
 
     def first(self, request: Request) -> Request:

@@ -96,6 +96,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         pytest.param(resource("path: /x", "records: a..b"), [
             r"5: resources\.r\.records: 'a\.\.b' is not a JMESPath expression.*",
         ], id="not-jmespath"),
+        *(
+            pytest.param(resource("path: /x", "paginate:", f"  {kind}: {{{others}{key}: a..b}}"), [
+                rf"6: resources\.r\.paginate\.{kind}\.{key}: 'a\.\.b' is not a JMESPath expression.*",
+            ], id=f"{kind}-{key}-not-jmespath")
+            for kind, others, key in [
+                ("cursor", "param: p, ", "from"), ("cursor", "from: a, param: p, ", "more"), ("next_url", "", "from"),
+                ("has_more", "", "from"), ("total_pages", "", "from"), ("page_number", "", "total"),
+                ("last_id", "param: p, ", "field"), ("last_id", "param: p, ", "more"),
+            ]
+        ),
+        pytest.param(resource("path: /x", "paginate: {next_url: a..b}"), [
+            r"5: resources\.r\.paginate\.next_url.*: 'a\.\.b' is not a JMESPath expression.*",
+        ], id="bare-not-jmespath"),
         pytest.param(TOP + 'headers: {X-Y: "${NOT_SET}"}\n' + ONE, [
             r"2: headers\.X-Y: \$\{NOT_SET\} is not set; set it in the environment or in `\.env`",
         ], id="a08-missing-variable"),
