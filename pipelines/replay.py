@@ -70,6 +70,8 @@ class _Replay:
         extractions: dict[str, Extraction] = {}
         for number in sorted({number for commits in self._commits.values() for number in commits}):
             extractions |= self._mill(number, ledgers)
+        for name in filter(self._drops_missing, self._commits):
+            self._put_back(name, extractions[name], ledgers[name])
         reports = self._run.settling.settled({name: (extractions[name], ledger) for name, ledger in ledgers.items()})
         if any(report.problem for report in reports):
             self._lake.discard((*draft.parts, *draft.dropped))
@@ -87,10 +89,15 @@ class _Replay:
         return f"made anew from the kept pages of commits {', '.join(map(str, commits))}"
 
     def _commits_of(self, name: str) -> list[int]:
-        """The commits whose pages of *name* count: all that are kept, for `replace` the newest."""
+        """The commits whose pages of *name* count: all that are kept, or the newest if a read says what is gone."""
         found = [number for number in self._plans if _pages(self._folder, number, name).exists()]
-        write = self._source.resources[name].write
-        return found[-1:] if write == "replace" else found
+        is_state = self._source.resources[name].write == "replace" or self._drops_missing(name)
+        return found[-1:] if is_state else found
+
+    def _drops_missing(self, name: str) -> bool:
+        """Whether rows that a read of *name* does not have are gone."""
+        resource = self._source.resources[name]
+        return bool(resource.write == "upsert" and resource.deletes and resource.deletes.missing)
 
     def _is_whole(self, name: str) -> bool:
         """Whether kept pages go back to the first row of *name* without a gap."""
@@ -106,16 +113,40 @@ class _Replay:
         dataset = draft.dataset(name)
         if resource.write == "replace":
             return
+        if resource.write == "history":
+            self._refuse_history(name)
         if self._is_whole(name):
             draft.start_again(name)
             draft.drop(rejects_of(name))
         elif resource.write == "append":
             draft.start_again(name, self._others(name, dataset), columns=dataset.columns)
-        elif resource.write == "history":
+        elif self._drops_missing(name):
+            draft.start_again(name)
+
+    def _refuse_history(self, name: str) -> None:
+        """Raise `StoreError` where pages alone do not tell when each version of *name* began and ended."""
+        resource = self._source.resources[name]
+        is_missed = bool(resource.deletes and resource.deletes.missing)
+        if is_missed or resource.version is None:
+            why = "with `deletes: {missing: true}` a row ends" if is_missed else "without `version` a row holds from"
+            raise StoreError(
+                f"{name}: {why} when it was read, which no page tells: its versions are in the lake alone",
+                f"`threadmill run` goes on from them, `threadmill rollback` goes back to those of a commit; "
+                f"replay other resources by name: `threadmill replay {self._source.name}.RESOURCE`",
+            )
+        if not self._is_whole(name):
             raise StoreError(
                 f"{name}: pages before commit {self._commits[name][0]} are no longer kept, and versions build on them",
                 "with `write: history` raise `spool_retention`; a run goes on from what is stored",
             )
+
+    def _put_back(self, name: str, extraction: Extraction, ledger: Ledger) -> None:
+        """Put back what the newest read of *name* lacks where that does not tell what is gone: then it is merged."""
+        is_short = extraction.verdict == "incomplete" or any(milled.rejects for milled in ledger.milled)
+        head = self._run.draft.head
+        if head and (is_short or not ledger.rows_read):
+            before = head.datasets.get(name, Dataset())
+            self._run.draft.start_again(name, before.files, columns=before.columns)
 
     def _others(self, name: str, dataset: Dataset) -> tuple[LiveFile, ...]:
         """The files of appended rows that did not come of kept pages."""

@@ -215,7 +215,7 @@ def test_a_window_of_a_backfill_is_done_for_orders_once_it_is_for_lines(shop: Or
     assert (shop.done("orders"), shop.done("lines")) == (["2024-03-01"], ["2024-03-01"])
 
 
-@pytest.mark.parametrize("write", ["upsert", "append", "history"])
+@pytest.mark.parametrize("write", ["upsert", "append", "history\n    version: updated"])
 def test_orders_whose_watermark_waited_are_made_anew_from_kept_pages(shop: Orders, write: str) -> None:
     """Two commits took in the same pages of orders; all rows are there once, and the API is not asked."""
     shop.configure(write)

@@ -110,7 +110,9 @@ def replay(name: str, as_json: bool, **given: Any) -> None:
     For a change of types, checks or code. Pages are kept for `spool_retention`.
     Where they go back to the first row, a dataset is rebuilt; else `upsert` writes
     their rows over those there are, `append` replaces the rows that came of them,
-    and `replace` takes the newest. All of it is one commit, or nothing happens.
+    and `replace` takes the newest, as does `deletes: {missing: true}`. What follows
+    from when a row was read is refused: `history` without `version`, or with
+    `missing: true`. All of it is one commit, or nothing happens.
     """
     source_name, _, resource = name.partition(".")
     with shown_errors():

@@ -1,0 +1,130 @@
+"""Rows made anew from kept pages of a source that is read whole: what is stored says what it said before."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.config.project import load_project
+from pipelines.replay import replay_source
+from pipelines.report.result import SourceReport
+from pipelines.source_run import Shared, run_source
+from tests.engines import Here
+from tests.fake_api import FakeApi, say
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+SHOP = """\
+base_url: {url}
+retry: {{attempts: 1}}
+resources:
+  stock: {{path: /stock, records: data, paginate: none, key: id, on_mismatch: quarantine, {how}}}
+"""
+TEXT, DECIMAL = "columns: {price: string}", "columns: {price: 'decimal(8,2)'}"
+MISSING = "deletes: {missing: true}"
+
+
+class Stock:
+    """A list of prices that is read whole each day."""
+
+    def __init__(self, api: FakeApi, folder: Path) -> None:
+        self._api, self._folder, self._days = api, folder, 0
+        (folder / "config").mkdir()
+
+    def configure(self, how: str) -> None:
+        """Write the source file with *how* in its resource."""
+        (self._folder / "config" / "shop.yaml").write_text(SHOP.format(url=self._api.url, how=how))
+
+    def read(self, **prices: str | int) -> SourceReport:
+        """What a run makes of these *prices* by id, a day after the one before."""
+        self._api.answer("/stock", say({"data": [{"id": key, "price": price} for key, price in prices.items()]}))
+        self._days += 1
+        report = run_source(*self._asked())
+        assert [report.problem, *(one.problem for one in report.resources)] == [None, None]
+        return report
+
+    def replay(self) -> SourceReport:
+        """Make all rows anew from kept pages."""
+        return replay_source(*self._asked())
+
+    def stored(self) -> list[dict[str, Any]]:
+        """What a plain reader sees, by id."""
+        folder = self._folder / "data" / "parquet" / "shop" / "stock"
+        rows = pq.read_table(folder, partitioning=None).to_pylist() if folder.exists() else []
+        return sorted(rows, key=lambda row: (row["id"], str(row.get("valid_from"))))
+
+    def prices(self) -> dict[str, str]:
+        """The stored price of each id."""
+        return {row["id"]: str(row["price"]) for row in self.stored()}
+
+    def _asked(self) -> Any:
+        project = load_project({}, root=self._folder, data=self._folder / "data")
+        return project.sources["shop"], Shared("r", NOW + timedelta(days=self._days), project.settings, Here())
+
+
+@pytest.fixture
+def stock(api: FakeApi, tmp_path: Path) -> Stock:
+    return Stock(api, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        pytest.param("write: history", "without `version`", id="no-version"),
+        pytest.param(f"write: history, version: price, {MISSING}", "`deletes: {missing: true}`", id="missing"),
+    ],
+)
+def test_versions_that_follow_from_when_pages_were_read_are_not_made_anew(stock: Stock, how: str, told: str) -> None:
+    """Two days: `a` has another price, and `b` is gone; when that was stands in no page."""
+    stock.configure(f"{how}, columns: {{price: timestamp}}")
+    stock.read(a="2024-05-01T00:00:00Z", b="2024-05-01T00:00:00Z")
+    stock.read(a="2024-05-02T00:00:00Z")
+    before = stock.stored()
+
+    report = stock.replay()
+
+    assert report.problem is not None
+    assert (report.problem.kind, told in report.problem.message) == ("StoreError", True)
+    assert stock.stored() == before
+    assert len(before) == 3
+
+
+def test_a_replay_brings_no_row_back_that_the_newest_read_lacks(stock: Stock) -> None:
+    """`b` is gone on the second day; the text of a price becomes a decimal."""
+    stock.configure(f"write: upsert, {MISSING}, {TEXT}")
+    stock.read(a="1.00", b="1.00")
+    stock.read(a="2.00", c="2.00")
+    stock.configure(f"write: upsert, {MISSING}, {DECIMAL}")
+
+    report = stock.replay()
+
+    assert [one.problem for one in report.resources] == [None]
+    assert report.resources[0].evidence == "made anew from the kept pages of commits 2"
+    assert stock.prices() == {"a": "2.00", "c": "2.00"}
+    assert {type(row["price"]).__name__ for row in stock.stored()} == {"Decimal"}
+
+
+def test_a_replay_takes_no_row_for_gone_where_the_newest_read_had_records_set_aside(stock: Stock) -> None:
+    """On the second day the price of `b` does not fit: it keeps the one of the first day, as in the run."""
+    stock.configure(f"write: upsert, {MISSING}, {DECIMAL}")
+    stock.read(a="1.00", b="1.00")
+    stock.read(a="2.00", b="a lot")
+
+    report = stock.replay()
+
+    assert [one.problem for one in report.resources] == [None]
+    assert stock.prices() == {"a": "2.00", "b": "1.00"}
+
+
+def test_a_replay_of_a_newest_read_without_records_leaves_none(stock: Stock) -> None:
+    stock.configure(f"write: upsert, allow_empty: true, {MISSING}, {TEXT}")
+    stock.read(a="1.00")
+    stock.read()
+
+    report = stock.replay()
+
+    assert [one.problem for one in report.resources] == [None]
+    assert stock.prices() == {}
