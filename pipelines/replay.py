@@ -91,8 +91,27 @@ class _Replay:
     def _commits_of(self, name: str) -> list[int]:
         """The commits whose pages of *name* count: all that are kept, or the newest if a read says what is gone."""
         found = [number for number in self._plans if _pages(self._folder, number, name).exists()]
-        is_state = self._source.resources[name].write == "replace" or self._drops_missing(name)
-        return found[-1:] if is_state else found
+        write = self._source.resources[name].write
+        if write == "replace" or self._drops_missing(name):
+            return found[-1:]
+        if write == "append" and found and name not in self._plans[found[0]].first:
+            return self._told_apart(name, found)
+        return found
+
+    def _told_apart(self, name: str, found: list[int]) -> list[int]:
+        """Those of the commits *found* of which the one before is there: it tells whether they wrote older rows again.
+
+        Raises:
+            StoreError: There are none.
+        """
+        log = self._lake.log
+        known = set(log.numbers())
+        if told := [number for number in found if number in known and log.read(number).parent in known]:
+            return told
+        raise StoreError(
+            f"{name}: nothing tells rows of kept pages from older ones, as the commit before {found[-1]} is forgotten",
+            "read the span again with `threadmill backfill`; `kept_commits` says how many commits are kept",
+        )
 
     def _drops_missing(self, name: str) -> bool:
         """Whether rows that a read of *name* does not have are gone."""
@@ -131,8 +150,7 @@ class _Replay:
             why = "with `deletes: {missing: true}` a row ends" if is_missed else "without `version` a row holds from"
             raise StoreError(
                 f"{name}: {why} when it was read, which no page tells: its versions are in the lake alone",
-                f"`threadmill run` goes on from them, `threadmill rollback` goes back to those of a commit; "
-                f"replay other resources by name: `threadmill replay {self._source.name}.RESOURCE`",
+                "`threadmill run` goes on from them, `threadmill rollback` back to older ones; replay others by name",
             )
         if not self._is_whole(name):
             raise StoreError(
@@ -151,18 +169,31 @@ class _Replay:
     def _others(self, name: str, dataset: Dataset) -> tuple[LiveFile, ...]:
         """The files of appended rows that did not come of kept pages."""
         commits, replays = set(self._commits[name]), _replays(dataset.state)
+        sources = {one: set(replays.get(str(one), [one])) for one in {file.commit for file in dataset.files}}
+        fit = {one for one, made_of in sources.items() if made_of <= commits}
+        anew = {one for one in fit if not self._has_older(name, one, commits, replays)}
         others = []
         for file in dataset.files:
-            made_of = set(replays.get(str(file.commit), [file.commit]))
-            if made_of <= commits:
+            if file.commit in anew:
                 continue
-            if made_of & commits or file.commit > min(commits):
+            if sources[file.commit] & commits or file.commit > min(commits):
                 raise StoreError(
                     f"{name}: rows of kept pages share a file with rows of older ones, since commit {file.commit}",
                     "`threadmill rollback` to before it, or read the span again with `threadmill backfill`",
                 )
             others.append(file)
         return tuple(others)
+
+    def _has_older(self, name: str, number: int, commits: set[int], replays: Mapping[str, list[int]]) -> bool:
+        """Whether commit *number* wrote rows again, as for wider columns, that did not come of pages of *commits*."""
+        commit = self._lake.log.read(number)
+        before = self._lake.log.read(commit.parent).datasets if commit.parent else {}
+        after = {file.path for file in commit.datasets[name].files}
+        again = {file.commit for file in before.get(name, Dataset()).files if file.path not in after}
+        return any(
+            not set(replays.get(str(one), [one])) <= commits or self._has_older(name, one, commits, replays)
+            for one in again
+        )
 
     def _mill(self, number: int, ledgers: Mapping[str, Ledger]) -> dict[str, Extraction]:
         """Mill the pages of one commit; what comes of them goes to *ledgers*."""

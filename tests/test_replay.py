@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config.project import load_project
+from pipelines.load.lake import Lake
 from pipelines.replay import replay_source
 from pipelines.report.result import SourceReport
 from pipelines.source_run import Shared, run_source
@@ -45,6 +46,16 @@ class Stock:
         report = run_source(*self._asked())
         assert [report.problem, *(one.problem for one in report.resources)] == [None, None]
         return report
+
+    @property
+    def lake(self) -> Lake:
+        """Where the rows are."""
+        return Lake(self._folder / "data", "shop")
+
+    def forget(self, number: int) -> None:
+        """Let the pages of commit *number* be gone."""
+        for path in (self._folder / "data" / "spool" / "shop" / "kept" / f"{number:012d}").iterdir():
+            path.unlink()
 
     def replay(self) -> SourceReport:
         """Make all rows anew from kept pages."""
@@ -128,3 +139,75 @@ def test_a_replay_of_a_newest_read_without_records_leaves_none(stock: Stock) -> 
 
     assert [one.problem for one in report.resources] == [None]
     assert stock.prices() == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(TEXT, f"{TEXT}, partition_by: price", id="regrouped"),
+        pytest.param("columns: {price: int32}", "columns: {price: int64}", id="widened"),
+    ],
+)
+def test_a_replay_refuses_rows_of_kept_pages_that_share_a_file_with_older_ones(
+    stock: Stock, before: str, after: str
+) -> None:
+    """The second commit writes the rows of the first one again; only its own pages are kept."""
+    stock.configure(f"write: append, {before}")
+    stock.read(a=1)
+    stock.configure(f"write: append, {after}")
+    stock.read(b=2)
+    stock.forget(1)
+
+    report = stock.replay()
+
+    assert report.problem is not None
+    assert "rows of kept pages share a file with rows of older ones, since commit 2" in report.problem.message
+    assert stock.prices() == {"a": "1", "b": "2"}
+
+
+def test_a_replay_that_widened_older_rows_is_not_made_anew_as_if_it_had_none(stock: Stock) -> None:
+    """The first replay writes the row of the first commit again, beside that of the second."""
+    stock.configure("write: append, columns: {price: int32}")
+    stock.read(a=1)
+    stock.read(b=2)
+    stock.forget(1)
+    stock.configure("write: append, columns: {price: int64}")
+
+    first, second = stock.replay(), stock.replay()
+
+    assert [first.problem, *(one.problem for one in first.resources)] == [None, None]
+    assert second.problem is not None
+    assert "since commit 3" in second.problem.message
+    assert stock.prices() == {"a": "1", "b": "2"}
+
+
+def test_appended_rows_of_kept_pages_are_made_anew_more_than_once(stock: Stock) -> None:
+    """The row of the first commit stays as it is, those of the others are made anew twice."""
+    stock.configure(f"write: append, {TEXT}")
+    for key in "abc":
+        stock.read(**{key: key})
+    stock.forget(1)
+
+    reports = [stock.replay(), stock.replay()]
+
+    assert [report.problem or report.resources[0].problem for report in reports] == [None, None]
+    assert {report.resources[0].evidence for report in reports} == {"made anew from the kept pages of commits 2, 3"}
+    assert stock.prices() == {"a": "a", "b": "b", "c": "c"}
+
+
+def test_a_replay_leaves_appended_rows_of_a_commit_alone_if_the_one_before_is_forgotten(stock: Stock) -> None:
+    """Nothing tells whether the second commit wrote rows of the first one again; the third did not."""
+    stock.configure(f"write: append, {TEXT}")
+    for key in "abc":
+        stock.read(**{key: key})
+    stock.forget(1)
+    stock.lake.log.forget([1])
+
+    report = stock.replay()
+    stock.lake.log.forget([2, 3])
+    refused = stock.replay()
+
+    assert report.resources[0].evidence == "made anew from the kept pages of commits 3"
+    assert refused.problem is not None
+    assert "as the commit before 3 is forgotten" in refused.problem.message
+    assert stock.prices() == {"a": "a", "b": "b", "c": "c"}
