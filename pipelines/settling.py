@@ -33,6 +33,9 @@ from pipelines.report.spans import parents_of, waiting_for
 
 log = logging.getLogger(__name__)
 
+Waiting = Mapping[str, Sequence[ResourceReport]]
+"""For each resource whose records are needed again, what of its children failed or is incomplete."""
+
 
 class _Outcome(Struct, frozen=True):
     """What became of a resource: files to name in the draft, or none where something failed."""
@@ -73,12 +76,18 @@ class Settling:
         """What became of each resource, once what came of its pages is in the draft; several are merged at once."""
         with ThreadPoolExecutor(self._engine.workers, thread_name_prefix="settle") as threads:
             short = self._short(milled)
-            outcomes = list(threads.map(partial(self._outcome, short), milled, milled.values()))
-        waiting = waiting_for([outcome.report for outcome in outcomes], self._source.resources)
-        return [
-            self._in_draft(name, self._held_back(name, outcome, waiting), waiting.get(name, []))
-            for name, outcome in zip(milled, outcomes, strict=True)
-        ]
+            found = dict(zip(milled, threads.map(partial(self._outcome, short), milled, milled.values()), strict=True))
+        outcomes, waiting = self._holding_back(found)
+        return [self._in_draft(name, outcome, waiting.get(name, [])) for name, outcome in outcomes.items()]
+
+    def _holding_back(self, outcomes: dict[str, _Outcome]) -> tuple[dict[str, _Outcome], Waiting]:
+        """*outcomes* without those that are held back, and what waits; the parents of one held back wait as well."""
+        while True:
+            waiting = waiting_for([outcome.report for outcome in outcomes.values()], self._source.resources)
+            held = {name: self._held_back(name, outcome, waiting) for name, outcome in outcomes.items()}
+            if all(held[name] is outcome for name, outcome in outcomes.items()):
+                return outcomes, waiting
+            outcomes = held
 
     def _short(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> frozenset[str]:
         """The resources that are known to lack records, and gave fewer than are committed."""
@@ -94,7 +103,7 @@ class Settling:
         self._tell("merged", name, seconds=time.monotonic() - began)
         return outcome
 
-    def _held_back(self, name: str, outcome: _Outcome, waiting: Mapping[str, Sequence[ResourceReport]]) -> _Outcome:
+    def _held_back(self, name: str, outcome: _Outcome, waiting: Waiting) -> _Outcome:
         """*outcome*, or nothing of it where its rows would be appended again, as those of a parent are read again."""
         resources = self._source.resources
         again = [one for one in parents_of(name, resources) if one in waiting and resources[one].incremental]

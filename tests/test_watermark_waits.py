@@ -305,3 +305,64 @@ def test_lines_that_are_only_appended_wait_with_their_orders(shop: Orders, answe
     assert [one.problem for one in second.values()] == [None] * 3
     assert shop.asked(before)["/orders/1/lines"] == (0 if answer is DOWN else 1)
     assert shop.stored("lines", "order") == shop.stored("notes", "order") == [1, 2, 3, 4, 5, 6]
+
+
+INVOICED = """\
+base_url: {url}
+limits: {{in_flight: 1}}
+retry: {{attempts: 1}}
+resources:
+  orders:
+    path: /orders
+    records: data
+    paginate: {{next_url: next}}
+    incremental: {{cursor: updated, since_param: since, start: 2024-01-01}}
+    key: id
+    write: upsert
+    columns: {{updated: timestamp}}
+  lines:
+    for_each: {{resource: orders}}
+    path: /orders/{{orders.id}}/lines
+    carry: {{order: id}}
+    records: data
+    paginate: none
+    incremental: {{cursor: at, since_param: since, start: 2024-01-01}}
+    key: [order, id]
+    write: upsert
+    columns: {{at: timestamp}}
+  notes:
+    for_each: {{resource: lines}}
+    path: /orders/{{orders.id}}/lines/{{lines.id}}/notes
+    carry: {{order: order, line: id}}
+    paginate: none
+    write: append
+  invoices:
+    for_each: {{resource: orders}}
+    path: /orders/{{orders.id}}/invoices
+    paginate: none
+    key: id
+    write: upsert
+"""
+
+
+@pytest.mark.parametrize("answer", [DOWN, Answer(200, b"[")], ids=["failed", "bad-page"])
+def test_lines_whose_notes_are_held_back_are_named_again(shop: Orders, answer: Answer) -> None:
+    """Invoices break: notes would be appended twice and wait, so the watermark of their lines waits as well."""
+    (shop.folder / "config" / "shop.yaml").write_text(INVOICED.format(url=shop.api.url))
+
+    def lines(asked: Asked) -> Answer:
+        return say({"data": [LINE] if asked.params["since"] < "2024-03-04" else []})
+
+    for number in range(1, 7):
+        shop.api.route(f"/orders/{number}/lines", lines)
+        shop.answers[f"/orders/{number}/invoices"] = say([{"id": number}])
+    invoice, shop.answers["/orders/4/invoices"] = shop.answers["/orders/4/invoices"], answer
+    first = shop.run()
+    shop.answers["/orders/4/invoices"] = invoice
+    second = shop.run(days=1)
+
+    assert first["notes"].problem is not None
+    assert "orders is read again, because invoices failed" in first["notes"].problem.message
+    assert any("because notes failed" in one for one in first["lines"].warnings)
+    assert [one.problem for one in second.values()] == [None] * 4
+    assert shop.stored("notes", "order") == [1, 2, 3, 4, 5, 6]
