@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
-import orjson
 from msgspec import Struct
 from pydantic import AfterValidator, Field, JsonValue, SecretStr, model_validator
 
 from pipelines.batch import Json
+from pipelines.envelope import dumps
 from pipelines.errors import AuthError
 from pipelines.extract.origins import origin_of
 from pipelines.records import find, selector
@@ -204,7 +204,7 @@ class Session(Renewable):
         """The login."""
         if self.form:
             return {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(self.form).encode()
-        return {"Content-Type": "application/json", "Accept": "application/json"}, orjson.dumps(self.body)
+        return {"Content-Type": "application/json", "Accept": "application/json"}, dumps(self.body)
 
     def granted(self, answer: Json, headers: Mapping[str, str]) -> Granted:
         """The token or cookie that the login gave.

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-import orjson
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pipelines.batch import Json
+from pipelines.envelope import dumps
 from pipelines.errors import Drift, PaginationLoop
 from pipelines.extract.channel import Fetched
 from pipelines.extract.connection import Connection
@@ -120,7 +120,7 @@ class Asker(Struct, frozen=True):
             params[incremental.since_param] = window.start
         if incremental and window and incremental.until_param:
             params[incremental.until_param] = window.end
-        body = None if endpoint.payload is None else orjson.dumps(fill(endpoint.payload, {**scope, "window": in_body}))
+        body = None if endpoint.payload is None else dumps(fill(endpoint.payload, {**scope, "window": in_body}))
         headers = tuple((name, text(value)) for name, value in fill(endpoint.headers, scope).items())
         url = self.connection.url(fill_path(endpoint.path, scope))
         return Request(endpoint.verb, url, _pairs(params), headers, body)

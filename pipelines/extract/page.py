@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 import msgspec
-import orjson
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -21,6 +20,7 @@ from pipelines.batch import Json, digest
 from pipelines.envelope import (
     Level,
     around,
+    dumps,
     holds_nothing,
     inner,
     is_empty_list,
@@ -55,7 +55,7 @@ class Request(Struct, frozen=True):
     @property
     def fingerprint(self) -> str:
         """Equal for two requests that ask the same."""
-        return digest(orjson.dumps([self.method, self.url, self.params, self.headers, (self.body or b"").hex()]))
+        return digest(dumps([self.method, self.url, self.params, self.headers, (self.body or b"").hex()]))
 
     @property
     def full_url(self) -> str:
@@ -91,17 +91,17 @@ class Request(Struct, frozen=True):
 
     def with_field(self, path: str, value: Json) -> Request:
         """The same request with the field at the dotted *path* of its JSON body set."""
-        document = orjson.loads(self.body) if self.body else {}
+        document = loads(self.body) if self.body else {}
         level = document
         *above, last = path.split(".")
         for name in above:
             level = level.setdefault(name, {})
         level[last] = value
-        return replace(self, body=orjson.dumps(document))
+        return replace(self, body=dumps(document))
 
     def field(self, path: str) -> Json:
         """The field at the dotted *path* of the JSON body."""
-        return find(orjson.loads(self.body), path) if self.body else None
+        return find(loads(self.body), path) if self.body else None
 
     def with_link(self, link: str) -> Request:
         """Follow *link*, which may be relative; its query replaces the parameters."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-import orjson
 from msgspec import Struct
 
 from pipelines.batch import Json, digest
+from pipelines.envelope import dumps
 from pipelines.errors import AuthError, DecodeError, HttpError, PipelineError
 from pipelines.extract.page import Page, Request
 from pipelines.extract.rules import error_text
@@ -50,7 +50,7 @@ class Answer(Struct, frozen=True, dict=True):
     @cached_property
     def marks(self) -> tuple[str, ...]:
         """A digest for each record."""
-        return tuple(digest(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)) for row in self.rows)
+        return tuple(digest(dumps(row, sort_keys=True)) for row in self.rows)
 
     @property
     def outcome(self) -> str:

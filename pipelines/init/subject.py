@@ -19,6 +19,7 @@ from pipelines.batch import Json
 from pipelines.config.problems import Document, refuse
 from pipelines.config.redact import Redactor
 from pipelines.config.references import Lookup, resolve
+from pipelines.envelope import dumps, loads
 from pipelines.errors import ConfigError
 from pipelines.extract.connection import Connection
 from pipelines.extract.origins import origin_of
@@ -82,7 +83,7 @@ class Subject(Struct, frozen=True):
         address, params = self.connection.url(self.path), tuple(self.params.items())
         if not self.posts:
             return Request("GET", address, params)
-        return Request("POST", address, params, body=orjson.dumps(self.sent))
+        return Request("POST", address, params, body=dumps(self.sent))
 
     @property
     def wishes(self) -> Mapping[str, str]:
@@ -216,7 +217,7 @@ def _posted(body: str | None, graphql: str | None) -> Json:
     if body is None:
         return None
     try:
-        posted = orjson.loads(body)
+        posted = loads(body.encode(errors="surrogateescape"))
     except orjson.JSONDecodeError as error:
         raise ConfigError(f"--body is no JSON: {error}", """such as --body '{"status": "open"}'""") from None
     if not isinstance(posted, dict):
