@@ -99,9 +99,8 @@ class ResourceReport(Struct, frozen=True):
 
     def failed(self, error: PipelineError) -> ResourceReport:
         """The same resource, failed by *error*; nothing of it was written."""
-        return replace(
-            self, verdict="failed", problem=Problem.of(error), new=0, updated=0, unchanged=0, files_written=0
-        )
+        nothing = {"new": 0, "updated": 0, "unchanged": 0, "rejected": 0, "files_written": 0}
+        return replace(self, verdict="failed", problem=Problem.of(error), **nothing)
 
 
 class SourceReport(Struct, frozen=True):

@@ -40,7 +40,8 @@ def set_aside(run: Document, data: Path, remote: Remote | None = None) -> list[S
     commits = {source["source"]: source["commit"] for source in run["sources"]}
     found: list[SetAside] = []
     for one in resources_of(run):
-        if one["rejected"] and (number := commits[one["source"]]):
+        # what failed wrote none: the commit's are those of an earlier run
+        if one["rejected"] and not one["problem"] and (number := commits[one["source"]]):
             table = _rejects(data, one["source"], f"{one['resource']}__rejects", number, remote)
             found += _grouped(one["name"], table) if table is not None else []
     return found
