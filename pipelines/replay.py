@@ -162,7 +162,7 @@ class _Replay:
         """Put back what the newest read of *name* lacks where that does not tell what is gone: then it is merged."""
         is_short = extraction.verdict == "incomplete" or any(milled.rejects for milled in ledger.milled)
         head = self._run.draft.head
-        if head and (is_short or not ledger.rows_read):
+        if head and not self._is_whole(name) and (is_short or not ledger.rows_read):
             before = head.datasets.get(name, Dataset())
             self._run.draft.start_again(name, before.files, columns=before.columns)
 

@@ -130,6 +130,17 @@ def test_a_replay_takes_no_row_for_gone_where_the_newest_read_had_records_set_as
     assert stock.prices() == {"a": "2.00", "b": "1.00"}
 
 
+def test_a_replay_of_the_first_read_makes_all_rows_anew_though_records_were_set_aside(stock: Stock) -> None:
+    """The price of `b` fits neither before nor after it has another name."""
+    stock.configure(f"write: upsert, {MISSING}, {DECIMAL}")
+    stock.read(a="1.00", b="a lot")
+    stock.configure(f"write: upsert, {MISSING}, rename: {{price: cost}}, {DECIMAL.replace('price', 'cost')}")
+
+    stock.replay()
+
+    assert [sorted(row) for row in stock.stored()] == [["cost", "id"]]
+
+
 def test_a_replay_of_a_newest_read_without_records_leaves_none(stock: Stock) -> None:
     stock.configure(f"write: upsert, allow_empty: true, {MISSING}, {TEXT}")
     stock.read(a="1.00")
