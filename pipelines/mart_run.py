@@ -17,6 +17,7 @@ from pipelines.inspection import EXPECTATIONS, inspect
 from pipelines.load.changes import Change
 from pipelines.load.lake import Draft, Lake
 from pipelines.load.merge import Place, work
+from pipelines.load.schema import decode_schema, unify
 from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
@@ -82,7 +83,7 @@ class _MartRun:
         mart, started = self._marts.marts[name], time.monotonic()
         checks = tuple(map(Expected.of, EXPECTATIONS.validate_python(mart.expect)))
         report = ResourceReport(MARTS, name, verdict="complete", expected=checks)
-        missing = [dataset for dataset in mart.inputs.values() if not self._files.get(dataset)]
+        missing = [dataset for dataset in mart.inputs.values() if not self._is_known(dataset)]
         if missing:
             return replace(report, verdict="skipped", evidence=f"no rows yet in {', '.join(missing)}")
         try:
@@ -95,6 +96,10 @@ class _MartRun:
             self._files.pop(f"{MARTS}.{name}", None)
             return replace(report.failed(error), seconds=time.monotonic() - started)
         return replace(report, seconds=time.monotonic() - started)
+
+    def _is_known(self, dataset: str) -> bool:
+        """Whether its columns are known: all its rows may be gone, which is not the same as not loaded yet."""
+        return bool(self._files.get(dataset)) or dataset in self._schemas
 
     def _make(self, name: str, mart: Mart, report: ResourceReport) -> ResourceReport:
         target = Target(
@@ -115,6 +120,8 @@ class _MartRun:
         change = self._lake.merge(
             place, self._draft.dataset(name), parts, lambda steps: self._shared.engine.map(work, steps)
         )
+        if change.schema is None:
+            change = replace(change, schema=unify(decode_schema(milled.columns) for milled in made))
         warnings = self._inspect(name, mart, change)
         self._draft.set_files(name, change, target)
         self._draft.set_state(name, {"inputs": self._wanted[name]})
@@ -152,11 +159,14 @@ class _MartRun:
 
     def _note_files(self, name: str) -> None:
         """What a later mart reads: the files of the draft, committed or just made."""
-        self._files[f"{MARTS}.{name}"] = [self._lake.store / file.path for file in self._draft.dataset(name).files]
+        dataset, known_as = self._draft.dataset(name), f"{MARTS}.{name}"
+        self._files[known_as] = [self._lake.store / file.path for file in dataset.files]
+        if not dataset.files and dataset.schema is not None:
+            self._schemas[known_as] = dataset.schema
 
 
 def _committed(marts: Marts, settings: Settings) -> tuple[dict[str, int], dict[str, list[Path]], dict[str, pa.Schema]]:
-    """The head of every source that a mart reads, the live files of its datasets, the columns of mixed ones."""
+    """The head of every source that a mart reads, the live files of its datasets, columns that files do not tell."""
     heads: dict[str, int] = {}
     schemas: dict[str, pa.Schema] = {}
     files: dict[str, list[Path]] = {}
@@ -169,6 +179,6 @@ def _committed(marts: Marts, settings: Settings) -> tuple[dict[str, int], dict[s
             heads[source] = head.n
             paths = {name: [lake.store / file.path for file in one.files] for name, one in head.datasets.items()}
             files.update({f"{source}.{name}": found for name, found in paths.items()})
-            mixed = {name: one.schema for name, one in head.datasets.items() if one.is_mixed}
-            schemas.update({f"{source}.{name}": schema for name, schema in mixed.items() if schema is not None})
+            untold = {name: one.schema for name, one in head.datasets.items() if one.is_mixed or not one.files}
+            schemas.update({f"{source}.{name}": schema for name, schema in untold.items() if schema is not None})
     return heads, files, schemas

@@ -38,10 +38,15 @@ def run_query(file: Path, views: Mapping[str, dataset.Dataset]) -> pa.Table:
 
 
 def files_of(paths: Sequence[str], schema: pa.Schema | None = None) -> dataset.Dataset:
-    """Parquet files as one dataset with the columns of *schema*, or of all; nothing is read from folder names."""
+    """Parquet files as one dataset with the columns of *schema*, or of all; nothing is read from folder names.
+
+    Without files it has no rows, and the columns of *schema*.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow import dataset
 
+    if schema is not None and not paths:
+        return dataset.dataset(schema.empty_table())
     schema = schema or pa.unify_schemas([pq.read_schema(path) for path in paths])
     return dataset.dataset(list(paths), schema=schema, format="parquet")

@@ -43,7 +43,7 @@ class MartUnit(Struct, frozen=True):
     columns: tuple[str, ...] = ()
     """Columns that the configuration describes; each must come out."""
     schemas: Mapping[str, pa.Schema] = field(default_factory=dict)
-    """For inputs whose files may have older columns: those that all of them are read with."""
+    """For inputs whose files may have older columns, or that have no rows: those that they are read with."""
 
 
 def plan(
@@ -56,18 +56,18 @@ def plan(
     """Divide the making of *mart* into at most *units*.
 
     *files* has, for each dataset (`source.dataset`), its live files in order,
-    *schemas* the columns of those that may have older files.
+    *schemas* the columns of those that may have older files, or none any more.
 
     Raises:
-        TransformError: An input has no files, so nothing can be made of it.
+        TransformError: An input has neither files nor columns, so nothing can be made of it.
         StoreError: A file could not be read.
     """
     given = {}
     for argument, dataset in mart.inputs.items():
-        if not files.get(dataset):
+        if not files.get(dataset) and dataset not in (schemas or {}):
             hint = f"run the source {dataset.split('.', 1)[0]} first; `threadmill status` shows what is committed"
             raise TransformError(f"mart {name}: its input {dataset} has no rows yet", hint)
-        given[argument] = tuple(_whole(path) for path in files[dataset])
+        given[argument] = tuple(_whole(path) for path in files.get(dataset, ()))
     pieces = divide(given[mart.split_by], units) if mart.split_by else [()]
     casts = {argument: schema for argument, dataset in mart.inputs.items() if (schema := (schemas or {}).get(dataset))}
     return [
@@ -109,6 +109,8 @@ def make(unit: MartUnit) -> pa.Table:
 
 def read_input(files: Sequence[FileRows], schema: pa.Schema | None = None) -> pa.Table:
     """The rows of *files* one after the other, cast to *schema*, reading no row group that is not needed."""
+    if schema is not None and not files:
+        return schema.empty_table()
     try:
         tables = [_read(file) for file in files]
         tables = [_cast(table, schema) for table in tables] if schema is not None else tables

@@ -171,3 +171,16 @@ def test_a_mart_without_split_by_is_one_unit(numbers: list[FileRows]) -> None:
     (unit,) = plan("any", mart, {"usgs.events": [Path(file.path) for file in numbers]}, 8)
 
     assert [file.rows for file in dict(unit.inputs)["events"]] == [40, 0, 1, 59]
+
+
+@pytest.mark.parametrize("name", ["quake_exposure", "city_day", "country_day"])
+def test_a_bundled_mart_of_inputs_without_a_row_has_its_columns(
+    marts: Marts, inputs: Files, exposure: pa.Table, name: str
+) -> None:
+    schemas = {dataset: pq.read_schema(files[0]) for dataset, files in inputs.items()}
+    units = plan(name, marts.marts[name], {}, 4, {**schemas, "marts.quake_exposure": exposure.schema})
+
+    tables = [make(unit) for unit in units]
+
+    assert [table.num_rows for table in tables] == [0]
+    assert set(marts.marts[name].columns) <= set(tables[0].column_names)

@@ -1,0 +1,112 @@
+"""When the marts of a run are made again, and what of: whole runs, YAML in, rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pipelines
+from pipelines.config.project import load_project
+from pipelines.report.result import RunReport
+from pipelines.run import run
+from tests.fake_api import FakeApi
+
+NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)
+SHOP = """\
+base_url: {base}
+defaults: {{records: data, paginate: {{next_url: next}}, write: replace, allow_empty: true}}
+resources:
+  events: {{path: /events}}
+  weather: {{path: /weather, columns: {{date: date}}}}
+  holidays: {{path: /holidays, columns: {{date: date, counties: "list<string>"}}}}
+  rates: {{path: /rates, columns: {{date: date}}}}
+"""
+MARTS = """\
+marts:
+  city_day:
+    inputs: {weather: shop.weather, holidays: shop.holidays, rates: shop.rates}
+    function: city_day:city_day
+    split_by: weather
+  country_day: {inputs: {exposure: shop.events}, sql: country_day.sql}
+  of_country_day: {inputs: {exposure: shop.events, more: marts.country_day}, sql: country_day.sql}
+"""
+ONLY_COUNTRY_DAY = "marts: {country_day: {inputs: {exposure: shop.events}, sql: country_day.sql"
+EVENT: dict[str, Any] = {
+    "event_id": "e",
+    "country_code": "ES",
+    "country": "Spain",
+    "date": "2024-01-01",
+    "mag": 4.6,
+    "km_to_city": 1.0,
+    "people_100km": 5,
+    "currency": "EUR",
+    "rate": 1.0,
+    "rate_change_pct": 0.5,
+}
+WEATHER: dict[str, Any] = {
+    "place": "Seattle",
+    "date": "2024-01-01",
+    "precipitation_sum": 0.5,
+    "temperature_2m_max": 9.5,
+    "temperature_2m_min": 1.5,
+    "wind_speed_10m_max": 3.5,
+}
+HOLIDAY = {"date": "2024-01-01", "country_code": "US", "name": "New Year's Day", "counties": None}
+RATE = {"date": "2024-01-01", "currency": "USD", "rate": 1.1}
+Shop = Callable[..., RunReport]
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path) -> Shop:
+    """Run the project of the shop and its marts, once the API has these records."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(SHOP.format(base=api.url))
+
+    def ran(marts: str, *, now: datetime = NOON, **records: list[Any]) -> RunReport:
+        (tmp_path / "config" / "marts.yaml").write_text(marts)
+        for resource in ("events", "weather", "holidays", "rates"):
+            api.pages(f"/{resource}", records=records.get(resource, []))
+        settings = {"THREADMILL_DATA": str(tmp_path / "data"), "THREADMILL_WORKERS": "1"}
+        return run(load_project(settings, root=tmp_path), now=now)
+
+    return ran
+
+
+def told(report: RunReport) -> dict[str, tuple[str, str]]:
+    """Verdict and evidence of each mart."""
+    return {one.resource: (one.verdict, one.evidence) for one in report.resources if one.source == "marts"}
+
+
+def test_a_mart_forgets_the_rows_of_inputs_that_are_empty_now(shop: Shop, tmp_path: Path) -> None:
+    """Day 1: one event and one day of weather; day 2: neither; day 3: the same, and nothing is made again."""
+    data = tmp_path / "data"
+    there = {"events": [EVENT], "weather": [WEATHER], "holidays": [HOLIDAY], "rates": [RATE]}
+    rows = []
+
+    for day in (there, {}, {}):
+        report = shop(MARTS, **day)
+        assert report.exit_code == 0, report.problems
+        rows.append([len(pipelines.read(f"marts.{name}", data=data)) for name in ("city_day", "country_day")])
+
+    assert rows == [[1, 1], [0, 0], [0, 0]]
+    assert {evidence for _, evidence in told(report).values()} == {"its inputs have not changed"}
+
+
+def test_an_input_that_is_empty_leaves_the_rows_of_the_others(shop: Shop, tmp_path: Path) -> None:
+    shop(MARTS, weather=[WEATHER], holidays=[HOLIDAY], rates=[RATE])
+
+    report = shop(MARTS, weather=[WEATHER])
+
+    days = pipelines.read("marts.city_day", data=tmp_path / "data")
+    assert report.exit_code == 0, report.problems
+    assert (days["city"].tolist(), days["rate"].isna().tolist()) == (["Seattle"], [True])
+
+
+def test_a_mart_of_an_input_that_never_had_a_row_waits(shop: Shop) -> None:
+    report = shop(MARTS)
+
+    assert told(report)["country_day"] == ("skipped", "no rows yet in shop.events")
