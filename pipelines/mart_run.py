@@ -16,6 +16,7 @@ from pipelines.extract.events import Event
 from pipelines.inspection import EXPECTATIONS, inspect
 from pipelines.load.changes import Change
 from pipelines.load.lake import Draft, Lake
+from pipelines.load.log import Commit
 from pipelines.load.merge import Place, work
 from pipelines.load.schema import decode_schema, unify
 from pipelines.load.target import Target
@@ -55,7 +56,7 @@ class _MartRun:
             shared.run_id, config_hash=config_hash, code_version=CODE_VERSION, now=shared.now
         )
         self._heads, self._files, self._schemas = _committed(marts, shared.settings)
-        self._wanted = marts.fingerprints(self._heads)
+        self._wanted = marts.fingerprints({source: f"{head.n} {head.run}" for source, head in self._heads.items()})
 
     def run(self) -> SourceReport:
         """Make what is stale, then commit."""
@@ -144,8 +145,7 @@ class _MartRun:
             if source == MARTS:
                 self._lake.files(self._draft.dataset(name))
             else:
-                lake = Lake(settings.data, source, settings.remote)
-                lake.files(lake.log.read(self._heads[source]).datasets[name])
+                Lake(settings.data, source, settings.remote).files(self._heads[source].datasets[name])
 
     def _inspect(self, name: str, mart: Mart, change: Change) -> tuple[str, ...]:
         """Check what the mart would become; what only deserves a warning is returned."""
@@ -165,9 +165,11 @@ class _MartRun:
             self._schemas[known_as] = dataset.schema
 
 
-def _committed(marts: Marts, settings: Settings) -> tuple[dict[str, int], dict[str, list[Path]], dict[str, pa.Schema]]:
+def _committed(
+    marts: Marts, settings: Settings
+) -> tuple[dict[str, Commit], dict[str, list[Path]], dict[str, pa.Schema]]:
     """The head of every source that a mart reads, the live files of its datasets, columns that files do not tell."""
-    heads: dict[str, int] = {}
+    heads: dict[str, Commit] = {}
     schemas: dict[str, pa.Schema] = {}
     files: dict[str, list[Path]] = {}
     for source in {dataset.split(".", 1)[0] for mart in marts.marts.values() for dataset in mart.inputs.values()}:
@@ -176,7 +178,7 @@ def _committed(marts: Marts, settings: Settings) -> tuple[dict[str, int], dict[s
         lake = Lake(settings.data, source, settings.remote)
         head = lake.head()
         if head is not None:
-            heads[source] = head.n
+            heads[source] = head
             paths = {name: [lake.store / file.path for file in one.files] for name, one in head.datasets.items()}
             files.update({f"{source}.{name}": found for name, found in paths.items()})
             untold = {name: one.schema for name, one in head.datasets.items() if one.is_mixed or not one.files}

@@ -100,8 +100,8 @@ class Marts(Value):
         sorter = TopologicalSorter({name: mart.mart_inputs for name, mart in self.marts.items()})
         return list(sorter.static_order())
 
-    def fingerprints(self, heads: Mapping[str, int]) -> dict[str, str]:
-        """The fingerprint of every mart; *heads* are the commit numbers of the sources by name."""
+    def fingerprints(self, heads: Mapping[str, str]) -> dict[str, str]:
+        """The fingerprint of every mart; *heads* tell the last commit of the sources by name."""
         known: dict[str, str] = {}
         for name in self.in_order():
             known[name] = inputs_fingerprint(
@@ -110,12 +110,13 @@ class Marts(Value):
         return known
 
 
-def inputs_fingerprint(mart: Mart, heads: Mapping[str, int | str]) -> str:
+def inputs_fingerprint(mart: Mart, heads: Mapping[str, str]) -> str:
     """Equal as long as making *mart* again would give the same rows.
 
-    *heads* maps a source to the number of its last commit. A mart as an input
-    counts by its own fingerprint under `marts.<name>`: the commit number of the
-    marts moves with every one of them. An input without a commit counts as none.
+    *heads* maps a source to its last commit, by number and run: a commit that was
+    removed leaves its number to another. A mart as an input counts by its own
+    fingerprint under `marts.<name>`: the commit number of the marts moves with
+    every one of them. An input without a commit counts as none.
     """
     lines = [mart.model_dump_json(exclude={"description", "columns"}), code_digest()]
     for dataset in sorted(mart.inputs.values()):

@@ -34,7 +34,7 @@ marts:
   country_day: {inputs: {exposure: shop.events}, sql: country_day.sql}
   of_country_day: {inputs: {exposure: shop.events, more: marts.country_day}, sql: country_day.sql}
 """
-ONLY_COUNTRY_DAY = "marts: {country_day: {inputs: {exposure: shop.events}, sql: country_day.sql"
+COUNTRY_DAY = "marts: {country_day: {inputs: {exposure: shop.events}, sql: country_day.sql"
 EVENT: dict[str, Any] = {
     "event_id": "e",
     "country_code": "ES",
@@ -110,3 +110,18 @@ def test_a_mart_of_an_input_that_never_had_a_row_waits(shop: Shop) -> None:
     report = shop(MARTS)
 
     assert told(report)["country_day"] == ("skipped", "no rows yet in shop.events")
+
+
+def test_a_commit_that_takes_the_number_of_a_removed_one_makes_the_mart_again(shop: Shop, tmp_path: Path) -> None:
+    """Commit 2 had two events and was removed; the new commit 2 has three."""
+    data, mart = tmp_path / "data", COUNTRY_DAY + "}}"
+    counts = []
+
+    for events in (1, 2, 3):
+        report = shop(mart, events=[EVENT | {"event_id": str(number)} for number in range(events)])
+        counts.append((report.sources[0].commit, pipelines.read("marts.country_day", data=data)["events"].tolist()))
+        (newest,) = data.glob("**/shop/log/000000000002.json") if events == 2 else [None]
+        if newest:
+            newest.unlink()
+
+    assert counts == [(1, [1]), (2, [2]), (2, [3])]

@@ -11,7 +11,7 @@ from pipelines.marts.model import Mart, Marts, inputs_fingerprint
 from pipelines.marts.units import resolve
 
 RATES = {"rates": "frankfurter.rates"}
-HEADS = {"usgs": 4, "worldbank": 1, "frankfurter": 9, "openmeteo": 2, "nager": 1}
+HEADS = {"usgs": "4 r4", "worldbank": "1 r1", "frankfurter": "9 r9", "openmeteo": "2 r2", "nager": "1 r1"}
 
 
 def made_from(*names: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_the_bundled_marts_name_functions_that_exist(marts: Marts) -> None:
 def test_a_mart_is_made_again_only_when_an_input_moves(marts: Marts) -> None:
     before = marts.fingerprints(HEADS)
 
-    after = marts.fingerprints({**HEADS, "usgs": 5})
+    after = marts.fingerprints({**HEADS, "usgs": "5 r5"})
 
     assert marts.fingerprints(dict(HEADS)) == before
     changed = {name for name in before if before[name] != after[name]}
@@ -74,7 +74,7 @@ def test_a_mart_is_made_again_only_when_an_input_moves(marts: Marts) -> None:
 
 
 def test_a_commit_of_the_marts_themselves_changes_no_fingerprint(marts: Marts) -> None:
-    assert marts.fingerprints({**HEADS, "marts": 1}) == marts.fingerprints({**HEADS, "marts": 2})
+    assert marts.fingerprints({**HEADS, "marts": "1 r1"}) == marts.fingerprints({**HEADS, "marts": "2 r2"})
 
 
 def test_another_way_of_making_a_mart_changes_its_fingerprint_but_a_description_does_not() -> None:
@@ -89,4 +89,4 @@ def test_another_way_of_making_a_mart_changes_its_fingerprint_but_a_description_
 def test_an_input_without_a_commit_differs_from_one_with_a_commit() -> None:
     mart = Mart(inputs=RATES, function="a:b")
 
-    assert inputs_fingerprint(mart, {}) != inputs_fingerprint(mart, {"frankfurter": 1})
+    assert inputs_fingerprint(mart, {}) != inputs_fingerprint(mart, {"frankfurter": "1 r1"})
