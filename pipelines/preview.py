@@ -13,7 +13,7 @@ from pipelines.asking import Asking, resource_of, rows_of
 from pipelines.config.loading import Source
 from pipelines.config.settings import Settings
 from pipelines.errors import ConfigError
-from pipelines.transform.checks import violations
+from pipelines.transform.checks import violations, violations_by_rows
 from pipelines.transform.frames import FOLDER
 from pipelines.worker import checked
 
@@ -43,7 +43,8 @@ def preview(source: Source, name: str, asking: Asking, *, settings: Settings, no
         raise ConfigError(f"{source.name}.{name}: there is nothing to ask for", "look at `for_each` and `incremental`")
     table, rejects = rows_of(resource, found, settings)
     # what would end a run is told here like everything else
-    told = tuple(one.message for one in violations(table, shape.expect, now))
+    whole = [one for one in shape.expect if not one.per_row]
+    told = tuple(one.message for one in (*violations_by_rows(table, shape.expect), *violations(table, whole, now)))
     lenient = tuple(one for one in shape.expect if one.severity == "quarantine")
     table, aside = checked(table, lenient, f"{source.name}.{name}", Counter())
     return Preview(found.pages[0].request.safe_url, table, tuple(one for one in (rejects, aside) if one), told)

@@ -26,7 +26,7 @@ from pipelines.load.schema import decode_schema, encode_schema, unify
 from pipelines.load.target import Target
 from pipelines.marts.units import MartUnit, make
 from pipelines.milled import REJECTS, Milled, Recipe, rejects_of
-from pipelines.transform.checks import Expectations, enforce, set_aside, violations
+from pipelines.transform.checks import Expectations, enforce, set_aside, violations_by_rows
 from pipelines.transform.columns import Shape
 from pipelines.transform.decode import Decoded, decode
 from pipelines.transform.frames import FOLDER, Transform, apply, resolve
@@ -131,11 +131,10 @@ def checked(
     Raises:
         ExpectationFailed: A check of each row, of severity fail, does not hold.
     """
-    per_row = [one for one in expectations if one.per_row]
-    if not per_row or not len(table):
+    if not len(table):
         return table, None
-    table, aside = set_aside(table, per_row)
-    found = violations(table, per_row)
+    table, aside = set_aside(table, expectations)
+    found = violations_by_rows(table, expectations)
     enforce(found, name)
     warnings.update({one.message.partition(": ")[2]: one.rows for one in found if one.severity == "warn"})
     return table, aside

@@ -4,7 +4,8 @@
              {between: {mag: [-2, 10]}}, {matches: {id: "[a-z]{2}.*"}}, {freshness: {updated: 7d}}]
 
 `not_null`, `between` and `matches` are true or false of a row, so they hold for
-each batch; the others only make sense of a whole dataset.
+each batch, in which a column that no record has is all null; the others only
+make sense of a whole dataset.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Expectation(Value):
     """One check and what its violation means."""
 
     unique: Names | None = Field(None, description="columns whose values together come once")
-    not_null: Names | None = Field(None, description="columns that always have a value")
+    not_null: Names | None = Field(
+        None, description="columns that always have a value; a field that no record has is null"
+    )
     min_rows: int | None = Field(None, ge=0, description="so many rows at least")
     between: dict[str, tuple[Bound, Bound]] | None = Field(None, description="column: [least, greatest]; null is open")
     matches: dict[str, str] | None = Field(None, description="column: regular expression for the whole text")
@@ -116,6 +119,14 @@ def violations(table: pa.Table, expectations: Iterable[Expectation], now: dateti
     return [found for one in expectations for found in _violated(table, one, now or datetime.now(UTC))]
 
 
+def violations_by_rows(table: pa.Table, expectations: Iterable[Expectation]) -> list[Violation]:
+    """Those of *expectations* that are true or false of a row, and that rows of *table* break.
+
+    A column that *table* has not is all null: how rows fall into batches must not decide.
+    """
+    return [found for one in expectations if one.per_row for found in _broken_by_rows(table, one)]
+
+
 def enforce(found: Iterable[Violation], where: str) -> None:
     """Raise `ExpectationFailed` if one of the violations is severe enough to end the run."""
     failed = [one.message for one in found if one.severity == "fail"]
@@ -126,7 +137,10 @@ def enforce(found: Iterable[Violation], where: str) -> None:
 
 
 def set_aside(table: pa.Table, expectations: Iterable[Expectation]) -> tuple[pa.Table, pa.Table | None]:
-    """The rows that meet all checks of severity quarantine, and the others with `column` and `reason`."""
+    """The rows that meet all checks of severity quarantine, and the others with `column` and `reason`.
+
+    A column that *table* has not is all null.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -150,19 +164,23 @@ def _as_rejects(rows: pa.Table, column: str, reason: str) -> pa.Table:
 
 
 def _violated(table: pa.Table, one: Expectation, now: datetime) -> Iterable[Violation]:
-    import pyarrow.compute as pc
-
     absent = [name for name in one.columns if name not in table.column_names]
     if absent:
         message = f"there is no column {', '.join(absent)}"
         yield Violation(one.kind, one.columns, one.severity, table.num_rows, message)
     elif one.per_row:
-        for name in one.columns:
-            if rows := pc.sum(_bad_rows(table, one, name)).as_py():
-                message = f"{rows} of {table.num_rows} rows: {_sentence(one, name)}"
-                yield Violation(one.kind, (name,), one.severity, rows, message)
+        yield from _broken_by_rows(table, one)
     elif (broken := _broken(table, one, now)) is not None:
         yield Violation(one.kind, one.columns, one.severity, *broken)
+
+
+def _broken_by_rows(table: pa.Table, one: Expectation) -> Iterable[Violation]:
+    import pyarrow.compute as pc
+
+    for name in one.columns:
+        if rows := pc.sum(_bad_rows(table, one, name)).as_py():
+            message = f"{rows} of {table.num_rows} rows: {_sentence(one, name)}"
+            yield Violation(one.kind, (name,), one.severity, rows, message)
 
 
 def _bad_rows(table: pa.Table, one: Expectation, name: str) -> Any:
@@ -173,8 +191,9 @@ def _bad_rows(table: pa.Table, one: Expectation, name: str) -> Any:
     """
     import pyarrow as pa
 
+    column = table[name] if name in table.column_names else pa.chunked_array([pa.nulls(len(table))])
     try:
-        return _broken_by(table[name], one, name)
+        return _broken_by(column, one, name)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise _unfit(one.kind, name, table) from None
 

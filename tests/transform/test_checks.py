@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.errors import ExpectationFailed
-from pipelines.transform.checks import Expectation, enforce, set_aside, violations
+from pipelines.transform.checks import Expectation, enforce, set_aside, violations, violations_by_rows
 
 NOW = datetime(2024, 1, 10, tzinfo=UTC)
 TABLE = pa.table(
@@ -42,6 +42,23 @@ def test_a_check_counts_the_rows_that_break_it(check: dict[str, Any], rows: int 
     found = violations(TABLE, [Expectation.model_validate(check)], NOW)
 
     assert [one.rows for one in found] == ([] if rows is None else [rows])
+
+
+@pytest.mark.parametrize(
+    ("check", "messages"),
+    [
+        ({"not_null": ["gone", "at"]}, ["4 of 4 rows: gone is null"]),
+        ({"between": {"gone": [0, 1]}}, []),
+        ({"matches": {"gone": "x"}}, []),
+        ({"unique": "gone"}, []),
+    ],
+)
+def test_a_column_that_a_batch_has_not_is_null_to_checks_of_each_row(
+    check: dict[str, Any], messages: list[str]
+) -> None:
+    found = violations_by_rows(TABLE, [Expectation.model_validate(check)])
+
+    assert [one.message for one in found] == messages
 
 
 @pytest.mark.parametrize(

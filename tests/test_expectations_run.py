@@ -1,0 +1,97 @@
+"""What becomes of `expect` in whole runs: YAML in, rows, verdicts and the page of the run out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import pipelines
+from pipelines.cli import app
+from pipelines.config.project import load_project
+from pipelines.report.result import RunReport
+from pipelines.run import run
+from tests.fake_api import FakeApi
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SHOP = """\
+base_url: {base}
+resources:
+  orders: {{path: /orders, records: data, paginate: {{next_url: next}}, {more}}}
+"""
+BARE = [{"id": 1}, {"id": 2}]
+Shop = Callable[..., RunReport]
+
+
+@pytest.fixture
+def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """Load these records, two a page, as the resource says with *more*."""
+    (tmp_path / "config").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def ran(records: list[Any], more: str, *, now: datetime = NOON, batch_size: str = "16MB") -> RunReport:
+        (tmp_path / "config" / "shop.yaml").write_text(SHOP.format(base=api.url, more=more))
+        api.pages("/orders", records=records, page_size=2)
+        settings = {"DATA": str(tmp_path / "data"), "WORKERS": "1", "BATCH_SIZE": batch_size}
+        project = load_project({f"THREADMILL_{name}": value for name, value in settings.items()}, root=tmp_path)
+        return run(project, now=now)
+
+    return ran
+
+
+def outcome(report: RunReport) -> tuple[int, int, int, tuple[str, ...]]:
+    """Exit code, rows written, records set aside, and what was said."""
+    (orders,) = report.resources
+    said = (orders.problem.message,) if orders.problem else orders.warnings
+    return report.exit_code, orders.new, orders.rejected, said
+
+
+@pytest.mark.parametrize(
+    ("check", "severity", "expected"),
+    [
+        pytest.param("not_null: size", "quarantine", (0, 0, 2, ()), id="null-quarantine"),
+        pytest.param("not_null: size", "warn", (0, 2, 0, ("shop.orders: 2 rows: size is null",)), id="null-warn"),
+        pytest.param("not_null: size", "fail", (1, 0, 0, ("shop.orders: 2 of 2 rows: size is null",)), id="null-fail"),
+        *(
+            pytest.param(check, severity, (0, 2, 0, ()), id=f"{check.partition(':')[0]}-{severity}")
+            for check in ("between: {size: [0, 9]}", "between: {size: [null, 9]}", 'matches: {size: "[a-z]"}')
+            for severity in ("quarantine", "warn", "fail")
+        ),
+    ],
+)
+def test_a_field_that_no_record_of_a_batch_has_is_null_to_checks_of_each_row(
+    shop: Shop, tmp_path: Path, check: str, severity: str, expected: Any
+) -> None:
+    report = shop(BARE, f"write: replace, expect: [{{{check}, severity: {severity}}}]")
+
+    assert outcome(report) == expected
+    if expected[1]:
+        assert pipelines.read("orders", data=tmp_path / "data").to_dict("list") == {"id": [1, 2]}
+
+
+@pytest.mark.parametrize("batch_size", ["1B", "1MB"])
+def test_what_is_set_aside_does_not_depend_on_how_rows_fall_into_batches(shop: Shop, batch_size: str) -> None:
+    """Page 1 lacks the field, page 2 has it: 20 is out of bounds whether both are one batch or two."""
+    sized = [{"id": 3, "size": 5}, {"id": 4, "size": 20}]
+
+    report = shop(
+        [*BARE, *sized],
+        "write: replace, expect: [{between: {size: [0, 9]}, severity: quarantine}]",
+        batch_size=batch_size,
+    )
+
+    assert outcome(report) == (0, 3, 1, ())
+
+
+@pytest.mark.parametrize("severity", ["quarantine", "warn", "fail"])
+def test_a_preview_tells_that_a_field_is_missing(shop: Shop, severity: str) -> None:
+    shop(BARE, f"write: replace, expect: [{{not_null: size, severity: {severity}}}]")
+
+    told = CliRunner().invoke(app, ["preview", "shop.orders"])
+
+    assert told.exit_code == 0, told.output
+    assert "2 of 2 rows: size is null" in told.output
