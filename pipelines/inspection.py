@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from pipelines.load.target import IS_CURRENT, Write
 from pipelines.transform.checks import Expectation, Expectations, enforce, violations
 
 if TYPE_CHECKING:
@@ -28,18 +29,27 @@ def to_inspect(checks: Iterable[Expectation], dataset: Dataset, change: Change) 
     return tuple(one for one in checks if not is_same or one.freshness is not None)
 
 
-def inspect(files: Sequence[Path], checks: Expectations, name: str, now: datetime) -> tuple[str, ...]:
+def inspect(
+    files: Sequence[Path], checks: Expectations, name: str, now: datetime, write: Write = "replace"
+) -> tuple[str, ...]:
     """Check the dataset in *files*; a sentence for each check that only warns. For a worker.
 
     Only columns that checks look at are read. Without a row every check holds but `min_rows`.
+    Of a history only the current rows count: a key comes again with each of its versions.
 
     Raises:
         ExpectationFailed: A check of severity fail does not hold.
     """
-    table = _table(files, {column for one in checks for column in one.columns})
+    columns = {column for one in checks for column in one.columns}
+    table = _current(files, columns) if write == "history" else _table(files, columns)
     found = violations(table, checks if table.num_rows else [one for one in checks if one.min_rows is not None], now)
     enforce(found, name)
     return tuple(f"{name}: {one.message}" for one in found if one.severity == "warn")
+
+
+def _current(files: Sequence[Path], columns: set[str]) -> pa.Table:
+    table = _table(files, {*columns, IS_CURRENT})
+    return table.filter(table[IS_CURRENT]) if files else table
 
 
 def _table(files: Sequence[Path], columns: set[str]) -> pa.Table:

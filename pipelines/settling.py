@@ -206,7 +206,8 @@ class Settling:
         self._lake.home.bring(change.kept)
         paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
         files = [self._lake.store / path for path in paths]
-        return self._engine.call(inspect, files, checks, f"{self._source.name}.{name}", self._now)
+        write = self._recipes[name].target.write
+        return self._engine.call(inspect, files, checks, f"{self._source.name}.{name}", self._now, write)
 
     def _reached(self, name: str, extraction: Extraction, ledger: Ledger) -> Watermark | None:
         """The watermark at the greatest cursor that was read; it never goes back, and reading again does not move it.

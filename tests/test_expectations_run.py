@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +95,21 @@ def test_a_preview_tells_that_a_field_is_missing(shop: Shop, severity: str) -> N
 
     assert told.exit_code == 0, told.output
     assert "2 of 2 rows: size is null" in told.output
+
+
+@pytest.mark.parametrize(
+    ("checks", "expected"),
+    [
+        pytest.param("{unique: id}, {min_rows: 2}", (0, 0, 0, ()), id="hold"),
+        pytest.param("{min_rows: 3}", (1, 0, 0, ("shop.orders: 2 rows, expected 3 at least",)), id="few"),
+        pytest.param("{unique: size}", (1, 0, 0, ("shop.orders: 1 rows repeat size",)), id="twice"),
+    ],
+)
+def test_checks_of_a_whole_history_look_at_its_current_rows(shop: Shop, checks: str, expected: Any) -> None:
+    """Order 1 was of size 5 and is of size 7, as order 2 is: three rows, two of them current."""
+    assert shop([{"id": 1, "size": 5}, {"id": 2, "size": 7}], "write: history, key: id").exit_code == 0
+    changed = [{"id": 1, "size": 7}, {"id": 2, "size": 7}]
+
+    report = shop(changed, f"write: history, key: id, expect: [{checks}]", now=NOON + timedelta(days=1))
+
+    assert outcome(report) == expected

@@ -32,7 +32,7 @@ _PER_ROW = ("not_null", "between", "matches")
 
 
 class Expectation(Value):
-    """One check and what its violation means."""
+    """One check and what its violation means; of a history, checks of the whole dataset see the current rows."""
 
     unique: Names | None = Field(None, description="columns whose values together come once")
     not_null: Names | None = Field(
