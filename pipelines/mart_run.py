@@ -26,6 +26,7 @@ from pipelines.milled import MAKE_MART, Milled
 from pipelines.milling import batch_event
 from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
 from pipelines.source_run import Shared, sweep
+from pipelines.transform.checks import Expectations
 from pipelines.version import CODE_VERSION
 
 if TYPE_CHECKING:
@@ -89,14 +90,20 @@ class _MartRun:
             return replace(report, verdict="skipped", evidence=f"no rows yet in {', '.join(missing)}")
         try:
             if self._draft.state(name) == {"inputs": self._wanted[name]}:
-                rows = self._draft.dataset(name).rows
-                self._note_files(name)
-                return replace(report, unchanged=rows, evidence="its inputs have not changed")
-            report = self._make(name, mart, report)
+                report = self._left(name, mart, report)
+            else:
+                report = self._make(name, mart, report)
         except PipelineError as error:
-            self._files.pop(f"{MARTS}.{name}", None)
             return replace(report.failed(error), seconds=time.monotonic() - started)
         return replace(report, seconds=time.monotonic() - started)
+
+    def _left(self, name: str, mart: Mart, report: ResourceReport) -> ResourceReport:
+        """Leave the rows of a mart as they are; they may be too old by now."""
+        dataset = self._draft.dataset(name)
+        self._note_files(name)
+        report = replace(report, unchanged=dataset.rows, evidence="its inputs have not changed")
+        aging = tuple(one for one in EXPECTATIONS.validate_python(mart.expect) if one.freshness is not None)
+        return replace(report, warnings=self._inspect(name, aging, Change(dataset.files)))
 
     def _is_known(self, dataset: str) -> bool:
         """Whether its columns are known: all its rows may be gone, which is not the same as not loaded yet."""
@@ -123,7 +130,7 @@ class _MartRun:
         )
         if change.schema is None:
             change = replace(change, schema=unify(decode_schema(milled.columns) for milled in made))
-        warnings = self._inspect(name, mart, change)
+        warnings = self._inspect(name, EXPECTATIONS.validate_python(mart.expect), change)
         self._draft.set_files(name, change, target)
         self._draft.set_state(name, {"inputs": self._wanted[name]})
         self._note_files(name)
@@ -147,11 +154,10 @@ class _MartRun:
             else:
                 Lake(settings.data, source, settings.remote).files(self._heads[source].datasets[name])
 
-    def _inspect(self, name: str, mart: Mart, change: Change) -> tuple[str, ...]:
+    def _inspect(self, name: str, checks: Expectations, change: Change) -> tuple[str, ...]:
         """Check what the mart would become; what only deserves a warning is returned."""
         paths = [*(file.path for file in change.kept), *(part.path for part in change.added)]
         files = [self._lake.store / path for path in paths]
-        checks = EXPECTATIONS.validate_python(mart.expect)
         if not checks:
             return ()
         self._lake.home.bring(change.kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ SHOP = """\
 base_url: {base}
 defaults: {{records: data, paginate: {{next_url: next}}, write: replace, allow_empty: true}}
 resources:
-  events: {{path: /events}}
+  events: {{path: /events, columns: {{date: date}}}}
   weather: {{path: /weather, columns: {{date: date}}}}
   holidays: {{path: /holidays, columns: {{date: date, counties: "list<string>"}}}}
   rates: {{path: /rates, columns: {{date: date}}}}
@@ -125,3 +125,17 @@ def test_a_commit_that_takes_the_number_of_a_removed_one_makes_the_mart_again(sh
             newest.unlink()
 
     assert counts == [(1, [1]), (2, [2]), (2, [3])]
+
+
+@pytest.mark.parametrize(("severity", "exit_code"), [("fail", 1), ("warn", 0)])
+def test_rows_of_a_mart_grow_old_though_its_inputs_do_not_change(shop: Shop, severity: str, exit_code: int) -> None:
+    """The event of New Year's Day is fresh enough a day later, and too old a week later."""
+    mart = f"{COUNTRY_DAY}, expect: [{{freshness: {{date: 2d}}, severity: {severity}}}]}}}}"
+    codes = [shop(mart, events=[EVENT]).exit_code, shop(mart, events=[EVENT]).exit_code]
+
+    report = shop(mart, events=[EVENT], now=NOON + timedelta(days=7))
+
+    (one,) = [one for one in report.resources if one.source == "marts"]
+    said = one.problem.message if one.problem else " ".join(one.warnings)
+    assert (codes, report.exit_code) == ([0, 0], exit_code)
+    assert "marts.country_day: the newest date is 2024-01-01" in said
