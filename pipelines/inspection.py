@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.load.changes import Change
-    from pipelines.load.log import Dataset
+    from pipelines.load.draft import Draft
 
 _ROW = "·row"
 EXPECTATIONS: TypeAdapter[Expectations] = TypeAdapter(Expectations)
 """Reads the checks of a mart, whose model knows them as plain mappings only."""
 
 
-def to_inspect(checks: Iterable[Expectation], dataset: Dataset, change: Change) -> Expectations:
-    """Those of *checks* that *change* of *dataset* may break; age breaks `freshness` without one."""
-    is_same = bool(dataset.files) and not change.added and len(change.kept) == len(dataset.files)
+def to_inspect(checks: Iterable[Expectation], draft: Draft, name: str, change: Change) -> Expectations:
+    """Those of *checks* that *change* of dataset *name* may break; age breaks `freshness` without one.
+
+    All of them, if the last commit was made with another configuration: they may be new.
+    """
+    files = draft.dataset(name).files
+    is_same = bool(files) and not change.added and len(change.kept) == len(files)
+    is_same = is_same and draft.head is not None and draft.head.config_hash == draft.commit.config_hash
     return tuple(one for one in checks if not is_same or one.freshness is not None)
 
 

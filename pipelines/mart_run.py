@@ -24,6 +24,7 @@ from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
 from pipelines.milled import MAKE_MART, Milled
 from pipelines.milling import batch_event
+from pipelines.report.looked_at import looked_at
 from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
 from pipelines.source_run import Shared, sweep
 from pipelines.transform.checks import Expectations
@@ -101,9 +102,15 @@ class _MartRun:
         """Leave the rows of a mart as they are; they may be too old by now."""
         dataset = self._draft.dataset(name)
         self._note_files(name)
-        report = replace(report, unchanged=dataset.rows, evidence="its inputs have not changed")
-        aging = tuple(one for one in EXPECTATIONS.validate_python(mart.expect) if one.freshness is not None)
-        return replace(report, warnings=self._inspect(name, aging, Change(dataset.files)))
+        checks = EXPECTATIONS.validate_python(mart.expect)
+        aging = tuple(one for one in checks if one.freshness is not None)
+        return replace(
+            report,
+            unchanged=dataset.rows,
+            warnings=self._inspect(name, aging, Change(dataset.files)),
+            evidence="its inputs have not changed",
+            expected=looked_at(checks, aging),
+        )
 
     def _is_known(self, dataset: str) -> bool:
         """Whether its columns are known: all its rows may be gone, which is not the same as not loaded yet."""

@@ -28,8 +28,10 @@ from pipelines.load.target import Target
 from pipelines.milled import REJECTS, Recipe, rejects_of
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
+from pipelines.report.looked_at import looked_at
 from pipelines.report.result import Expected, Problem, ResourceReport
 from pipelines.report.spans import parents_of, waiting_for
+from pipelines.transform.checks import Expectations
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +170,7 @@ class Settling:
             updated=change.counts.get("updated", 0),
             unchanged=change.counts.get("unchanged", 0),
             files_written=len(change.added),
+            expected=self._looked_at(name, change),
         )
         return _Outcome(report, change, rejects, watermark)
 
@@ -199,8 +202,7 @@ class Settling:
 
     def _inspect(self, name: str, change: Change) -> tuple[str, ...]:
         """Check what the dataset would become; what only deserves a warning is returned."""
-        whole = [one for one in self._source.resources[name].expect if not one.per_row]
-        checks = to_inspect(whole, self._draft.dataset(name), change)
+        checks = self._to_inspect(name, change)
         if not checks:
             return ()
         self._lake.home.bring(change.kept)
@@ -208,6 +210,15 @@ class Settling:
         files = [self._lake.store / path for path in paths]
         write = self._recipes[name].target.write
         return self._engine.call(inspect, files, checks, f"{self._source.name}.{name}", self._now, write)
+
+    def _to_inspect(self, name: str, change: Change) -> Expectations:
+        whole = [one for one in self._source.resources[name].expect if not one.per_row]
+        return to_inspect(whole, self._draft, name, change)
+
+    def _looked_at(self, name: str, change: Change) -> tuple[Expected, ...]:
+        """Its checks; those of each row were looked at with each batch."""
+        checks = self._source.resources[name].expect
+        return looked_at(checks, (*(one for one in checks if one.per_row), *self._to_inspect(name, change)))
 
     def _reached(self, name: str, extraction: Extraction, ledger: Ledger) -> Watermark | None:
         """The watermark at the greatest cursor that was read; it never goes back, and reading again does not move it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,3 +114,36 @@ def test_checks_of_a_whole_history_look_at_its_current_rows(shop: Shop, checks: 
     report = shop(changed, f"write: history, key: id, expect: [{checks}]", now=NOON + timedelta(days=1))
 
     assert outcome(report) == expected
+
+
+def outcomes(report: RunReport) -> list[str]:
+    """What the page of a run says of each check."""
+    page = (Path(report.data) / "runs" / f"{report.run_id}.html").read_text(encoding="utf-8")
+    return re.findall(r'data-title="outcome"[^>]*><em[^>]*>([a-z ]+)<', page)
+
+
+@pytest.mark.parametrize(
+    ("severity", "exit_code", "shown"), [("fail", 1, "failed"), ("warn", 0, "warned")], ids=["fail", "warn"]
+)
+def test_a_check_that_is_new_is_looked_at_though_no_row_is(
+    shop: Shop, severity: str, exit_code: int, shown: str
+) -> None:
+    twice = [{"id": 1}, {"id": 1}]
+    assert shop(twice, "write: replace").exit_code == 0
+
+    report = shop(twice, f"write: replace, expect: [{{unique: id, severity: {severity}}}]")
+
+    assert (report.exit_code, outcomes(report)) == (exit_code, [shown])
+
+
+def test_a_check_that_nobody_looked_at_is_not_said_to_hold(shop: Shop) -> None:
+    """The first run warns of the rows; the second has nothing new, and looks at what it reads alone."""
+    twice, more = [{"id": 1}, {"id": 1}], "write: replace, expect: [{not_null: id}, {unique: id, severity: warn}]"
+
+    reports = [shop(twice, more), shop(twice, more), shop([*twice, {"id": 2}], more)]
+
+    assert [sorted(outcomes(report)) for report in reports] == [
+        ["held", "warned"],
+        ["held", "not looked at"],
+        ["held", "warned"],
+    ]

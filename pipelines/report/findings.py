@@ -79,6 +79,6 @@ def _outcome(one: dict[str, Any], check: dict[str, Any], aside: Sequence[SetAsid
     for outcome, texts in told.items():
         if any(complaint in text for complaint in check["complaints"] for text in texts):
             return f'<em class="{"failed" if outcome == "failed" else "incomplete"}">{outcome}</em>'
-    if one["problem"] or one["verdict"] == "skipped":
+    if one["problem"] or one["verdict"] == "skipped" or not check["complaints"]:
         return "<em>not looked at</em>"
     return _HELD

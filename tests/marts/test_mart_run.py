@@ -139,3 +139,13 @@ def test_rows_of_a_mart_grow_old_though_its_inputs_do_not_change(shop: Shop, sev
     said = one.problem.message if one.problem else " ".join(one.warnings)
     assert (codes, report.exit_code) == ([0, 0], exit_code)
     assert "marts.country_day: the newest date is 2024-01-01" in said
+
+
+def test_a_check_of_a_mart_that_was_not_made_again_is_not_said_to_hold(shop: Shop) -> None:
+    mart = COUNTRY_DAY + ", expect: [{unique: date}, {freshness: {date: 2d}}]}}"
+
+    first, second = shop(mart, events=[EVENT]), shop(mart, events=[EVENT])
+
+    (made,) = [one for one in first.resources if one.source == "marts"]
+    (left,) = [one for one in second.resources if one.source == "marts"]
+    assert [bool(check.complaints) for check in (*made.expected, *left.expected)] == [True, True, False, True]
