@@ -194,7 +194,7 @@ class RunReport(Struct, frozen=True):
 
 
 def show(report: RunReport, console: Console) -> None:
-    """Print the table of resources, the problems and where the Parquet lies; fits 80 columns, but for what is to be copied."""
+    """Print the table of resources, the problems and where the Parquet lies; 80 columns, but for lines to be copied."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
