@@ -21,6 +21,7 @@ from pipelines.report.timeline import spans_of
 
 _WORTH_TELLING_S = 0.1
 _MOST_STEPS = 20
+_SAFE = str.maketrans({"<": "&lt;", "\r": " ", "\n": " ", **{sign: f"\\{sign}" for sign in "\\`[]!|"}})
 
 
 def publish(report: RunReport, *, key: str) -> None:
@@ -115,4 +116,5 @@ def _message(name: str, problem: Problem) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")
+    """*text*, in which an API's own words may stand, as text of Markdown: no markup, no line ends."""
+    return text.translate(_SAFE)

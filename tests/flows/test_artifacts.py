@@ -36,3 +36,17 @@ def test_the_text_holds_verdicts_and_the_timeline_as_a_picture_and_of_a_stopped_
     assert "![timeline](data:image/png;base64,iVBOR" in told
     assert "Interrupted" in told_of_stopped
     assert "data:image" not in told_of_stopped
+
+
+def test_what_an_api_says_is_no_markup(tmp_path: Path) -> None:
+    """Neither a picture nor a link nor code, nor an end of the code or the escape that stands around it."""
+    said = "HTTP 400: ![x](https://evil.example/x.png) [log in](https://evil.example) \\`<b>\r\n# no"
+    problem = Problem("HttpError", said, said, 1)
+    resource = ResourceReport("shop", "orders", verdict="failed", evidence=said, problem=problem)
+    source = SourceReport("shop", 1, True, (resource,))
+    report = RunReport("r1", "2024-01-01T00:00:00Z", 2.0, str(tmp_path), (source,), (said,))
+
+    told = summary_text(report)
+
+    safe = r"HTTP 400: \!\[x\](https://evil.example/x.png) \[log in\](https://evil.example) \\\`&lt;b>  # no"
+    assert told.count(safe) == 4
