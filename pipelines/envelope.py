@@ -20,7 +20,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _NOTHING = re.compile(rb"\s*\]")
 _SMALL = 4096
-_WIDE = re.compile(rb"\d{20}")
+_WIDE = re.compile(rb"\d{19}")
 Level = dict[str, Any] | list[Any]
 
 

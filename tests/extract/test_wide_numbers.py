@@ -11,7 +11,7 @@ from pipelines.init.answers import Answer as Probed
 from tests.extract.conftest import Shop
 from tests.fake_api import Answer, Asked
 
-WIDE = (2**64 + 1, 2**64 + 2, 10**40 + 3)
+WIDE = (2**64 + 1, 10**40 + 3, -(2**63) - 1)
 
 
 def test_children_are_asked_for_by_every_digit_of_their_parents_key(shop: Shop) -> None:
