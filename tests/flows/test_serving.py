@@ -26,8 +26,13 @@ def test_one_process_registers_runs_and_ends_when_told(shop: ShopProject, server
 
     deployment = f"{server}/deployments/name/sync-source/served"
     eventually(lambda: process.poll() is not None or httpx.get(deployment).status_code == 200, within_s=90)
+    assert process.poll() is None, Ended.of(process)
     found: dict[str, Any] = httpx.get(deployment).json()
-    run = httpx.post(f"{server}/deployments/{found['id']}/create_flow_run", json={}, timeout=30).json()["id"]
+    run = (
+        httpx.post(f"{server}/deployments/{found['id']}/create_flow_run", json={}, timeout=30)
+        .raise_for_status()
+        .json()["id"]
+    )
     eventually(lambda: httpx.get(f"{server}/flow_runs/{run}").json()["state"]["type"] == "COMPLETED", within_s=120)
     below = children(process.pid)
     process.send_signal(signal.SIGTERM)
