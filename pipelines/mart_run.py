@@ -18,7 +18,7 @@ from pipelines.load.changes import Change
 from pipelines.load.lake import Draft, Lake
 from pipelines.load.log import Commit
 from pipelines.load.merge import Place, work
-from pipelines.load.schema import decode_schema, unify
+from pipelines.load.schema import decode_schema, unify, with_known_types
 from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
@@ -135,8 +135,9 @@ class _MartRun:
         change = self._lake.merge(
             place, self._draft.dataset(name), parts, lambda steps: self._shared.engine.map(work, steps)
         )
-        if change.schema is None:
-            change = replace(change, schema=unify(decode_schema(milled.columns) for milled in made))
+        if not parts:  # no file tells its columns
+            columns = unify(decode_schema(milled.columns) for milled in made)
+            change = replace(change, schema=with_known_types(columns, self._draft.dataset(name).schema))
         warnings = self._inspect(name, EXPECTATIONS.validate_python(mart.expect), change)
         self._draft.set_files(name, change, target)
         self._draft.set_state(name, {"inputs": self._wanted[name]})

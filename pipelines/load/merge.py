@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from msgspec import Struct
 
 from pipelines.batch import Part
@@ -21,9 +21,12 @@ from pipelines.load.casting import outgrown
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.reform import reformed
-from pipelines.load.schema import OnMismatch, recast, record_schema, same_columns, unify
+from pipelines.load.schema import OnMismatch, recast, record_schema, same_columns, unify, with_known_types
 from pipelines.load.stored import STAGED, file_schema, groups
 from pipelines.load.target import VALIDITY
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Change", "Place", "Step", "plan", "resolve", "work"]
 
@@ -143,7 +146,7 @@ def _replace(
     known = dataset.schema
     if known is not None and on_mismatch != "widen":
         unify([known, *schemas.values()], on_mismatch)
-    schema = _with_known_types(unify(schemas.values()), known) if staged else known
+    schema = with_known_types(unify(schemas.values()), known) if staged else known
     if schema is None or not staged:
         return Change(schema=schema, counts={"removed": dataset.rows})
     odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
@@ -171,16 +174,6 @@ def _compare(place: Place, dataset: Dataset, staged: list[Part], odd: list[Part]
         return _adopt(place, kept, parts, odd_parts, schema=schema, counts=counts, unused=unused)
 
     return Step(tuple(units), fold)
-
-
-def _with_known_types(schema: pa.Schema, known: pa.Schema | None) -> pa.Schema:
-    """Columns that came with nulls only keep the type they had."""
-    if known is None:
-        return schema
-    names = set(known.names)
-    return pa.schema(
-        [known.field(one.name) if pa.types.is_null(one.type) and one.name in names else one for one in schema]
-    )
 
 
 def _rows(files: Sequence[LiveFile | Part]) -> int:

@@ -61,7 +61,8 @@ class Regroup(Struct, frozen=True):
     def _kept(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """For each row whether it stands for its key: once rows are split and sorted, their order tells no more."""
         target = self.place.target
-        columns = list(dict.fromkeys((*target.key, *([target.version] if target.version else []))))
+        named = dict.fromkeys((*target.key, *filter(None, [target.version])))
+        columns = [name for name in named if name in self.schema.names]  # without a version the merge says so
         keys = pa.concat_tables(self._tables(columns))
         numbered = keys.append_column(_ROW, pa.array(np.arange(len(keys))))
         kept = np.zeros(len(keys), bool)

@@ -95,6 +95,16 @@ def same_columns(one: pa.Schema, other: pa.Schema) -> bool:
     return bool(one.equals(other, check_metadata=False))
 
 
+def with_known_types(schema: pa.Schema, known: pa.Schema | None) -> pa.Schema:
+    """Columns that came with nulls only keep the type they had."""
+    if known is None:
+        return schema
+    names = set(known.names)
+    return pa.schema(
+        [known.field(one.name) if pa.types.is_null(one.type) and one.name in names else one for one in schema]
+    )
+
+
 def record_schema(schema: pa.Schema) -> pa.Schema:
     """*schema* without the columns that `write: history` adds: what records have."""
     return pa.schema([field for field in schema if field.name not in VALIDITY])

@@ -129,12 +129,12 @@ def _apply(value: Json, path: tuple[str, ...], cover: Cover) -> bool:
     """Cover what *path* names below *value*; whether it is there."""
     if isinstance(value, list):
         return sum(_apply(item, path, cover) for item in value) > 0  # not any: all are to be covered
-    if not isinstance(value, dict) or path[0] not in value:
+    if not isinstance(value, dict):
         return False
-    if len(path) > 1:
-        return _apply(value[path[0]], path[1:], cover)
-    _put(value, path[0], cover)
-    return True
+    is_there = (name := ".".join(path)) in value  # a field may have points in its name
+    if is_there:
+        _put(value, name, cover)
+    return (len(path) > 1 and path[0] in value and _apply(value[path[0]], path[1:], cover)) or is_there
 
 
 def _apply_below(level: dict[str, Json], records: Records, path: tuple[str, ...], cover: Cover, depth: int = 1) -> bool:
@@ -164,14 +164,15 @@ def _put(owner: dict[str, Json], name: str, cover: Cover) -> None:
 
 def _masked_csv(body: bytes, covers: Mapping[tuple[str, ...], Cover], seen: set[tuple[str, ...]]) -> bytes:
     rows = parse(body, "csv")
-    by_name = {".".join(path): cover for path, cover in covers.items()}  # a column may have points in its name
-    seen.update(path for path in covers if rows and ".".join(path) in rows[0])
-    names = [name for name in (rows[0] if rows else {}) if not _drops(by_name.get(name))]
+    # a column may have points and brackets in its name, which a path takes for steps
+    steps = {name: steps_of(name) for name in (rows[0] if rows else {})}
+    seen.update(path for path in covers if path in steps.values())
+    names = [name for name, path in steps.items() if not _drops(covers.get(path))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")  # so that a field with either of them is quoted
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_covered(row[name], by_name.get(name)) for name in names])
+        writer.writerow([_covered(row[name], covers.get(steps[name])) for name in names])
     return out.getvalue().encode()
 
 

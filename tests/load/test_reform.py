@@ -160,6 +160,7 @@ def test_another_key_tells_stored_rows_apart_as_well(tmp_path: Path) -> None:
         ({"write": "history"}, {"write": "append"}, SchemaError, "or give the resource another name"),
         ({"write": "history"}, {"write": "history", "key": "team"}, SchemaError, "history is that of the key id"),
         ({"write": "upsert"}, {"write": "upsert", "key": "order_id"}, KeyMissing, "have no column 'order_id'"),
+        ({"write": "append"}, {"write": "upsert", "version": "edited"}, KeyMissing, "no row has the column 'edited'"),
     ],
 )
 def test_what_is_stored_is_never_taken_for_something_else(

@@ -149,3 +149,18 @@ def test_a_check_of_a_mart_that_was_not_made_again_is_not_said_to_hold(shop: Sho
     (made,) = [one for one in first.resources if one.source == "marts"]
     (left,) = [one for one in second.resources if one.source == "marts"]
     assert [bool(check.complaints) for check in (*made.expected, *left.expected)] == [True, True, False, True]
+
+
+def test_a_mart_without_rows_has_the_columns_that_it_has_now(shop: Shop, tmp_path: Path) -> None:
+    """Other marts and readers ask for them; those of its old rows are gone with the rows."""
+    shop("marts: {one: {inputs: {exposure: shop.events}, sql: country_day.sql}}", events=[EVENT], weather=[WEATHER],
+         holidays=[HOLIDAY], rates=[RATE])  # fmt: skip
+    inputs = "{weather: shop.weather, holidays: shop.holidays, rates: shop.rates}"
+
+    report = shop(f"marts: {{one: {{inputs: {inputs}, function: 'city_day:city_day', split_by: weather}}}}")
+
+    found = pipelines.read("marts.one", data=tmp_path / "data")
+    assert {one.problem for one in report.resources} == {None}
+    assert len(found) == 0
+    assert "temperature_max_c" in found.columns
+    assert "people_100km" not in found.columns

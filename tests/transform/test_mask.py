@@ -115,6 +115,24 @@ def test_a_csv_column_with_points_in_its_name_is_masked_by_it(rule: Any, masked:
 
 
 @pytest.mark.parametrize(
+    ("body", "layout", "path"),
+    [
+        pytest.param(b'[{"id": 1, "user.email": "secret"}]', "json", "user.email", id="a-field-with-points"),
+        pytest.param(b'[{"user": {"home.mail": "secret"}}]', "json", "user.home.mail", id="below-another"),
+        pytest.param(b'[{"user.email": "secret", "user": {"email": "secret"}}]', "json", "user.email", id="both"),
+        pytest.param(b'{"user.email": "secret"}\n', "ndjson", "user.email", id="lines"),
+        pytest.param(b"id,tags[]\n1,secret\n", "csv", "tags[]", id="csv-with-brackets"),
+    ],
+)
+def test_a_name_that_a_path_takes_for_steps_is_masked_as_well(body: bytes, layout: Any, path: str) -> None:
+    met: set[str] = set()
+
+    found = mask(body, layout, Records(), {path: "drop"}, met)
+
+    assert (b"secret" in found, met) == (False, {path})
+
+
+@pytest.mark.parametrize(
     ("body", "error"),
     [
         pytest.param(b"a,b\nsecret,1\nsecr", RecordsMissing, id="short"),
