@@ -9,7 +9,7 @@ unit is a small picklable value; the rows it works on stay in the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 File = TypeVar("File", LiveFile, Part)
+_UNIT_BYTES = 32 * 10**6
 
 
 class Change(Struct, frozen=True):
@@ -163,6 +164,18 @@ def _texts(value: Any) -> set[str]:
     elif not isinstance(value, (list, tuple)):
         return set()
     return set().union(*map(_texts, value))
+
+
+def portions(files: Sequence[LiveFile]) -> Iterator[tuple[LiveFile, ...]]:
+    """Neighbours among *files*, as many as make a unit's worth of bytes."""
+    portion: list[LiveFile] = []
+    for file in files:
+        if portion and sum(one.size_bytes for one in (*portion, file)) > _UNIT_BYTES:
+            yield tuple(portion)
+            portion = []
+        portion.append(file)
+    if portion:
+        yield tuple(portion)
 
 
 def by_partition(files: Iterable[File]) -> dict[str, list[File]]:

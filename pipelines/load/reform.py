@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from pipelines.batch import Part
 from pipelines.errors import KeyMissing, SchemaError
-from pipelines.load.changes import Change, Place, Step, Unit
+from pipelines.load.changes import Change, Place, Step, Unit, portions
 from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.partitions import parse, split
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pipelines.load.target import Target
 
 Merge = Callable[[Place, Dataset], Step | Change]
-_UNIT_BYTES = 32 * 10**6
 _ROW = "·row"
 
 
@@ -108,9 +107,9 @@ def reformed(place: Place, dataset: Dataset, staged: Sequence[Part], merge: Merg
         formed = replace(dataset, files=files, columns=tuple(encode_schema(schema)), **form)
         return _then(merge(place, formed), lambda change: _with(change, made))
 
-    portions = list(_portions(dataset.files))
+    piles = list(portions(dataset.files))
     # they come before what was just read, whose batches count from 0
-    numbered = enumerate(portions, -len(portions))
+    numbered = enumerate(piles, -len(piles))
     units: list[Unit] = [Regroup(place, files, number, schema, keyed) for number, files in numbered]
     return Step(tuple(units), regrouped)
 
@@ -121,18 +120,6 @@ def _with_columns(known: pa.Schema, target: Target, read: pa.Schema) -> pa.Schem
     more = [read.field(name) for name in dict.fromkeys(named) if name in read.names and name not in known.names]
     records = record_schema(known)
     return pa.schema([*records, *more, *(one for one in known if one.name not in records.names)])
-
-
-def _portions(files: Sequence[LiveFile]) -> Iterator[tuple[LiveFile, ...]]:
-    """Neighbours, as many as make a unit's worth of bytes."""
-    portion: list[LiveFile] = []
-    for file in files:
-        if portion and sum(one.size_bytes for one in (*portion, file)) > _UNIT_BYTES:
-            yield tuple(portion)
-            portion = []
-        portion.append(file)
-    if portion:
-        yield tuple(portion)
 
 
 def _then(step: Step | Change, follow: Callable[[Change], Step | Change]) -> Step | Change:

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Struct
 
 from pipelines.batch import Part
-from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts
+from pipelines.load.changes import Change, Place, Step, Unit, by_partition, portions, recasts
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.rewrite import Match, Matched, Settle, unpack
 from pipelines.load.winners import GONE, PART, Rank, Winners, key_columns
@@ -26,7 +26,6 @@ from pipelines.load.winners import GONE, PART, Rank, Winners, key_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_UNIT_BYTES = 32 * 10**6
 _SMALL_BYTES = 64 * 10**3
 _JOIN_FACTOR = 4
 
@@ -81,7 +80,7 @@ class _Upsert(Struct, frozen=True):
         units: list[Unit] = []
         owners: list[int] = []
         for number, (scope, best) in enumerate(zip(scopes, winners, strict=True)):
-            for files in _portions(scope.live):
+            for files in portions(scope.live):
                 again = self.stale & {file.path for file in files}
                 units.append(Match(self.place, files, scope.staged, best, self.schema, again))
                 owners.append(number)
@@ -219,18 +218,6 @@ def overlap(one: LiveFile | Part, other: LiveFile | Part, keys: Sequence[str], *
         if left[1] < right[0] or right[1] < left[0]:
             return False
     return True
-
-
-def _portions(files: Sequence[LiveFile]) -> Iterator[tuple[LiveFile, ...]]:
-    """Files in portions of about one unit's worth of bytes."""
-    portion: list[LiveFile] = []
-    for file in files:
-        if portion and sum(one.size_bytes for one in (*portion, file)) > _UNIT_BYTES:
-            yield tuple(portion)
-            portion = []
-        portion.append(file)
-    if portion:
-        yield tuple(portion)
 
 
 def _counts(settlings: Sequence[_Settling]) -> dict[str, int]:

@@ -130,11 +130,7 @@ class View(Struct, frozen=True):
             yield from (path for path in sorted(self.folder.iterdir()) if path.name not in names)
 
     def _found(self, place: Path) -> Iterator[tuple[str, Path]]:
-        for folder, folders, files in os.walk(place):
-            links = [name for name in folders if (Path(folder) / name).is_symlink()]
-            for name in (*files, *links):
-                path = Path(folder) / name
-                yield path.relative_to(place).as_posix(), path
+        yield from ((path.relative_to(place).as_posix(), path) for path in _leaves(place))
 
     def _place(self, stored: Path, seen: Path) -> None:
         if self.abilities.hard_links:
@@ -164,9 +160,14 @@ class View(Struct, frozen=True):
 
 def strays(tree: Path) -> Iterator[Path]:
     """What lies in a *tree* of the view, or one that was, and no commit can have put there."""
+    return (path for path in _leaves(tree) if not OURS.match(path.name))
+
+
+def _leaves(tree: Path) -> Iterator[Path]:
+    """Every file below *tree*, and every link to a folder."""
     for folder, folders, files in os.walk(tree):
-        yield from (Path(folder) / name for name in files if not OURS.match(name))
-        yield from (Path(folder) / name for name in folders if (Path(folder) / name).is_symlink())
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        yield from (Path(folder) / name for name in (*files, *links))
 
 
 def refuse_links(*folders: Path) -> None:
