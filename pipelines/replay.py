@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from pathlib import Path
 
 from msgspec.structs import replace
 
 from pipelines.batch import Part
 from pipelines.config.source import Source
-from pipelines.errors import ConfigError, PipelineError, StoreError
+from pipelines.errors import ConfigError, PipelineError
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.extraction import Extraction
 from pipelines.extract.offline import Offline
-from pipelines.extract.spool import Plan, Spool, kept, kept_folder
+from pipelines.extract.spool import Plan, Spool, kept_folder
 from pipelines.extract.watermark import Watermark
 from pipelines.fetching import fetch_and_mill
+from pipelines.kept_pages import KeptPages, replays_of
 from pipelines.load.lake import Lake
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.milled import rejects_of
@@ -53,13 +53,9 @@ class _Replay:
 
     def __init__(self, source: Source, lake: Lake, shared: Shared, names: list[str]) -> None:
         self._source, self._lake, self._shared = source, lake, shared
-        self._folder = shared.settings.data / "spool" / source.name
-        self._plans = _chain(kept(self._folder), lake)
         self._run = SourceRun(source, lake, shared, note="replay")
-        self._commits = {name: found for name in names if (found := self._commits_of(name))}
-        if not self._commits:
-            hint = "`threadmill run` keeps what it reads for `spool_retention`; `threadmill backfill` reads again"
-            raise StoreError(f"no pages of {', '.join(names)} are kept", hint)
+        self._pages = KeptPages(source, lake, shared.settings.data / "spool" / source.name, names)
+        self._commits = self._pages.commits
 
     def run(self) -> SourceReport:
         """Mill the kept pages of every commit in turn, and commit what all of them make."""
@@ -70,14 +66,14 @@ class _Replay:
         extractions: dict[str, Extraction] = {}
         for number in sorted({number for commits in self._commits.values() for number in commits}):
             extractions |= self._mill(number, ledgers)
-        for name in filter(self._drops_missing, self._commits):
+        for name in filter(self._pages.drops_missing, self._commits):
             self._put_back(name, extractions[name], ledgers[name])
         reports = self._run.settling.settled({name: (extractions[name], ledger) for name, ledger in ledgers.items()})
         if any(report.problem for report in reports):
             self._lake.discard((*draft.parts, *draft.dropped))
             return SourceReport(self._source.name, draft.head.n if draft.head else None, False, tuple(reports))
         for name, commits in self._commits.items():
-            replays = {**_replays(draft.state(name)), str(draft.commit.n): commits}
+            replays = {**replays_of(draft.state(name)), str(draft.commit.n): commits}
             draft.set_state(name, {**(draft.state(name) or {}), "replays": replays})
         committed = self._lake.commit(draft)
         told = tuple(replace(report, evidence=self._told(report.resource)) for report in reports)
@@ -87,40 +83,6 @@ class _Replay:
     def _told(self, name: str) -> str:
         commits = self._commits[name]
         return f"made anew from the kept pages of commits {', '.join(map(str, commits))}"
-
-    def _commits_of(self, name: str) -> list[int]:
-        """The commits whose pages of *name* count: all that are kept, or the newest if a read says what is gone."""
-        found = [number for number in self._plans if _pages(self._folder, number, name).exists()]
-        write = self._source.resources[name].write
-        if write == "replace" or self._drops_missing(name):
-            return found[-1:]
-        if write == "append" and found and name not in self._plans[found[0]].first:
-            return self._told_apart(name, found)
-        return found
-
-    def _told_apart(self, name: str, found: list[int]) -> list[int]:
-        """Those of the commits *found* of which the one before is there: it tells whether they wrote older rows again.
-
-        Raises:
-            StoreError: There are none.
-        """
-        log = self._lake.log
-        known = set(log.numbers())
-        if told := [number for number in found if number in known and log.read(number).parent in known]:
-            return told
-        raise StoreError(
-            f"{name}: nothing tells rows of kept pages from older ones, as the commit before {found[-1]} is forgotten",
-            "read the span again with `threadmill backfill`; `kept_commits` says how many commits are kept",
-        )
-
-    def _drops_missing(self, name: str) -> bool:
-        """Whether rows that a read of *name* does not have are gone."""
-        resource = self._source.resources[name]
-        return bool(resource.write == "upsert" and resource.deletes and resource.deletes.missing)
-
-    def _is_whole(self, name: str) -> bool:
-        """Whether kept pages go back to the first row of *name* without a gap."""
-        return name in self._plans[self._commits[name][0]].first
 
     def _clear(self, name: str) -> None:
         """Take away the rows that the kept pages make again.
@@ -133,71 +95,26 @@ class _Replay:
         if resource.write == "replace":
             return
         if resource.write == "history":
-            self._refuse_history(name)
-        if self._is_whole(name):
+            self._pages.refuse_history(name)
+        if self._pages.is_whole(name):
             draft.start_again(name)
             draft.drop(rejects_of(name))
         elif resource.write == "append":
-            draft.start_again(name, self._others(name, dataset), columns=dataset.columns)
-        elif self._drops_missing(name):
+            draft.start_again(name, self._pages.others(name, dataset), columns=dataset.columns)
+        elif self._pages.drops_missing(name):
             draft.start_again(name)
-
-    def _refuse_history(self, name: str) -> None:
-        """Raise `StoreError` where pages alone do not tell when each version of *name* began and ended."""
-        resource = self._source.resources[name]
-        is_missed = bool(resource.deletes and resource.deletes.missing)
-        if is_missed or resource.version is None:
-            why = "with `deletes: {missing: true}` a row ends" if is_missed else "without `version` a row holds from"
-            raise StoreError(
-                f"{name}: {why} when it was read, which no page tells: its versions are in the lake alone",
-                "`threadmill run` goes on from them, `threadmill rollback` back to older ones; replay others by name",
-            )
-        if not self._is_whole(name):
-            raise StoreError(
-                f"{name}: pages before commit {self._commits[name][0]} are no longer kept, and versions build on them",
-                "with `write: history` raise `spool_retention`; a run goes on from what is stored",
-            )
 
     def _put_back(self, name: str, extraction: Extraction, ledger: Ledger) -> None:
         """Put back what the newest read of *name* lacks where that does not tell what is gone: then it is merged."""
         is_short = extraction.verdict == "incomplete" or any(milled.rejects for milled in ledger.milled)
         head = self._run.draft.head
-        if head and not self._is_whole(name) and (is_short or not ledger.rows_read):
+        if head and not self._pages.is_whole(name) and (is_short or not ledger.rows_read):
             before = head.datasets.get(name, Dataset())
             self._run.draft.start_again(name, before.files, columns=before.columns)
 
-    def _others(self, name: str, dataset: Dataset) -> tuple[LiveFile, ...]:
-        """The files of appended rows that did not come of kept pages."""
-        commits, replays = set(self._commits[name]), _replays(dataset.state)
-        sources = {one: set(replays.get(str(one), [one])) for one in {file.commit for file in dataset.files}}
-        fit = {one for one, made_of in sources.items() if made_of <= commits}
-        anew = {one for one in fit if not self._has_older(name, one, commits, replays)}
-        others = []
-        for file in dataset.files:
-            if file.commit in anew:
-                continue
-            if sources[file.commit] & commits or file.commit > min(commits):
-                raise StoreError(
-                    f"{name}: rows of kept pages share a file with rows of older ones, since commit {file.commit}",
-                    "`threadmill rollback` to before it, or read the span again with `threadmill backfill`",
-                )
-            others.append(file)
-        return tuple(others)
-
-    def _has_older(self, name: str, number: int, commits: set[int], replays: Mapping[str, list[int]]) -> bool:
-        """Whether commit *number* wrote rows again, as for wider columns, that did not come of pages of *commits*."""
-        commit = self._lake.log.read(number)
-        before = self._lake.log.read(commit.parent).datasets if commit.parent else {}
-        after = {file.path for file in commit.datasets[name].files}
-        again = {file.commit for file in before.get(name, Dataset()).files if file.path not in after}
-        return any(
-            not set(replays.get(str(one), [one])) <= commits or self._has_older(name, one, commits, replays)
-            for one in again
-        )
-
     def _mill(self, number: int, ledgers: Mapping[str, Ledger]) -> dict[str, Extraction]:
         """Mill the pages of one commit; what comes of them goes to *ledgers*."""
-        plan, source = self._plans[number], self._source
+        plan, source = self._pages.plans[number], self._source
         names = [name for name, commits in self._commits.items() if number in commits]
         endpoints = self._endpoints(plan, names)
         watermarks = {name: Watermark.from_json(plan.watermarks.get(name)) for name in endpoints}
@@ -217,8 +134,8 @@ class _Replay:
         }
         for name, recipe in recipes.items():
             self._lake.bring(self._run.draft.dataset(name), recipe.compared)
-        shared = self._shared
-        with closing(Offline(source.connection())) as client, Spool(kept_folder(self._folder, number), plan) as spool:
+        shared, folder = self._shared, kept_folder(self._pages.folder, number)
+        with closing(Offline(source.connection())) as client, Spool(folder, plan) as spool:
             extractions, milled = fetch_and_mill(
                 source, endpoints, watermarks, recipes, spool=spool, client=client, engine=shared.engine,
                 settings=shared.settings, listen=shared.listen, stop=shared.stop,
@@ -260,41 +177,3 @@ def _unused(ledgers: Mapping[str, Ledger], names: list[str]) -> tuple[Part, ...]
     """The parts of parents that were read for their children's sake only."""
     others = [milled for name, ledger in ledgers.items() if name not in names for milled in ledger.milled]
     return tuple(part for milled in others for part in (*milled.parts, *milled.rejects))
-
-
-def _chain(plans: Mapping[int, Plan], lake: Lake) -> dict[int, Plan]:
-    """Those of *plans* that lead to the newest commit without a gap, oldest first.
-
-    Before a gap, pages could put old values over those that were read meanwhile.
-    What a rollback took back is not on the way.
-    """
-    head, found = lake.head(), []
-    number = _reading_before(head.n if head else 0, lake)
-    while number in plans:
-        found.append(number)
-        number = _reading_before(number - 1, lake)
-    return {one: plans[one] for one in reversed(found)}
-
-
-def _reading_before(number: int, lake: Lake) -> int:
-    """The newest commit up to *number* that took in pages; others only arrange, or come back to one."""
-    for commit in reversed([lake.log.read(one) for one in lake.log.numbers() if one <= number]):
-        _, came_back, target = commit.note.partition("rollback to commit ")
-        if commit.n > number:
-            continue
-        if came_back:
-            number = int(target)
-        elif commit.note and not commit.note.startswith("backfill"):
-            number = commit.n - 1
-        else:
-            return commit.n
-    return number
-
-
-def _replays(state: object) -> dict[str, list[int]]:
-    """For the commits that replays made: of which commits' pages."""
-    return dict(state.get("replays", {})) if isinstance(state, dict) else {}
-
-
-def _pages(folder: Path, number: int, name: str) -> Path:
-    return kept_folder(folder, number) / f"{name}.pages"
