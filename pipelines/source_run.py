@@ -28,7 +28,7 @@ from pipelines.milling import Ledger
 from pipelines.pool import Engine
 from pipelines.recipes import recipe_of
 from pipelines.report.result import Problem, ResourceReport, SourceReport
-from pipelines.report.spans import Span, all_endpoints, is_ahead, mark_done, watermark_of
+from pipelines.report.spans import Span, all_endpoints, is_ahead, mark_backfilled, mark_done, watermark_of
 from pipelines.settling import Settling
 from pipelines.spools import asked_again, built_on, forget_pages, open_spool, spool_folder, worth_keeping
 from pipelines.version import CODE_VERSION
@@ -99,6 +99,7 @@ class SourceRun:
         with pages as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
             reports = self.settling.settled({name: (extractions[name], ledgers[name]) for name in self._endpoints})
+            mark_backfilled(self.draft, self._span, reports, self._source.resources)
             mark_done(self.draft, self._span, reports, self._source.resources)
             began = time.monotonic()
             committed = self._lake.commit(self.draft)

@@ -18,6 +18,7 @@ from pipelines.errors import ConfigError
 from pipelines.load.lake import Lake
 from pipelines.replay import replay_source
 from pipelines.report.result import ResourceReport, SourceReport
+from pipelines.report.spans import Span
 from pipelines.source_run import Shared, run_source
 from pipelines.watermarks import move
 from tests.engines import Here
@@ -146,6 +147,28 @@ def test_a_new_parent_is_read_from_the_start(forge: Forge, write: str) -> None:
 
     assert forge.stored() == [("a", 1), ("a", 2), ("b", 1), ("d", 1), ("d", 2)]
     assert third.changed is False
+
+
+@pytest.mark.parametrize("later", [[], ["e"]], ids=["next-run", "a-run-later"])
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_a_new_parent_that_a_backfill_read_first_is_not_stored_twice(
+    forge: Forge, write: str, later: list[str]
+) -> None:
+    """`d` has rows by a backfill, which leaves it without a watermark; one run may not find it; the next does."""
+    forge.configure(write)
+    forge.run()
+    forge.add("d", issue(1, 1), issue(2, 8))
+    forge.run(partial(run_source, span=Span("2024-03-01", "2024-03-09")))
+    for name in later:
+        forge.gone.add("d")
+        forge.add(name, issue(1, 4))
+        forge.run()
+    forge.gone.discard("d")
+
+    forge.run()
+
+    stored = [("a", 1), ("a", 2), ("b", 1), ("d", 1), ("d", 2), *((name, 1) for name in later)]
+    assert forge.stored() == stored
 
 
 @pytest.mark.parametrize("write", ["append", "upsert"])

@@ -71,7 +71,8 @@ def watermark_of(draft: Draft, name: str) -> Watermark | None:
 
 def is_ahead(draft: Draft, name: str) -> bool:
     """Whether rows of the resource *name* are committed that its watermark does not cover."""
-    return bool((draft.state(name) or {}).get("ahead"))
+    state = draft.state(name) or {}
+    return bool(state.get("ahead") or state.get("backfilled"))
 
 
 def windows_done(head: Commit | None, names: Iterable[str], part_of: str) -> set[str]:
@@ -81,6 +82,16 @@ def windows_done(head: Commit | None, names: Iterable[str], part_of: str) -> set
         dataset = head.datasets.get(name) if head else None
         done.append(set(_done(dataset.state if dataset else None, part_of)))
     return set.intersection(*done) if done else set()
+
+
+def mark_backfilled(
+    draft: Draft, span: Span | None, reports: Sequence[ResourceReport], resources: Mapping[str, Resource]
+) -> None:
+    """Let the commit say where *span* appended rows of parents that may have no watermark yet, now or later."""
+    for report in reports if span else ():
+        resource = resources[report.resource]
+        if resource.write == "append" and resource.for_each and report.rows_written:
+            draft.set_state(report.resource, {**(draft.state(report.resource) or {}), "backfilled": True})
 
 
 def mark_done(
