@@ -28,6 +28,7 @@ from pipelines.config.settings import Settings
 from pipelines.config.source import Source
 from pipelines.errors import StoreError
 from pipelines.extract.events import Event
+from pipelines.fetching import crew_size
 from pipelines.later import Soon
 from pipelines.load.disk import DISK
 from pipelines.machine import automatic_workers, available_memory, processors
@@ -106,7 +107,12 @@ def run(
         data=str(settings.data),
         sources=(*reports, *([marts] if marts else [])),
         warnings=(*project.warnings, *warnings),
-        machine={"workers": pool.workers, "cpus": processors(), "threads": timeline.threads()},
+        machine={
+            "workers": pool.workers,
+            "cpus": processors(),
+            "threads": timeline.threads(),
+            "threads_allowed": {source.name: crew_size(source, settings).most for source in project.sources},
+        },
         timeline=timeline.to_json(),
     )
     report = _saved(report, settings)

@@ -23,8 +23,11 @@ def batch(at: float, seconds: float, cpu_s: float, *, resource: str = "events", 
     return Event("batch", resource, at, seconds, 100, worker, cpu_s)
 
 
-def saved(data: Path, *told: Told, seconds: float, threads: int = 4, **more: Any) -> dict[str, Any]:
-    """The report of a run of two workers that lasted *seconds*, in which the events *told* happened."""
+def saved(data: Path, *told: Told, seconds: float, threads: int = 4, allowed: int = 4, **more: Any) -> dict[str, Any]:
+    """The report of a run of two workers that lasted *seconds*, in which the events *told* happened.
+
+    *threads* fetched, of the *allowed* ones that come when steps wait.
+    """
     timeline = Timeline(began=0.0)
     for source, event in told:
         timeline.listen(source, event)
@@ -45,7 +48,12 @@ def saved(data: Path, *told: Told, seconds: float, threads: int = 4, **more: Any
         seconds=seconds,
         data=str(data),
         sources=reports,
-        machine={"workers": 2, "cpus": 4, "threads": {source: threads for source in sources if source != "marts"}},
+        machine={
+            "workers": 2,
+            "cpus": 4,
+            "threads": {source: threads for source in sources if source != "marts"},
+            "threads_allowed": {source: allowed for source in sources if source != "marts"},
+        },
         timeline=timeline.to_json(),
         **more,
     )

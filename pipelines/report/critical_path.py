@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from pipelines.marts.model import MARTS
-from pipelines.report.explain import CONTENDED, CPU, IO, LIMITED, THROTTLED, Work, works
+from pipelines.report.explain import CONTENDED, CPU, IDLE, IO, LIMITED, THROTTLED, Verdict, Work, works
 from pipelines.report.runs import Document
 
 _WORTH_S = 0.05
+_ALL_BUSY = 0.6
 
 
 class Step(Struct, frozen=True):
@@ -88,6 +89,7 @@ def _source(run: Document, found: list[Work]) -> Iterator[Step]:
 def _fetch(run: Document, work: Work) -> Step:
     source = work.name.partition(".")[0]
     threads = run["machine"].get("threads", {}).get(source, 1)
+    is_full = threads >= run["machine"].get("threads_allowed", {}).get(source, threads)
     busy = work.fetch_s / (work.fetch_wall_s * threads) if work.fetch_wall_s else 0.0
     waiting = {IO: work.network_s, LIMITED: work.turn_s, THROTTLED: work.pause_s, CPU: work.blocked_s}
     most = max(waiting, key=lambda name: waiting[name])
@@ -96,10 +98,12 @@ def _fetch(run: Document, work: Work) -> Step:
     each = work.network_s / max(work.requests, 1)
     asked = f"{work.requests:,} {'request' if work.requests == 1 else 'requests'} of {each:.2f} s"
     why = f"{asked}, {threads} {'thread' if threads == 1 else 'threads'} {min(busy, 1.0):.0%} busy"
-    return Step("fetch", work.name, 0.0, work.fetched_at, why, _faster(most, source, work, threads, busy))
+    all_busy = threads if is_full and busy > _ALL_BUSY and work.requests > threads else 0
+    return Step("fetch", work.name, 0.0, work.fetched_at, why, _faster(most, source, work, all_busy))
 
 
-def _faster(most: str, source: str, work: Work, threads: int, busy: float) -> str:
+def _faster(most: str, source: str, work: Work, all_busy: int) -> str:
+    """What would fetch *work* sooner; *all_busy* threads, as many as may be, were never without a request, or 0."""
     if most == THROTTLED:
         return (
             f"the API held it back for {work.pause_s + work.turn_s:.1f} thread-seconds: ask for larger pages,"
@@ -112,11 +116,11 @@ def _faster(most: str, source: str, work: Work, threads: int, busy: float) -> st
         )
     if most == CPU:
         return f"pages waited {work.blocked_s:.1f} s for workers: more `workers` would take them sooner"
-    if busy > 0.6 and work.requests > threads:
+    if all_busy:
         saved = work.fetch_wall_s / 2
         return (
-            f"{f'all {threads} threads wait' if threads > 1 else 'its thread waits'} for answers:"
-            f" `limits: {{in_flight: {2 * threads}}}` of {source}"
+            f"{f'all {all_busy} threads wait' if all_busy > 1 else 'its thread waits'} for answers:"
+            f" `limits: {{in_flight: {2 * all_busy}}}` of {source}"
             f" saves up to {saved:.1f} s where the API allows it"
         )
     if work.requests > 1:
@@ -162,7 +166,6 @@ def verdict(run: Document) -> str:
     if not steps or not run["seconds"]:
         return "nothing was done"
     longest = max(steps, key=lambda step: step.seconds)
-    kind = next((one.verdict for one in works(run) if one.name == longest.name), None)
     named = f"{longest.what} {longest.name}".strip()
     told = {
         IO: "it waited for answers",
@@ -171,5 +174,15 @@ def verdict(run: Document) -> str:
         CPU: "it computed",
         CONTENDED: "workers waited for disk or for a processor",
     }
-    why = told.get(kind or "idle", longest.why)
+    why = told.get(_held_up(run, longest), longest.why)
     return f"{longest.seconds / run['seconds']:.0%} of {run['seconds']:.1f} s went into {named}: {why}"
+
+
+def _held_up(run: Document, step: Step) -> Verdict:
+    """The verdict on *step*; idle where it neither fetches nor computes."""
+    work = next((one for one in works(run) if one.name == step.name), None)
+    if work and step.what == "fetch":
+        return work.verdict
+    if work and step.what in ("mill", "make"):
+        return CPU if work.mill_cpu_s > work.mill_s / 2 else CONTENDED
+    return IDLE

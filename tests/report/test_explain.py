@@ -74,11 +74,22 @@ def test_the_critical_path_has_no_gap_and_adds_up_to_the_run(tmp_path: Path) -> 
     assert verdict(run) == "50% of 8.0 s went into fetch shop.events: it waited for answers"
 
 
+def test_a_step_that_is_no_fetch_is_not_told_to_have_waited_for_answers(tmp_path: Path) -> None:
+    """All told the resource waited most for the network; most of the run went into something else."""
+    slow = (*WAITING * 2, ("shop", batch(5.0, 1.0, 0.9)), ("shop", Event("merged", "events", at=11.0, seconds=6.0)))
+    merged = saved(tmp_path / "merged", *slow, seconds=12.0)
+    milled = saved(tmp_path / "milled", *WAITING * 2, ("shop", batch(11.0, 6.5, 6.0)), seconds=12.0)
+
+    assert [one.verdict for one in works(merged)] == ["I/O-bound"]
+    assert verdict(merged) == "50% of 12.0 s went into merge shop.events: files are rewritten and checked"
+    assert verdict(milled) == "54% of 12.0 s went into mill shop.events: it computed"
+
+
 @pytest.mark.parametrize(
     ("events", "threads", "expected"),
     [
-        pytest.param(WAITING, 1, "`limits: {in_flight: 2}` of shop saves up to 2.0 s", id="all-threads-wait"),
-        pytest.param(WAITING, 8, "pages follow one another, 0.50 s each", id="one-chain"),
+        pytest.param(WAITING * 3, 4, "`limits: {in_flight: 8}` of shop saves up to 2.0 s", id="all-threads-wait"),
+        pytest.param(WAITING, 1, "pages follow one another, 0.50 s each", id="one-chain"),
         pytest.param(
             [*WAITING, ("shop", Event("throttled", "events", 1.0, 9.0))], 4, "held it back for 9.0 thread-s", id="429"
         ),
