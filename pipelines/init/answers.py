@@ -79,6 +79,8 @@ class Trial:
         self.answers = [base]
         self.is_strict = False
         """Whether the API refused parameters that it does not know."""
+        self.counts_of_page: frozenset[str] = frozenset()
+        """Names of numbers that are as many as the records of a page, whatever its size."""
 
     @property
     def subject(self) -> Subject:

@@ -76,7 +76,7 @@ def find_counted(trial: Trial, size: Size | None) -> Counted | None:
 def counted_paging(trial: Trial, found: Counted, size: Size | None, chosen: int | None, why_size: str) -> Paging:
     """The lines for *found*, with the totals that its pages agree on."""
     pages = [answer for answer in found.answers if answer.rows]
-    total = agreed_total(pages)
+    total = agreed_total(trial, pages)
     size_of_page = size.small if size else trial.size
     number = (
         page_total(pages[0], size_of_page, total.number if total else None) if found.kind == "page_number" else None

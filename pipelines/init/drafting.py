@@ -113,7 +113,7 @@ def _experiment(trial: Trial) -> _Findings:
     columns = _columns(trial)
     sampled = len(trial.sample())
     key = find_key(columns, sampled, trial.subject.resource)
-    told = total_of(cap.answer if cap else trial.base)
+    told = total_of(trial, cap.answer if cap else trial.base)
     total, manners = told.number if told else None, find_manners(trial)
     return _Findings(trial, size, cap, paging, columns, key, find_clocks(columns), since, sampled, total, manners)
 
@@ -132,7 +132,7 @@ def _paging(trial: Trial, size: Size | None) -> tuple[Cap | None, Paging | None]
         cap = find_cap(trial, size, second=second) if size else None
         chosen, why = (cap.size, cap.why) if cap else (size.small if size else None, "the only size tried")
         return cap, counted_paging(trial, counted, size, chosen, why)
-    total = total_of(trial.base)
+    total = total_of(trial, trial.base)
     key = find_key(_columns(trial), trial.size, trial.subject.resource)
     paging = None if total and total.number <= trial.size else find_last_id(trial, size, _increasing(trial, key))
     return find_cap(trial, size, sign=paging.sign if paging else None) if size else None, paging

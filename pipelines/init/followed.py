@@ -56,7 +56,7 @@ def _link_header(trial: Trial, start: Answer) -> Paging | None:
     if following is None or not following.goes_on_from(start):
         return _refused(problem or "the next link of the Link header led to no other records")
     why = f"the Link header names the next page; it gave {len(following.rows):,} other records"
-    total = _total(start, following)
+    total = _total(trial, start, following)
     line = Line("paginate", below=(Line("link_header", why=why, below=total),))
     return Paging((line if total else Line("paginate", "link_header", why),), _query_names(link, start))
 
@@ -71,15 +71,15 @@ def _next_url(trial: Trial, start: Answer) -> Paging | None:
         if following and following.goes_on_from(start):
             why = f"`{path}` holds the URL of the next page; it gave {len(following.rows):,} other records"
             line = Line("paginate", {"next_url": path}, why)
-            if total := _total(start, following):
+            if total := _total(trial, start, following):
                 line = Line("paginate", below=(Line("next_url", below=(Line("from", path, why), *total)),))
             return Paging((line,), _query_names(value, start), sign=path)
     return None
 
 
-def _total(start: Answer, following: Answer) -> tuple[Line, ...]:
+def _total(trial: Trial, start: Answer, following: Answer) -> tuple[Line, ...]:
     """The line for the number of all records, where both answers tell the same."""
-    total = agreed_total([start, following])
+    total = agreed_total(trial, [start, following])
     return (total.total_line(f"{total.number:,} on 2 pages: the run checks it"),) if total else ()
 
 
@@ -121,7 +121,7 @@ def _token(trial: Trial, start: Answer, size: Size | None) -> Paging | None:
             lines.append(Line(trial.key("param"), param, why))
             flag = more_flag(start)
             lines += [Line("more", flag, "true on this page")] if flag and flag in following.around else []
-            lines += _total(start, following)
+            lines += _total(trial, start, following)
             return Paging(
                 (Line("paginate", below=(Line("cursor", below=tuple(lines)),)),), frozenset({param}), sign=name
             )

@@ -84,7 +84,7 @@ def _filters(trial: Trial, clock: Clock, middle: datetime, names: list[str], sty
     if param is None:
         return None
     answer = trial.ask({param: asked}, "does it filter?")
-    total = total_of(answer)
+    total = total_of(trial, answer)
     left = f"a total of {total.number:,} and no" if total else f"{len(answer.rows):,} records and no"
     why = f"{param}={asked} gave {left} older one; {_older(trial, clock, floor):,} of {trial.size:,} are older"
     start, why_start, question = _start(trial, clock, param, style)
@@ -95,7 +95,7 @@ def _start(trial: Trial, clock: Clock, param: str, style: str) -> tuple[str, str
     """Where the first run begins: in 1970 if the API then gives what it gives without the filter."""
     asked = Incremental(cursor=clock.guess.name, start="1970-01-01", format=style).write(_LONG_AGO)
     answer = trial.ask({param: asked}, "may the first run begin in 1970?")
-    if answer.is_like(trial.base) and total_of(answer) == total_of(trial.base):
+    if answer.is_like(trial.base) and total_of(trial, answer) == total_of(trial, trial.base):
         return "1970-01-01", f"{param}={asked} gave the same records as without", ""
     oldest = min(clock.instants([_at(row, clock.guess.path) for row in trial.sample()]))
     question = f"`start`: {param}={asked} {answer.outcome}; how far back does the API go?"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec import Struct
 
 from pipelines.init.answers import Answer, Trial, bare
-from pipelines.init.totals import total_of
+from pipelines.init.totals import counts_of_page, total_of
 
 NAMES = (
     *("per_page", "limit", "page_size", "pageSize", "size", "perPage", "pagesize", "count", "max_results"),
@@ -72,7 +72,7 @@ def find_cap(trial: Trial, size: Size, *, second: str | None = None, sign: str |
         return Cap(_MANY, f"asked for {_MANY:,}, {came:,} came", answer)
     if more := _more(trial, answer, size, second, sign):
         return Cap(came, f"asked for {_MANY:,}, {came:,} came and {more}: the server's cap", answer)
-    told = total_of(answer) or second or (sign and sign in answer.around)
+    told = total_of(trial, answer) or second or (sign and sign in answer.around)
     rest = f"all {came:,} came at once: no cap was met" if told else f"{came:,} came; nothing tells whether that is all"
     return Cap(_MANY if told else came, f"asked for {_MANY:,}, {rest}", answer)
 
@@ -95,6 +95,7 @@ def _is_size(name: str) -> bool:
 
 
 def _size(trial: Trial, name: str, small: int, few: Answer) -> Size:
+    trial.counts_of_page = counts_of_page(trial.base, few)
     return Size(name, small, few, f"{name}={small} gave {small:,} records instead of {trial.size:,}")
 
 
@@ -114,7 +115,7 @@ def _after_refusal(trial: Trial, size: Size, answer: Answer) -> Cap | None:
 
 def _more(trial: Trial, answer: Answer, size: Size, second: str | None, sign: str | None) -> str:
     """What tells that *answer* does not hold all records; empty where nothing does."""
-    total = total_of(answer)
+    total = total_of(trial, answer)
     if total and total.number > len(answer.rows):
         return f"`{total.name}` tells {total.number:,}"
     if total and total.number == len(answer.rows):

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from pipelines.init.answers import Answer, named, whole
+from pipelines.init.answers import Answer, Trial, named, whole
 from pipelines.init.writing import Line
 
 TOTALS = (
     *("total", "totalcount", "totalresults", "totalrecords", "totalitems", "totalelements", "totalhits", "totalrows"),
-    *("recordstotal", "numfound", "resultcount", "itemcount", "nbhits", "hits", "count", "value"),
+    *("recordstotal", "numfound", "nbhits", "resultcount", "itemcount", "hits", "count", "value"),
 )
 PAGES = ("totalpages", "pagestotal", "pagecount", "numpages", "lastpage", "nbpages", "maxpage", "pages", "totalpage")
 MORE = ("hasmore", "hasnext", "hasnextpage", "more", "moreresults", "morepages", "nextpageexists")
@@ -20,7 +20,8 @@ TOTAL_HEADER = re.compile(
     r"(x-)?((pagination-)?total(-?(count|items|records|results|elements))?|wp-total|record-count|content-range)", re.I
 )
 PAGES_HEADER = re.compile(r"(x-)?(wp-totalpages|(pagination-)?(total-?pages|page-?count|pages))", re.I)
-_TELLING = frozenset(TOTALS) - {"hits", "count", "value"}
+TELLING = TOTALS[: TOTALS.index("resultcount")]
+"""Those that mean all records; the others are as often the records of one page."""
 
 
 class Told(Struct, frozen=True):
@@ -39,23 +40,22 @@ class Told(Struct, frozen=True):
         return Line("from_header" if self.in_header else "from", self.name, why)
 
 
-def total_of(answer: Answer) -> Told | None:
+def total_of(trial: Trial, answer: Answer) -> Told | None:
     """The number of all records, as far as one answer can tell."""
-    for path, value in named(answer.around, TOTALS):
-        number = whole(value)
-        telling = any(word in path.lower().replace("_", "") for word in _TELLING)
-        if number is not None and (number > len(answer.rows) or (telling and number == len(answer.rows))):
-            return Told(path, number)
-    return next((told for told in _in_headers(answer, TOTAL_HEADER) if told.number >= len(answer.rows)), None)
+    return next((told for told in _totals(answer) if told.name not in trial.counts_of_page), None)
 
 
-def agreed_total(answers: Sequence[Answer]) -> Told | None:
-    """The total that different pages agree on."""
-    found = [total_of(answer) for answer in answers if answer.rows]
-    known = [each for each in found if each]
-    if not known:
+def counts_of_page(answer: Answer, other: Answer) -> frozenset[str]:
+    """What is just the number of its records in both, which have different numbers of them."""
+    return _of_own_records(answer) & _of_own_records(other)
+
+
+def agreed_total(trial: Trial, answers: Sequence[Answer]) -> Told | None:
+    """The total that different pages agree on, and that is not smaller than their records together."""
+    found = [total_of(trial, answer) for answer in answers if answer.rows]
+    first = next((told for told in found if told), None)
+    if first is None or first.number < len({mark for answer in answers for mark in answer.marks}):
         return None
-    first = known[0]
     if first.in_header:
         return first if set(found) == {first} else None
     told = {whole(answer.around.get(first.name)) for answer in answers if answer.rows}
@@ -75,6 +75,20 @@ def page_total(few: Answer, size: int, total: int | None) -> Told | None:
 def more_flag(answer: Answer) -> str | None:
     """Path of a flag that is true while pages follow."""
     return next((path for path, value in named(answer.around, MORE) if value is True), None)
+
+
+def _of_own_records(answer: Answer) -> frozenset[str]:
+    return frozenset(told.name for told in _totals(answer) if told.number == len(answer.rows))
+
+
+def _totals(answer: Answer) -> Iterator[Told]:
+    """Numbers that may count all records, the likeliest first."""
+    for path, value in named(answer.around, TOTALS):
+        number = whole(value)
+        telling = any(word in path.lower().replace("_", "") for word in TELLING)
+        if number is not None and (number > len(answer.rows) or (telling and number == len(answer.rows))):
+            yield Told(path, number)
+    yield from (told for told in _in_headers(answer, TOTAL_HEADER) if told.number >= len(answer.rows))
 
 
 def _in_headers(answer: Answer, names: re.Pattern[str]) -> Iterator[Told]:
