@@ -11,6 +11,6 @@ experiment could not settle is a question in the file, never a silent default.
     posted              bodies and GraphQL queries: their lines, and what asking twice does
     types, names_of_rows                       what the sampled records tell
     drafting, writing   the findings as YAML text
-    openapi, schemas    the same from a description instead of experiments
+    openapi, declared, schemas    the same from a description instead of experiments
     command             the steps behind the command line
 """

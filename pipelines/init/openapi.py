@@ -11,39 +11,19 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import yaml
-from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.errors import ConfigError
-from pipelines.init.counted import OFFSET_NAMES, PAGE_NAMES
+from pipelines.init.declared import PAGING, Lines, Listed, paginate
 from pipelines.init.drafting import Draft, heading
 from pipelines.init.schemas import Schemas, columns_of, list_in
-from pipelines.init.sizes import NAMES as SIZE_NAMES
 from pipelines.init.subject import file_name
-from pipelines.init.totals import PAGES, TOTAL_HEADER, TOTALS
 from pipelines.init.writing import Line, Question, Reference, yaml_text
 
 MOST_BYTES = 20 << 20
-_TOKENS = ("cursor", "page_token", "pageToken", "next_token", "after", "starting_after", "continuation", "marker")
 _SEARCHES = frozenset({"search", "query", "list", "filter", "find"})
 _SINCE = re.compile(r"(since|updated_after|updatedafter|modified_after|changed_after|updated_from)", re.I)
 _REVISED = re.compile(r"(updated|modified|changed)", re.I)
-_DEFAULT_SIZE = 100
-Lines = list[Line | Question]
-
-
-class Listed(Struct, frozen=True):
-    """One GET, or one search by POST, that answers with a list; of a search `params` are the fields of its body."""
-
-    verb: str
-    name: str
-    path: str
-    operation: Mapping[str, Any]
-    params: Mapping[str, Mapping[str, Any]]
-    records: str
-    around: Mapping[str, Any]
-    item: Mapping[str, Any]
-    headers: frozenset[str]
 
 
 def describe(text: str, *, origin: str = "", name: str | None = None) -> Draft:
@@ -155,8 +135,7 @@ def _operation(item: Json, schemas: Schemas) -> tuple[str, Mapping[str, Any]]:
     if isinstance(told.get("get"), dict):
         return "get", told["get"]
     post = told.get("post")
-    takes_pages = {*PAGE_NAMES, *OFFSET_NAMES, *SIZE_NAMES, *_TOKENS}
-    if isinstance(post, dict) and not takes_pages.isdisjoint(_fields(post, schemas)):
+    if isinstance(post, dict) and not PAGING.isdisjoint(_fields(post, schemas)):
         return "post", post
     return "", {}
 
@@ -188,7 +167,7 @@ def _answer(operation: Mapping[str, Any], schemas: Schemas) -> tuple[Mapping[str
 def _resource(one: Listed, schemas: Schemas) -> Iterator[Line | Question]:
     summary = str(one.operation.get("summary") or one.operation.get("operationId") or "")
     yield Line("path", one.path, summary)
-    paging, used = _paginate(one)
+    paging, used = paginate(one)
     needed = [name for name, told in one.params.items() if told.get("required") and name not in used]
     values: dict[str, Json] = {name: schemas.example(one.params[name]) for name in needed}
     key = "body" if one.verb == "post" else "params"
@@ -206,53 +185,6 @@ def _resource(one: Listed, schemas: Schemas) -> Iterator[Line | Question]:
         yield Line("on_mismatch", "widen", "types are those of the document; answers may differ")
         below = tuple(Line(name, value, why) for name, (value, why) in columns.items())
         yield Line("columns", below=below)
-
-
-def _paginate(one: Listed) -> tuple[Lines, set[str]]:
-    """Pagination by the names of parameters and of the answer's fields; what those parameters are called."""
-    size_param = next((name for name in SIZE_NAMES if name in one.params), None)
-    if "link" in one.headers:
-        return [Line("paginate", "link_header", "the answer declares a Link header")], set()
-    following = next(
-        (path for path in one.around if re.search(r"(^|\.)next(_?(url|link|page_?url))?$", path, re.I)), None
-    )
-    token = next((name for name in _TOKENS if name in one.params), None)
-    source = next((path for path in one.around if re.search(r"(cursor|token)$", path, re.I)), None)
-    if token and source:
-        told = {"cursor": {"from": source, _key(one, "param"): token}}
-        return [Line("paginate", told, f"parameter {token}, and `{source}` in the answer")], {token}
-    if following:
-        return [Line("paginate", {"next_url": following}, f"`{following}` is in the answer")], set()
-    for kind, names, first in (("page_number", PAGE_NAMES, 1), ("offset", OFFSET_NAMES, 0)):
-        if param := next((name for name in names if name in one.params), None):
-            return _counted(one, kind, param, size_param, first), {param, size_param or param}
-    return [Question("`paginate`: the document tells of no pages. Is it one answer? Then say `paginate: none`")], set()
-
-
-def _counted(one: Listed, kind: str, param: str, size_param: str | None, first: int) -> Lines:
-    told = schema_of(one.params[param])
-    number = told.get("default", told.get("minimum"))
-    first = number if isinstance(number, int) and number in (0, 1) else first
-    why = "its default or minimum" if isinstance(number, int) else "not declared: the usual one"
-    lines: Lines = [Line(_key(one, "param"), param, "a parameter of that name"), Line("first", first, why)]
-    if size_param:
-        most = schema_of(one.params[size_param]).get("maximum")
-        size = most if isinstance(most, int) and 0 < most <= 10_000 else _DEFAULT_SIZE
-        lines.append(Line("size", size, "its maximum" if size == most else "not declared: a guess"))
-        lines.append(Line(_key(one, "size_param"), size_param, "a parameter of that name"))
-    bare = {path: "".join(c for c in path.rpartition(".")[2].lower() if c.isalnum()) for path in one.around}
-    if total := next((path for path, word in bare.items() if word in TOTALS and word != "value"), None):
-        lines.append(Line("total", total, "a field of the answer: does it count all records?"))
-    elif header := next((name for name in sorted(one.headers) if TOTAL_HEADER.fullmatch(name)), None):
-        lines.append(Line("total_header", header, "the answer declares that header: does it count all records?"))
-    pages = next((path for path, word in bare.items() if word in PAGES), None)
-    if pages and kind == "page_number":
-        return [Line("paginate", below=(Line("total_pages", below=(Line("from", pages, "in the answer"), *lines)),))]
-    return [Line("paginate", below=(Line(kind, below=tuple(lines)),))]
-
-
-def _key(one: Listed, name: str) -> str:
-    return name.replace("param", "field") if one.verb == "post" else name
 
 
 def _writing(one: Listed, columns: Mapping[str, Any]) -> Iterator[Line | Question]:
@@ -273,9 +205,3 @@ def _writing(one: Listed, columns: Mapping[str, Any]) -> Iterator[Line | Questio
     else:
         yield Question("`key`: which columns tell one record from another?")
     yield Line("write", "replace", "every run reads everything")
-
-
-def schema_of(param: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of a parameter: its own in OpenAPI 3, the parameter itself in Swagger 2."""
-    schema = param.get("schema")
-    return schema if isinstance(schema, dict) else param
