@@ -18,7 +18,7 @@ _LINK = re.compile(r"(https?://|/|\?)\S+")
 _TOKEN_WORDS = ("cursor", "token", "continuation", "marker", "scroll", "bookmark", "next", "after")
 _HEADER_WORDS = ("cursor", "continuation", "next-token", "nexttoken", "page-token", "next-page")
 _SELF = frozenset({"self", "prev", "previous", "first", "last", "before", "start"})
-_BEGINS = ("startcursor", "prev", "first", "self")
+_BEGINS = ("startcursor", "prev", "first", "self", "before")
 _PARAMS = (
     *("cursor", "page_token", "pageToken", "next_token", "nextToken", "after", "token", "continuation"),
     *("starting_after", "marker", "next", "next_cursor", "nextPageToken", "next_page_token", "scroll_id", "bookmark"),
@@ -138,20 +138,28 @@ def _without_variable(start: Answer) -> Paging | None:
     )
 
 
+def leads_back(path: str) -> bool:
+    """Whether the token at *path* is by its name that of this page, or of one before it."""
+    return not _SELF.isdisjoint(_words(path)) or bare(path).startswith(_BEGINS)
+
+
+def _words(path: str) -> set[str]:
+    return {*re.split(r"[._\-\[\]\"]+", path.lower())}
+
+
 def _tokens(answer: Answer) -> Iterator[tuple[str, str, Json]]:
     """`from` or `from_header`, the path or name there, and the token."""
     for path, value in answer.around.items():
         name = bare(path)
-        words = {*re.split(r"[._\-\[\]\"]+", path.lower())}
         if value in (1, 2) and not isinstance(value, bool):
             continue  # the number of the next page: counting finds it, and the totals beside it
-        if words & _SELF or name.startswith(_BEGINS) or isinstance(value, bool):
+        if leads_back(path) or isinstance(value, bool):
             continue
         if not isinstance(value, str | int) or value in ("", 0):
             continue
         if isinstance(value, str) and _LINK.fullmatch(value) and value.startswith("http"):
             continue
-        if any(word in name for word in _TOKEN_WORDS) or ("next" in words):
+        if any(word in name for word in _TOKEN_WORDS) or ("next" in _words(path)):
             yield "from", path, value
     for header, text in answer.page.headers.items():
         if text and any(word in header.lower() for word in _HEADER_WORDS):
