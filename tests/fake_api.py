@@ -30,6 +30,8 @@ class Asked:
     headers: dict[str, str]
     body: bytes
     at: float
+    query: str = ""
+    """As it came, with parameters that were given twice."""
 
 
 @dataclass(frozen=True)
@@ -233,4 +235,5 @@ def _read(stream: Any) -> Asked | None:
         headers[name.lower()] = value.strip()
     body = stream.read(int(headers.get("content-length", 0)))
     url = urlsplit(target)
-    return Asked(method, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, body, time.monotonic())
+    params = dict(parse_qsl(url.query, keep_blank_values=True))
+    return Asked(method, url.path, params, headers, body, time.monotonic(), url.query)

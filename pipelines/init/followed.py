@@ -99,8 +99,8 @@ def _refused(problem: str) -> Paging:
 
 def _query_names(link: str, start: Answer) -> frozenset[str]:
     """Parameters of the user's URL that the link changes: they belong to paging."""
-    asked, following = dict(start.page.request.params), start.page.request.with_link(link)
-    return frozenset(name for name, value in asked.items() if following.param(name) not in (None, value))
+    asked, following = start.page.request, start.page.request.with_link(link)
+    return frozenset(name for name, _ in asked.params if following.param(name) not in (None, asked.param(name)))
 
 
 def _token(trial: Trial, start: Answer, size: Size | None) -> Paging | None:

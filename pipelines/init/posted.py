@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from pipelines.batch import Json
 from pipelines.init.answers import Answer, Trial
+from pipelines.init.subject import alone
 from pipelines.init.writing import Line, Question, Reference
 
 _REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}")
@@ -50,7 +51,11 @@ def asked_lines(trial: Trial, own: Collection[str], more: Mapping[str, tuple[Jso
     """The parameters and the body as given, without what is the paginator's *own*, and with *more*: value and why."""
     subject = trial.subject
     mine = {} if subject.posts else more
-    given = [Line(name, value, "as in the URL") for name, value in subject.params.items() if name not in {*own, *mine}]
+    given = [
+        Line(name, alone(values), "as in the URL")
+        for name, values in subject.params.items()
+        if name not in {*own, *mine}
+    ]
     if params := [*given, *(Line(name, value, why) for name, (value, why) in mine.items())]:
         yield Line("params", below=tuple(params))
     if not subject.posts:

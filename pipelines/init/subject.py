@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import orjson
 from msgspec import Struct, field
@@ -49,8 +49,8 @@ class Subject(Struct, frozen=True):
     resource: str
     base_url: str
     path: str
-    params: Mapping[str, str]
-    """As in the URL, without secrets."""
+    params: Mapping[str, list[str]]
+    """As in the URL, without secrets; each with all its values."""
 
     top: Mapping[str, Json]
     """What all requests carry, as the file says it: `auth`, `headers`, `params`."""
@@ -80,7 +80,8 @@ class Subject(Struct, frozen=True):
     @property
     def request(self) -> Request:
         """The request that the user named."""
-        address, params = self.connection.url(self.path), tuple(self.params.items())
+        address = self.connection.url(self.path)
+        params = tuple((name, value) for name, values in self.params.items() for value in values)
         if not self.posts:
             return Request("GET", address, params)
         return Request("POST", address, params, body=dumps(self.sent))
@@ -88,7 +89,7 @@ class Subject(Struct, frozen=True):
     @property
     def wishes(self) -> Mapping[str, str]:
         """What the user asked for: the parameters, or the fields of the body by their dotted paths."""
-        return dict(_leaves(self.body)) if self.posts else self.params
+        return dict(_leaves(self.body)) if self.posts else {name: values[-1] for name, values in self.params.items()}
 
     def changed(self, changes: Mapping[str, Json]) -> Request:
         """The request with *changes* to its parameters, or to the fields of its body."""
@@ -152,12 +153,7 @@ def subject_of(  # noqa: PLR0913  # each is one option of the command
     written = _Written(name or _name(parts.hostname or "", resource))
     for header in headers:
         _place(header, written)
-    params: dict[str, str] = {}
-    for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        if _SECRET.search(key) or _REFERENCE.search(value):
-            written.top.setdefault("params", {})[key] = written.reference(value, key)
-        else:
-            params[key] = value
+    params = _params(parts.query, written)
     base_url = "/".join([origin, *segments[:-1]])
     connection, secrets, sent = _connection(base_url, written, env, posted)
     return Subject(
@@ -177,6 +173,11 @@ def subject_of(  # noqa: PLR0913  # each is one option of the command
     )
 
 
+def alone(values: Sequence[str]) -> Json:
+    """The value of a parameter as the file says it: a list only where there are several."""
+    return values[0] if len(values) == 1 else values
+
+
 def file_name(text: str, default: str) -> str:
     """*text* as the name of a source or resource; *default* where nothing of it can be one."""
     name = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()).strip("_")
@@ -190,6 +191,18 @@ def _name(host: str, resource: str) -> str:
         return resource
     telling = [label for label in labels[:-1] or labels if label not in _DULL and not _VERSION.fullmatch(label)]
     return file_name(telling[-1] if telling else resource, resource)
+
+
+def _params(query: str, written: _Written) -> dict[str, list[str]]:
+    """The parameters of *query*; those with secrets are written down as what every request carries."""
+    params: dict[str, list[str]] = {}
+    for key, values in parse_qs(query, keep_blank_values=True).items():
+        if _SECRET.search(key) or any(map(_REFERENCE.search, values)):
+            references = [written.reference(value, key) for value in values]
+            written.top.setdefault("params", {})[key] = alone(references)
+        else:
+            params[key] = values
+    return params
 
 
 def _place(header: str, written: _Written) -> None:
