@@ -147,6 +147,7 @@ def subject_of(  # noqa: PLR0913  # each is one option of the command
         raise ConfigError(f"not a URL to draft from: {error}", "such as https://api.shop.example/v1/orders") from None
     parts = urlsplit(url)
     segments = [segment for segment in parts.path.split("/") if segment]
+    slash = "/" if parts.path.endswith("/") else ""
     resource = file_name(_EXTENSION.sub("", segments[-1]) if segments else "records", "records")
     if graphql is not None and (field := _ROOT_FIELD.search(graphql)):
         resource = file_name(field[1], resource)
@@ -160,7 +161,7 @@ def subject_of(  # noqa: PLR0913  # each is one option of the command
         name=written.name,
         resource=resource,
         base_url=base_url,
-        path=f"/{segments[-1]}" if segments else "/",
+        path=f"/{segments[-1]}{slash}" if segments else "/",
         params=params,
         top=written.top,
         connection=connection,

@@ -56,3 +56,16 @@ def test_a_reference_given_twice_stays_two_references(api: FakeApi) -> None:
 
     assert parse_qs(api.asked[0].query)["shop"] == ["north", "south"]
     assert yaml.safe_load(written.text)["params"] == {"shop": ["${A}", "${B}"]}
+
+
+def test_a_slash_at_the_end_of_the_address_is_kept(api: FakeApi, tmp_path: Path) -> None:
+    """Django answers another address with a redirect, or not at all."""
+    api.route("/v1/orders/", Listing(api, orders(57), offset(), size_param="limit"))
+
+    written = drafted(f"{api.url}/v1/orders/")
+    report = run_draft(written, tmp_path)
+
+    assert _resource(written.text)["path"] == "/orders/"
+    assert report.problems == []
+    assert ids(tmp_path) == _ALL
+    assert set(api.calls) == {"/v1/orders/"}
