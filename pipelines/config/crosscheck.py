@@ -42,11 +42,7 @@ def check(
     document: Document, resources: Mapping[str, Resource], *, source: str, transforms: Path, limits: Limits
 ) -> list[Problem]:
     """The problems between *resources*; those not valid by themselves are known by name only."""
-    problems = []
-    if source in _RESERVED:
-        problems.append(document.problem(("source",), f"{source!r} is kept for derived datasets"))
-    elif not _is_name(source):
-        problems.append(document.problem(("source",), f"{source!r} cannot name a source; {_NAMING}"))
+    problems = [document.problem(("source",), wrong)] if (wrong := misnamed(source)) else []
     written = document.data.get("resources")
     known = list(written) if isinstance(written, dict) else []
     problems += [
@@ -62,6 +58,13 @@ def check(
     problems += [document.problem(("resources", name, *keys), what) for name, keys, what in _partial(resources)]
     problems += [document.problem(("resources", name, *keys), what) for name, keys, what in masked_uses(resources)]
     return problems
+
+
+def misnamed(source: str) -> str:
+    """Why *source* cannot name a source; empty where it can."""
+    if source in _RESERVED:
+        return f"{source!r} is kept for derived datasets"
+    return "" if _is_name(source) else f"{source!r} cannot name a source; {_NAMING}"
 
 
 def _is_name(text: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.config.crosscheck import misnamed
 from pipelines.config.loading import load
 from pipelines.config.settings import Settings, environment, read_settings
 from pipelines.errors import ConfigError, StoreError
@@ -35,8 +36,11 @@ def draft_source(  # noqa: PLR0913  # each is one option of the command
     """The draft for *url*, which asks at most *most* requests; with *openapi* it may be a file, too.
 
     Raises:
+        ConfigError: *name* cannot name a source; nothing was asked.
         PipelineError: The API gives nothing to draft from.
     """
+    if name and (wrong := misnamed(name)):
+        raise ConfigError(f"--name: {wrong}", "such as --name shop")
     env = environment(Path(), env)
     if openapi and not url.startswith(("http://", "https://")):
         return describe(_text(Path(url)), name=name)
@@ -64,7 +68,7 @@ def save(
     """Write the file of *written* where none is, and read it as a run would; its path.
 
     Raises:
-        ConfigError: There is a file already, or (a defect) the new one is no valid source.
+        ConfigError: There is a file already, or the new one is no valid source and was taken away.
     """
     env = environment(Path(), env)
     path = output or read_settings(env, config=config, profile=profile).config / f"{written.name}.yaml"
@@ -76,7 +80,12 @@ def save(
         raise ConfigError(f"{path} exists already", "say --name or --output; - prints the file") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}", "say --output") from None
-    load(path, env={**dict.fromkeys(written.to_set, _UNSET), **env})
+    try:
+        load(path, env={**dict.fromkeys(written.to_set, _UNSET), **env})
+    except ConfigError as error:
+        path.unlink()  # one invalid file keeps every command of the project from working
+        told = f"the draft is no valid source and was not kept:\n{error.message}"
+        raise ConfigError(told, "`--output -` prints it") from error
     return path
 
 

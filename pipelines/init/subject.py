@@ -25,6 +25,7 @@ from pipelines.extract.connection import Connection
 from pipelines.extract.origins import origin_of
 from pipelines.extract.page import Request
 from pipelines.init.writing import Reference
+from pipelines.values import DEVICES
 
 _SECRET = re.compile(
     r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|signature)s?$", re.I
@@ -183,7 +184,7 @@ def file_name(text: str, default: str) -> str:
     """*text* as the name of a source or resource; *default* where nothing of it can be one."""
     name = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()).strip("_")
     name = name.lstrip("0123456789_")[:63].rstrip("_")
-    return default if not name or name == "marts" else name
+    return default if not name or name == "marts" or name in DEVICES else name
 
 
 def _name(host: str, resource: str) -> str:

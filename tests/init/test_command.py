@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.demo import serve
-from tests.fake_api import FakeApi
+from tests.fake_api import FakeApi, say
 from tests.init.apis import Listing, drafted, orders, page_number, run_draft
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +115,29 @@ def test_the_worked_example_of_the_page_is_what_init_writes(origins: dict[str, s
     written = drafted(url[1], name="worldbank", origin_map=origins)
 
     assert written.text == shown[1]
+
+
+@pytest.mark.parametrize("name", ["my-shop", "marts", "con", "Shop"])
+@pytest.mark.parametrize("openapi", [False, True])
+def test_a_name_that_no_source_can_have_is_refused_before_anything_is_asked(
+    api: FakeApi, here: Path, name: str, openapi: bool
+) -> None:
+    api.answer("/v1/orders", say(orders(5)))
+
+    told = CliRunner().invoke(app, ["init", f"{api.url}/v1/orders", "--name", name, *(["--openapi"] * openapi)])
+
+    assert told.exit_code == 2
+    assert f"'{name}'" in told.stderr
+    assert api.asked == []
+    assert not (here / "config").exists()
+
+
+def test_a_draft_that_is_no_valid_source_leaves_no_file_behind(api: FakeApi, here: Path) -> None:
+    """One invalid file would keep the sources beside it from running; `{year}` is a placeholder without a value."""
+    api.answer("/v1/orders", say(orders(5)))
+
+    told = CliRunner().invoke(app, ["init", f"{api.url}/v1/orders?of={{year}}", "--name", "shop"])
+
+    assert told.exit_code == 2
+    assert "no value for the placeholder {year}" in told.stderr
+    assert list((here / "config").iterdir()) == []

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode
 import pytest
 import yaml
 
+from pipelines.init.subject import subject_of
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.init.apis import Listing, Row, drafted, ids, offset, orders, run_draft
 
@@ -69,3 +70,9 @@ def test_a_slash_at_the_end_of_the_address_is_kept(api: FakeApi, tmp_path: Path)
     assert report.problems == []
     assert ids(tmp_path) == _ALL
     assert set(api.calls) == {"/v1/orders/"}
+
+
+def test_a_host_or_path_that_windows_takes_for_a_device_names_nothing() -> None:
+    subject = subject_of("https://aux.example/v1/con", env={})
+
+    assert (subject.name, subject.resource) == ("records", "records")
