@@ -191,7 +191,7 @@ def _writing(one: Listed, columns: Mapping[str, Any]) -> Iterator[Line | Questio
     singular = one.name.removesuffix("s")
     key = next((name for name in ("id", "uuid", f"{singular}_id", "key", "code") if name in columns), None)
     since = next((name for name in one.params if _SINCE.search(name) and one.verb == "get"), None)
-    cursor = next((name for name in columns if _REVISED.search(name)), None)
+    cursor = next((name for name, (told, _) in columns.items() if _REVISED.search(name) and _is_time(told)), None)
     if key and since and cursor:
         lines: Lines = [Line("cursor", cursor, "by its name"), Line("since_param", since, "by its name")]
         lines.append(Question("`start`: how far back does the API go?"))
@@ -204,4 +204,11 @@ def _writing(one: Listed, columns: Mapping[str, Any]) -> Iterator[Line | Questio
         yield Line("key", [key], "by its name")
     else:
         yield Question("`key`: which columns tell one record from another?")
+    if since:
+        yield Question(f"does `{since}` ask for what is new? With a `key` and a column of times say `incremental`")
     yield Line("write", "replace", "every run reads everything")
+
+
+def _is_time(told: Json) -> bool:
+    """Whether a column that is written like this holds points in time."""
+    return (told["type"] if isinstance(told, dict) else told) in ("timestamp", "date")

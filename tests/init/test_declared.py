@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.init.command import save
 from pipelines.init.drafting import Draft
 from pipelines.init.openapi import describe
 from tests.fake_api import Answer, Asked, FakeApi, say
@@ -94,3 +95,27 @@ def test_the_token_of_the_next_page_is_told_from_others(names: tuple[str, ...], 
     paginate = resource(written).get("paginate", {})
     assert paginate == ({"cursor": {"from": source, "param": "cursor"}} if source else {})
     assert any("`paginate`" in question for question in written.questions) is (source is None)
+
+
+_TIME = {"type": "string", "format": "date-time"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "cursor"),
+    [
+        pytest.param({"updated_at": {"type": "integer"}}, None, id="a-number"),
+        pytest.param({"modified_by": {"type": "string"}}, None, id="text"),
+        pytest.param({"modified_by": {"type": "string"}, "modified_at": _TIME}, "modified_at", id="text-before-a-time"),
+        pytest.param({"updated": {**_TIME, "description": "when"}}, "updated", id="a-time-with-a-description"),
+    ],
+)
+def test_only_a_time_becomes_the_cursor(tmp_path: Path, columns: dict[str, Any], cursor: str | None) -> None:
+    item = {"type": "object", "properties": {"id": {"type": "integer"}, **columns}}
+
+    written = described("https://shop.example/v1", "updated_since", item=item)
+    save(written, {}, output=tmp_path / "shop.yaml")
+
+    found = resource(written)
+    assert found.get("incremental", {}).get("cursor") == cursor
+    assert found["write"] == ("upsert" if cursor else "replace")
+    assert any("`updated_since`" in question for question in written.questions) is (cursor is None)
