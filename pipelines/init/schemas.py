@@ -31,7 +31,8 @@ class Schemas:
             return {}
         if isinstance(reference := schema.get("$ref"), str):
             return self.resolved(self._at(reference), hops + 1)
-        parts = schema.get("allOf") or (schema.get("oneOf") or schema.get("anyOf") or [])[:1]
+        choices = schema.get("oneOf") or schema.get("anyOf") or []
+        parts = schema.get("allOf") or [one for one in choices if not _is_null(one)][:1]
         if not parts:
             return schema
         merged: dict[str, Any] = {**schema, "properties": dict(schema.get("properties") or {})}
@@ -132,11 +133,16 @@ def _kind(schema: Schema) -> str:
     return str(kinds) if kinds else "object" if schema.get("properties") else ""
 
 
+def _is_null(schema: Any) -> bool:
+    return isinstance(schema, dict) and schema.get("type") == "null"
+
+
 def _type(schema: Schema, schemas: Schemas) -> str:
     kind = _kind(schema)
     if kind == "string":
         return _FORMATS.get(str(schema.get("format")), "string")
     if kind == "array":
-        inner = _type(schemas.resolved(schema.get("items")), schemas)
+        items = schemas.resolved(schema.get("items"))
+        inner = "json" if _kind(items) == "array" else _type(items, schemas)
         return f"list<{inner}>" if inner in ("string", "int64", "float64", "bool") else "json"
     return _TYPES.get(kind, "json")

@@ -1,0 +1,43 @@
+"""Schemas as documents write them: in circles, and with null."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.init.openapi import describe
+
+_HEAD = {"openapi": "3.1.0", "info": {"title": "shop"}, "servers": [{"url": "https://shop.example/v1"}]}
+
+
+def _resources(paths: list[str], item: dict[str, Any], schemas: dict[str, Any] | None = None) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "array", "items": item}}}
+    listed = {path: {"get": {"responses": {"200": {"content": content}}}} for path in paths}
+    document = {**_HEAD, "paths": listed, "components": {"schemas": schemas or {}}}
+    found: dict[str, Any] = yaml.safe_load(describe(json.dumps(document)).text)["resources"]
+    return found
+
+
+def _type(schema: dict[str, Any], schemas: dict[str, Any] | None = None) -> Any:
+    item = {"type": "object", "properties": {"id": {"type": "integer"}, "x": schema}}
+    return _resources(["/orders"], item, schemas)["orders"]["columns"]["x"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        pytest.param({"$ref": "#/components/schemas/Tree"}, "json", id="lists-of-themselves"),
+        pytest.param({"type": "array", "items": {"type": "array", "items": {"type": "string"}}}, "json", id="lists"),
+        pytest.param({"oneOf": [{"type": "null"}, {"type": "string"}]}, "string", id="null-or-text"),
+        pytest.param({"anyOf": [{"type": "null"}, {"type": "integer"}]}, "int64", id="null-or-a-number"),
+        pytest.param({"anyOf": [{"type": "number"}, {"type": "null"}]}, "float64", id="a-number-or-null"),
+        pytest.param({"anyOf": [{"type": "null"}]}, "json", id="null-alone"),
+    ],
+)
+def test_the_type_is_found_behind_circles_and_nulls(schema: dict[str, Any], kind: str) -> None:
+    tree = {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}}
+
+    assert _type(schema, {"Tree": tree}) == kind
