@@ -24,6 +24,7 @@ MOST_BYTES = 20 << 20
 _SEARCHES = frozenset({"search", "query", "list", "filter", "find"})
 _SINCE = re.compile(r"(since|updated_after|updatedafter|modified_after|changed_after|updated_from)", re.I)
 _REVISED = re.compile(r"(updated|modified|changed)", re.I)
+_TEXT = "tag:yaml.org,2002:str"
 
 
 def describe(text: str, *, origin: str = "", name: str | None = None) -> Draft:
@@ -50,9 +51,30 @@ def describe(text: str, *, origin: str = "", name: str | None = None) -> Draft:
     return Draft(source, text, to_set=tuple(variables))
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen by what libyaml offers
+    """Keys are text as in JSON, and no words but true and false are truth values."""
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[str, Any]:
+        """The mapping, with each key as it is written."""
+        if isinstance(node, yaml.MappingNode):
+            self.flatten_mapping(node)
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    key.tag = _TEXT
+        mapping: dict[str, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
+
+
+def _truth(loader: yaml.Loader, node: yaml.ScalarNode) -> bool | str:
+    return {"true": True, "false": False}.get(node.value.lower(), str(node.value))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", _truth)
+
+
 def _document(text: str) -> dict[str, Any]:
     try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe loaders
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"the document is neither JSON nor YAML: {str(error)[:200]}", "give the address of it"
@@ -156,7 +178,7 @@ def _fields(operation: Mapping[str, Any], schemas: Schemas) -> dict[str, Mapping
 def _answer(operation: Mapping[str, Any], schemas: Schemas) -> tuple[Mapping[str, Any], frozenset[str]]:
     """The schema of the successful answer, and its headers."""
     responses = operation.get("responses") or {}
-    code = next((code for code in ("200", 200, "2XX", "default") if code in responses), None)
+    code = next((code for code in ("200", "2XX", "default") if code in responses), None)
     told = schemas.resolved(responses.get(code))
     content: Mapping[str, Any] = told.get("content") or {}
     media = content.get(next((kind for kind in content if "json" in kind), "")) or {}

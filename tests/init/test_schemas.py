@@ -1,4 +1,4 @@
-"""Schemas as documents write them: in circles, and with null."""
+"""Schemas as documents write them: in circles, with null, in YAML that reads `no` as false."""
 
 from __future__ import annotations
 
@@ -41,3 +41,27 @@ def test_the_type_is_found_behind_circles_and_nulls(schema: dict[str, Any], kind
     tree = {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}}
 
     assert _type(schema, {"Tree": tree}) == kind
+
+
+def test_words_of_yaml_are_names_where_names_belong() -> None:
+    text = """
+openapi: 3.0.3
+info: {title: shop}
+servers: [{url: https://shop.example/v1}]
+paths:
+  /orders:
+    get:
+      parameters: [{name: on, in: query, required: true, schema: {type: string, enum: [yes, no]}}]
+      responses:
+        200: {content: {application/json: {schema: {type: array, items: {$ref: "#/components/schemas/Order"}}}}}
+components:
+  schemas:
+    Order:
+      type: object
+      properties: {id: {type: integer}, no: {type: string}, true: {type: string}, 1: {type: string}}
+"""
+
+    orders = yaml.safe_load(describe(text).text)["resources"]["orders"]
+
+    assert orders["params"] == {"on": "yes"}
+    assert list(orders["columns"]) == ["id", "no", "true", "_1"]
