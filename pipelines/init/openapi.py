@@ -6,7 +6,7 @@ Nothing is asked of the API itself. OpenAPI 3 and Swagger 2, as JSON or YAML.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -141,14 +141,22 @@ def _listed(document: Mapping[str, Any], schemas: Schemas) -> tuple[list[Listed]
             continue
         params = schemas.params([*item.get("parameters", []), *operation.get("parameters", [])])
         params = _fields(operation, schemas) if verb == "post" else params
-        segments = [part for part in path.split("/") if part]
-        telling = [part for part in segments if part.strip("_").lower() not in _SEARCHES] or segments
-        name = file_name(telling[-1] if telling else "records", "records")
-        if name in listed:
-            name = file_name("_".join(segments[-2:]), "records")
+        name = _name(path, listed)
+        if not name:
+            skipped.append(f"{path} is a list, too, and all its names are taken: what is it called?")
+            continue
         records, around, row = found
-        listed.setdefault(name, Listed(verb, name, path, operation, params, records, around, row, headers))
+        listed[name] = Listed(verb, name, path, operation, params, records, around, row, headers)
     return list(listed.values()), skipped
+
+
+def _name(path: str, taken: Collection[str]) -> str:
+    """The last telling step of *path*, with the steps before it where that is *taken*; empty where all are."""
+    segments = [part for part in path.split("/") if part]
+    telling = [part for part in segments if part.strip("_").lower() not in _SEARCHES] or segments
+    longer = ("_".join(segments[-count:]) for count in range(2, len(segments) + 1))
+    names = (file_name(text, "records") for text in (telling[-1] if telling else "records", *longer))
+    return next((name for name in names if name not in taken), "")
 
 
 def _operation(item: Json, schemas: Schemas) -> tuple[str, Mapping[str, Any]]:

@@ -65,3 +65,27 @@ components:
 
     assert orders["params"] == {"on": "yes"}
     assert list(orders["columns"]) == ["id", "no", "true", "_1"]
+
+
+def test_lists_with_the_same_last_steps_all_become_resources() -> None:
+    paths = ["/orders", "/shop/orders", "/north/shop/orders", "/south/shop/orders"]
+
+    found = _resources(paths, {"type": "object", "properties": {"id": {"type": "integer"}}})
+
+    assert {name: one["path"] for name, one in found.items()} == {
+        "orders": "/orders",
+        "shop_orders": "/shop/orders",
+        "north_shop_orders": "/north/shop/orders",
+        "south_shop_orders": "/south/shop/orders",
+    }
+
+
+def test_a_list_for_which_no_name_is_left_is_a_question() -> None:
+    item = {"type": "object", "properties": {"id": {"type": "integer"}}}
+    content = {"application/json": {"schema": {"type": "array", "items": item}}}
+    operation = {"responses": {"200": {"content": content}}}
+    paths = {path: {"get": operation} for path in ("/a-orders", "/a_orders")}
+
+    written = describe(json.dumps({**_HEAD, "paths": paths}))
+
+    assert any("/a_orders" in question for question in written.questions)
