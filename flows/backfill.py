@@ -24,7 +24,7 @@ from flows.reporting import Reporting
 from flows.secret_blocks import prefect_secret
 from flows.sync import RETRIES, RETRY_DELAY_S
 from flows.variables import with_variables
-from pipelines.backfill import Every, Window, windows
+from pipelines.backfill import Every, Window, not_over, windows
 from pipelines.config.project import load_project
 from pipelines.errors import PipelineError
 from pipelines.report.spans import Span
@@ -116,18 +116,18 @@ def backfill(  # noqa: PLR0913  # what a person may choose in Prefect's form
         return Failed(message=f"{error.kind}: {error}")
     Reporting().attempt("the plan", lambda: _publish(plan))
     if dry_run:
-        return Completed(name="Planned", message=_counted(plan))
+        return Completed(name="Planned", message=_told(plan))
     window_flow = backfill_window.with_options(retries=retries)
     problems = _all(plan, lambda window: _sub_run(window_flow, window, profile), parallel)
     if marts and not problems:
         state: Any = backfill_marts(profile, return_state=True)
         problems = [f"marts: {state.message}"] if state.is_failed() else []
-    told = _counted(plan)
+    told = _told(plan)
     return Failed(message="\n".join([told, *problems])) if problems else Completed(message=told)
 
 
 def _all(plan: dict[str, list[Window]], sub_run: Any, parallel: int) -> list[str]:
-    """All windows that are not done, *parallel* sources at a time; what went wrong."""
+    """All windows that are due, *parallel* sources at a time; what went wrong."""
     stopping = _Stopping()
     _STOPPING.set(stopping)
 
@@ -140,7 +140,7 @@ def _all(plan: dict[str, list[Window]], sub_run: Any, parallel: int) -> list[str
     with ThreadPoolExecutor(parallel, thread_name_prefix="backfill") as threads:
         # Prefect knows by the context which flow run a sub-run belongs to
         running = [
-            threads.submit(contextvars.copy_context().run, one_source, [one for one in found if not one.is_done])
+            threads.submit(contextvars.copy_context().run, one_source, [one for one in found if one.is_due])
             for found in plan.values()
         ]
         try:
@@ -171,18 +171,19 @@ def _publish(plan: dict[str, list[Window]]) -> None:
             "source": window.source,
             "from": window.span.start,
             "to": window.span.end,
-            "requests": "done" if window.is_done else window.requests,
+            "requests": "done" if window.is_done else window.requests if window.has_begun else "not begun",
             "known": window.basis,
         }
         for found in plan.values()
         for window in found
     ]
-    create_table_artifact(key=artifact_key("backfill-plan"), table=rows, description=_counted(plan))
+    create_table_artifact(key=artifact_key("backfill-plan"), table=rows, description=_told(plan))
 
 
-def _counted(plan: dict[str, list[Window]]) -> str:
+def _told(plan: dict[str, list[Window]]) -> str:
     every = [window for found in plan.values() for window in found]
-    due = [window for window in every if not window.is_done]
-    requests = sum(window.requests or 0 for window in due)
-    done = f", {len(every) - len(due)} of them done before" if len(due) < len(every) else ""
-    return f"{len(every)} windows of {len(plan)} sources{done}; about {requests:,} requests"
+    requests = sum(window.requests or 0 for window in every if window.is_due)
+    count = sum(window.is_done for window in every)
+    done = f", {count} of them done before" if count else ""
+    counted = f"{len(every)} windows of {len(plan)} sources{done}; about {requests:,} requests"
+    return "\n".join([counted, *filter(None, map(not_over, plan.values()))])

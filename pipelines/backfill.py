@@ -3,12 +3,13 @@
 Windows of one source go one after the other, each with as many requests in
 flight as its API allows: side by side they would only wait for the same limits
 and for the source's lock. Sources go side by side. That a window is done is part
-of its commit, so it is true exactly as long as its rows are there.
+of its commit, so it is true exactly as long as its rows are there. One that is not
+over yet is read as far as it goes, and is not done by that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -22,19 +23,29 @@ from pipelines.extract.watermark import instant
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit
 from pipelines.planning import Planned, plan_of
-from pipelines.report.spans import Span, windows_done
+from pipelines.report.spans import Span, asked_for_spans, windows_done
 
 Every = Literal["day", "week", "month"]
 
 
 class Window(Struct, frozen=True):
-    """One sub-run: its span, the requests it will take (None: nobody knows yet), and whether it is done already."""
+    """One sub-run: its span, the requests it will take (None: nobody knows yet), and whether it is done already.
+
+    What `settle` leaves out counts as what has not happened yet.
+    """
 
     source: str
     span: Span
     requests: int | None
     is_done: bool
     basis: str = ""
+    has_begun: bool = True
+    is_over: bool = True
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to read."""
+        return self.has_begun and not self.is_done
 
 
 def split(span: Span, every: Every) -> list[Span]:
@@ -68,8 +79,24 @@ def windows(source: Source, settings: Settings, span: Span, every: Every, *, aga
     found = []
     for one in spans:
         requests, basis = _requests(source, one, past, head=head, now=now)
-        found.append(Window(source.name, one, requests, one.start in done, basis))
+        has_begun, is_over = _reached(source, one, now)
+        found.append(Window(source.name, one, requests, one.start in done, basis, has_begun, is_over))
     return found
+
+
+def not_over(found: Sequence[Window]) -> str:
+    """What is to be said of those windows of a source that are not over, oldest first; nothing where all are."""
+    left = [one for one in found if not (one.is_over or one.is_done)]
+    if not left:
+        return ""
+    when = f"{left[0].span.start} to {left[-1].span.end}"
+    return f"{left[0].source}: {when} is not over, or not settled, and stays to be done: run the same backfill later"
+
+
+def _reached(source: Source, span: Span, now: datetime) -> tuple[bool, bool]:
+    """Whether *span* has begun for any resource, and whether it is over for all."""
+    asked, start, end = asked_for_spans(source.resources).values(), instant(span.start), instant(span.end)
+    return any(one.reaches(start, now) for one in asked), all(one.reaches(end, now) for one in asked)
 
 
 def _cut(lower: datetime, upper: datetime, every: Every) -> Iterator[Span]:

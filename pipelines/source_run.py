@@ -100,7 +100,7 @@ class SourceRun:
             extractions, ledgers = self._fetch_and_mill(spool)
             reports = self.settling.settled({name: (extractions[name], ledgers[name]) for name in self._endpoints})
             mark_backfilled(self.draft, self._span, reports, self._source.resources)
-            mark_done(self.draft, self._span, reports, self._source.resources)
+            mark_done(self.draft, self._span, reports, self._source.resources, spool.plan.clock_of)
             began = time.monotonic()
             committed = self._lake.commit(self.draft)
             number = committed.head.n if committed.head else None

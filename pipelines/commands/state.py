@@ -14,6 +14,7 @@ from pipelines.commands.options import on_data
 from pipelines.commands.running import project_of, work_through
 
 if TYPE_CHECKING:
+    from pipelines.backfill import Window
     from pipelines.config.source import Source
 
 
@@ -149,7 +150,7 @@ def _by_windows(  # noqa: PLR0913  # as above
     name: str, span: Any, given: dict[str, Any], *, every: Any, again: bool, dry_run: bool, as_json: bool
 ) -> int:
     """Read the windows that are not done, one after the other, or only print them; the exit code."""
-    from pipelines.backfill import windows
+    from pipelines.backfill import not_over, windows
     from pipelines.source_run import run_source
 
     project = project_of((name,), given)
@@ -158,12 +159,21 @@ def _by_windows(  # noqa: PLR0913  # as above
         print_json(found)
     elif dry_run:
         for one in found:
-            told = "done" if one.is_done else "unknown" if one.requests is None else f"{one.requests:,} requests"
-            click.echo(f"{name}  {one.span.start} to {one.span.end}  {told}" + (f" ({one.basis})" if one.basis else ""))
-    for one in () if dry_run else (one for one in found if not one.is_done):
+            click.echo(f"{name}  {one.span.start} to {one.span.end}  {_told(one)}")
+    for one in () if dry_run else (one for one in found if one.is_due):
         if code := work_through((name,), given, as_json=as_json, work=partial(run_source, span=one.span)):
             return code
+    if left := not_over(found):
+        click.echo(left, err=True)
     return 0
+
+
+def _told(window: Window) -> str:
+    """What a plan says of *window*."""
+    if window.is_done or not window.has_begun:
+        return "done" if window.is_done else "not begun"
+    told = "unknown" if window.requests is None else f"{window.requests:,} requests"
+    return told + (f" ({window.basis})" if window.basis else "") + ("" if window.is_over else ", not over")
 
 
 def _show_windows(source: Source, span: Any, *, as_json: bool) -> None:

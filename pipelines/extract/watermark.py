@@ -147,6 +147,10 @@ class Incremental(Value):
         """The upper bound to ask for: `end`, or *now* less `settle`."""
         return (self.end or "") if self.kind != "instant" else self.write(self._until(now))
 
+    def reaches(self, moment: datetime, now: datetime) -> bool:
+        """Whether all that is older than *moment* can be asked for at *now*; `settle` leaves out the newest."""
+        return moment <= now - timedelta(seconds=self.settle)
+
     def windows(self, watermark: Watermark | None, now: datetime) -> list[Window]:
         """The slices from the watermark to the frozen upper bound, oldest first; one without `window`.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -11,7 +12,7 @@ from pipelines.config.source import Resource
 from pipelines.errors import ConfigError, CursorError
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.placeholders import names
-from pipelines.extract.watermark import Incremental, Watermark, comparable
+from pipelines.extract.watermark import Incremental, Watermark, comparable, instant
 from pipelines.load.draft import Draft
 from pipelines.load.log import Commit
 from pipelines.report.result import ResourceReport
@@ -36,10 +37,9 @@ class Span(Struct, frozen=True):
             ConfigError: There are none, or a bound is not what their cursors are.
         """
         found: dict[str, Endpoint] = {}
-        for name, resource in resources.items():
-            if resource.incremental and _takes_spans(resource):
-                within = self._within(name, resource.incremental)
-                found[name] = resource.endpoint().model_copy(update={"incremental": within})
+        for name, incremental in asked_for_spans(resources).items():
+            within = self._within(name, incremental)
+            found[name] = resources[name].endpoint().model_copy(update={"incremental": within})
         if not found:
             hint = "`incremental: {since_param: ...}` or a {window.start} placeholder makes it possible"
             raise ConfigError("no resource can be asked for a span", hint)
@@ -56,6 +56,11 @@ class Span(Struct, frozen=True):
         if lower > upper:  # type: ignore[operator]  # one kind, so one type
             raise ConfigError(f"the span ends before it begins: {self.start} to {self.end}", "swap --from and --to")
         return incremental.model_copy(update={"start": self.start, "end": self.end, "lag": 0.0})
+
+
+def asked_for_spans(resources: Mapping[str, Resource]) -> dict[str, Incremental]:
+    """How those are incremental that can be asked for a span."""
+    return {name: one.incremental for name, one in resources.items() if one.incremental and _takes_spans(one)}
 
 
 def all_endpoints(resources: Mapping[str, Resource]) -> dict[str, Endpoint]:
@@ -95,17 +100,23 @@ def mark_backfilled(
 
 
 def mark_done(
-    draft: Draft, span: Span | None, reports: Sequence[ResourceReport], resources: Mapping[str, Resource]
+    draft: Draft,
+    span: Span | None,
+    reports: Sequence[ResourceReport],
+    resources: Mapping[str, Resource],
+    clock: Callable[[str], datetime],
 ) -> None:
     """Let the commit say that *span*, if it is a window of a backfill, is done for the resources that are whole.
 
-    One of which a child is not whole is not done either.
+    One of which a child is not whole is not done either, nor one that by its *clock* was asked before the span ended.
     """
     if span is None or not span.part_of:
         return
+    end = instant(span.end)
+    cut = {name for name, one in asked_for_spans(resources).items() if not one.reaches(end, clock(name))}
     waiting = waiting_for(reports, resources)
     whole = [one.resource for one in reports if one.verdict in ("complete", "unproved")]
-    for name in (one for one in whole if one not in waiting):
+    for name in (one for one in whole if one not in waiting and one not in cut):
         state = draft.state(name) or {}
         done = [] if span.again else _done(state, span.part_of)
         told = {"of": span.part_of, "done": sorted({*done, span.start})}

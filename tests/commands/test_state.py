@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +223,25 @@ def test_a_backfill_by_windows_commits_each_and_leaves_out_those_that_are_done(l
     assert [one.params["since"][:10] for one in ledger.api.asked] == ["2024-05-01", "2024-05-02", "2024-05-03"]
     assert notes(ledger) == [f"backfill from 2024-05-0{day} to 2024-05-0{day + 1}" for day in (1, 2, 3)]
     assert "2024-05-02 to 2024-05-03  done" in threadmill(*span, "--dry-run").output
+
+
+def test_a_window_that_is_not_over_is_read_but_stays_to_be_done(ledger: LedgerApi) -> None:
+    """From yesterday to the day after tomorrow: yesterday is read once, today each time, tomorrow not at all."""
+    ledger.configure()
+    today = datetime.now(UTC).date()
+    yesterday, tomorrow, end = (str(today + timedelta(days=days)) for days in (-1, 1, 2))
+    span = ("backfill", "ledger", "--from", yesterday, "--to", end, "--every", "day")
+
+    first, second = threadmill(*span), threadmill(*span)
+
+    left = f"ledger: {today} to {end} is not over, or not settled, and stays to be done"
+    planned = threadmill(*span, "--dry-run").output.splitlines()
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert [one.params["since"][:10] for one in ledger.api.asked] == [yesterday, str(today), str(today)]
+    assert left in first.stderr
+    assert left in second.stderr
+    assert [line.split("  ")[2] for line in planned[:3]] == ["done", "1 requests (at least), not over", "not begun"]
+    assert tomorrow in planned[2]
 
 
 def test_a_backfill_that_failed_resumes_though_a_run_came_between(ledger: LedgerApi) -> None:

@@ -27,10 +27,10 @@ def ledger(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Led
     return ledger
 
 
-def _backfill(end: str = "2024-05-01", *, marts: bool = False, **more: Any) -> Any:
+def _backfill(end: str = "2024-05-01", *, start: str = "2024-01-01", marts: bool = False, **more: Any) -> Any:
     from flows.backfill import backfill
 
-    return backfill(["ledger"], "2024-01-01", end, retries=0, marts=marts, return_state=True, **more)
+    return backfill(["ledger"], start, end, retries=0, marts=marts, return_state=True, **more)
 
 
 def _notes(ledger: LedgerApi) -> list[str]:
@@ -43,6 +43,14 @@ def test_a_dry_run_shows_windows_and_requests_and_asks_nothing(ledger: LedgerApi
 
     assert (state.is_completed(), state.name) == (True, "Planned")
     assert state.message == "4 windows of 1 sources; about 4 requests"
+    assert ledger.api.asked == []
+
+
+def test_windows_that_lie_ahead_are_named_and_cost_no_request(ledger: LedgerApi) -> None:
+    state = _backfill("3024-01-03", start="3024-01-01", every="day")
+
+    assert state.is_completed(), state.message
+    assert state.message.startswith("2 windows of 1 sources; about 0 requests\nledger: 3024-01-01 to 3024-01-03 is not")
     assert ledger.api.asked == []
 
 
