@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State  # noqa: TC002  # Prefect resol
 from prefect.states import Completed, Failed
 from pydantic import NonNegativeInt, PositiveInt  # noqa: TC002  # as above
 
-from flows.bringing import Assignment, artifact_key, bring
+from flows.bringing import Assignment, artifact_key, attempt, bring, stopped
 from flows.reporting import Reporting
 from flows.secret_blocks import prefect_secret
 from flows.sync import RETRIES, RETRY_DELAY_S
@@ -40,7 +40,7 @@ class _Stopping:
         self._events: list[threading.Event] = []
 
     def event(self) -> threading.Event:
-        """What a sub-run ends by; it is its own, for every run sets it at its end."""
+        """What a sub-run ends by; it is its own, for a run that ends by an error sets it."""
         event = threading.Event()
         self._events.append(event)
         if self.is_asked:
@@ -58,16 +58,15 @@ _STOPPING: contextvars.ContextVar[_Stopping] = contextvars.ContextVar("stopping"
 _WINDOW: contextvars.ContextVar[Window] = contextvars.ContextVar("window")
 
 
-@flow(
-    name="backfill-window",
-    flow_run_name="backfill {source} {start} to {end}",
-    retry_delay_seconds=RETRY_DELAY_S,
-    persist_result=False,
-)
+@flow(name="backfill-window", flow_run_name="backfill {source} {start} to {end}", persist_result=False)
 def backfill_window(source: str, start: str, end: str, profile: str | None = None) -> State[Any]:
     """Read one window of *source* and commit it."""
+    stop = _STOPPING.get().event()
+    # Prefect's own delay would be slept through: a flow run that is told to end would wait for it
+    if attempt() > 1 and stop.wait(RETRY_DELAY_S):
+        return stopped()
     assignment = Assignment((source,), profile=profile, marts=False, window=_WINDOW.get().span)
-    return bring(assignment, on_problem="fail", key=f"backfill-{source}", stop=_STOPPING.get().event())
+    return bring(assignment, on_problem="fail", key=f"backfill-{source}", stop=stop)
 
 
 @flow(name="backfill-marts", flow_run_name="marts after backfill", persist_result=False)

@@ -17,7 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRunPolicy
 from prefect.context import FlowRunContext
 from prefect.futures import wait
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.artifacts import publish, summary, told
 from flows.assets import Assets
@@ -104,7 +104,14 @@ def bring(
         reporting.attempt("that it shall not be retried", _retry_no_more)
         after = f"stopped after {(assignment.timeout_s or 0) / 60:g} minutes; the next run resumes"
         return Failed(name="TimedOut", message=f"{after}\n{told(report)}")
+    if stop.is_set() and report.exit_code:
+        return stopped(told(report))
     return _state(report, on_problem)
+
+
+def stopped(text: str = "") -> State[Any]:
+    """How a flow run ends that was told to: not by itself, and without another attempt."""
+    return Cancelled(message=f"stopped; the next run resumes\n{text}".strip())
 
 
 def _run(  # noqa: PLR0913  # whom the run tells what
@@ -208,7 +215,7 @@ def _name(report: RunReport) -> str | None:
 def _failed(message: str, *, name: str | None = None) -> State[Any]:
     """Failed; by an exception while retries are left, because Prefect retries no returned state in place."""
     context = FlowRunContext.get()
-    if context and context.flow and context.flow_run and _attempt() <= (context.flow.retries or 0):
+    if context and context.flow and context.flow_run and attempt() <= (context.flow.retries or 0):
         raise RunFailed(message)
     return Failed(name=name, message=message) if name else Failed(message=message)
 
@@ -221,7 +228,7 @@ def _retry_no_more() -> None:
             client.update_flow_run(context.flow_run.id, empirical_policy=FlowRunPolicy(retries=0))
 
 
-def _attempt() -> int:
+def attempt() -> int:
     """Which attempt of the flow run this is, from 1."""
     context = FlowRunContext.get()
     return context.flow_run.run_count if context and context.flow_run else 1

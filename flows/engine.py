@@ -52,6 +52,7 @@ def engine(
     try:
         yield result
     finally:
-        stop.set()
+        if not result.done():
+            stop.set()
         thread.join(ENDING_S)
         milestones.close(None)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipelines.load.lake import Lake
 from tests.fake_api import FakeApi, say
+from tests.flows.conftest import ShopProject
 from tests.ledger_api import LedgerApi, row
+from tests.processes import children, ended, eventually
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("prefect_api")]
 
+_JANUARY = "from flows.backfill import backfill; backfill(['ledger'], '2024-01-01', '2024-02-01', marts=False)"
 ROWS = [row(number, f"2024-0{1 + number % 4}-10T00:00:00Z") for number in range(8)]
 
 
@@ -90,6 +100,51 @@ def test_windows_that_were_rolled_back_or_are_wanted_again_are_read_again(ledger
     assert asked == ["01", "02", "02", "01", "02"]
     assert again.is_completed(), again.message
     assert ledger.stored("id") == [0, 1, 4, 5]
+
+
+@pytest.mark.parametrize("moment", ["under way", "between two attempts"])
+def test_a_backfill_that_is_told_to_end_ends_within_ten_seconds_and_tries_nothing_again(
+    moment: str, shop: ShopProject, ledger: LedgerApi, prefect_api: str, over: threading.Event
+) -> None:
+    """January is under way, or has failed and waits a minute for the next of its three attempts."""
+    is_held = moment == "under way"
+    ledger.api.route("/rows", lambda asked: say({"held": is_held and over.wait(60)}, 500))
+    process = shop.start("-c", _JANUARY, PREFECT_API_URL=prefect_api)
+    eventually(lambda: ledger.api.asked)
+    eventually(lambda: is_held or _newest("backfill-window").run_count == 2)
+    processes, asked = [process.pid, *children(process.pid)], len(ledger.api.asked)
+
+    told_at = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    took_s = time.monotonic() - told_at
+
+    assert took_s < 10
+    assert ended(processes, within_s=1)
+    assert (_newest("backfill").state_name, _newest("backfill-window").state_name) == ("Crashed", "Cancelled")
+    assert len(ledger.api.asked) == asked
+
+
+@pytest.fixture
+def over() -> Iterator[threading.Event]:
+    """Set when the test is over, so that an answer that is held back is given."""
+    over = threading.Event()
+    yield over
+    over.set()
+
+
+def _newest(flow: str) -> FlowRun:
+    """The run of *flow* that began last."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    wanted = FlowFilter(name=FlowFilterName(any_=[flow]))
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(flow_filter=wanted, sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
 
 
 def _sub_runs(state: Any) -> list[Any]:
