@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from flows import HEARTBEAT_S
 from flows.embedded import names_server
+from flows.variables import with_variables
 from pipelines.config.project import load_project
 from pipelines.config.schedule import Schedule
 from pipelines.errors import ConfigError
@@ -75,11 +76,13 @@ class Deployment(Struct, frozen=True):
 
 
 def deployments(env: Mapping[str, str], *, profile: str, root: Path = Path()) -> list[Deployment]:
-    """One for each source of the project in *root*.
+    """One for each source of the project in *root*; where a server is chosen, its variables are values, too.
 
     Raises:
         ConfigError: All problems of its YAML files.
     """
+    if _chooses_server(env):
+        env = with_variables(env, root)
     # blocks are read when a run needs them; here only their names count
     sources = load_project(env, root=root, profile=profile, prefect_secret=lambda name: name).sources
     return [
@@ -130,9 +133,13 @@ def register(pool: str, *, notify: str | None) -> None:
 
 def needs_server(env: Mapping[str, str]) -> None:
     """Raise ConfigError unless *env* or a profile of Prefect names a server: an embedded one keeps no schedule."""
-    if not names_server({"PREFECT_HOME": str(Path.home() / ".prefect"), **env}):
+    if not _chooses_server(env):
         hint = "start one with `prefect server start` and set PREFECT_API_URL to it"
         raise ConfigError("schedules need a Prefect server, and none is chosen", hint)
+
+
+def _chooses_server(env: Mapping[str, str]) -> bool:
+    return names_server({"PREFECT_HOME": str(Path.home() / ".prefect"), **env})
 
 
 def _entry(one: Deployment, pool: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def with_variables(env: Mapping[str, str], root: Path = Path()) -> dict[str, str
     """
     known = environment(root, env)
     folder = root / known.get(f"{PREFIX}CONFIG", "config")
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.glob("*.yaml")))
+    files = (*folder.glob("*.yaml"), *folder.glob("*.yml"))
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in files)
     named = {name for text in texts for name in _NAMED.findall(text) if not name.startswith(PREFIX)}
     missing = named - known.keys()
     return {**(_variables(missing) if missing else {}), **known}

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import orjson
 import pytest
 
@@ -69,6 +70,23 @@ def test_prefect_yaml_is_written_and_then_up_to_date_until_a_schedule_changes(pr
     assert "prefect.yaml is up to date" in current.out
     assert "stale: run `threadmill deploy`" in stale.out
     assert "cron: 15 * * * *" in (project / "prefect.yaml").read_text()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["a.yaml", "a.yml"])
+def test_a_source_whose_value_is_a_prefect_variable_is_deployed(name: str, project: Path, server: str) -> None:
+    """Without a server the variable is not known, and the one that is not set is named."""
+    variable = {"name": "deploy_minute", "value": 45}
+    httpx.post(f"{server}/variables/", json=variable, timeout=60)
+    (project / "config/a.yaml").rename(project / "config" / name)
+    (project / "config" / name).write_text(SOURCE.replace("15 *", "${DEPLOY_MINUTE} *"))
+
+    alone = call(project, "deploy", "--write-only")
+    deployed = call(project, "deploy", "--write-only", PREFECT_API_URL=server)
+
+    assert (alone.code, deployed.code) == (2, 0), deployed
+    assert "DEPLOY_MINUTE" in alone.err
+    assert "cron: 45 * * * *" in (project / "prefect.yaml").read_text()
 
 
 @pytest.mark.parametrize("command", ["deploy", "serve"])
