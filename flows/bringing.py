@@ -132,7 +132,7 @@ def _run(  # noqa: PLR0913  # whom the run tells what
     watching = terminal.watching(project) if terminal else nullcontext(_ignore)
     with (
         _deadline(assignment.timeout_s, overdue, stop),
-        log_of(get_run_logger(), project.sources.secrets),
+        log_of(get_run_logger(), project.sources.secrets, project.sources.names),
         deferred() as heed,
         watching as listen,
         following(milestones, Assets(project)) as follow,

@@ -43,10 +43,11 @@ class Watcher(Protocol):
 
 
 class RunLog:
-    """Listens to one run; call `listen` from any thread."""
+    """Listens to one run; call `listen` from any thread. Each record has its `sources`: runs may be side by side."""
 
     def __init__(self, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._clock = run_id, clock
+        self._sources: tuple[str, ...] = ()
         self._requests = log.isEnabledFor(logging.DEBUG)
         self._lock = threading.Lock()
         self._told: dict[tuple[str, str, str], float] = {}
@@ -54,6 +55,7 @@ class RunLog:
 
     def began(self, sources: Sequence[str], workers: int) -> None:
         """The run has begun."""
+        self._sources = tuple(sources)
         self._tell(logging.INFO, "run began", {"sources": list(sources), "workers": workers})
 
     def listen(self, source: str, event: Event) -> None:
@@ -137,5 +139,5 @@ class RunLog:
 
     def _tell(self, level: int, text: str, fields: Mapping[str, object], source: str = "", resource: str = "") -> None:
         if log.isEnabledFor(level):
-            places = {"source": source, "resource": resource, "run": self._run}
+            places = {"source": source, "resource": resource, "run": self._run, "sources": self._sources}
             log.log(level, text, extra={**places, "fields": fields, "shown": text in _SHOWN})
