@@ -101,7 +101,7 @@ def backfill(  # noqa: PLR0913  # what a person may choose in Prefect's form
         every: How long a window is; each is a commit.
         parallel: How many sources are read at a time.
         retries: How often a window that failed is tried again, a minute apart.
-        again: Read windows again that are done.
+        again: Read windows again that are done; what ends early goes on without it.
         dry_run: Only show the windows and how many requests they will take.
         marts: Make the marts afterwards.
         profile: Which [profiles] table of settings.toml applies.

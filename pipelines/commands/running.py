@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pipelines.config.project import Project
     from pipelines.config.source import Source
-    from pipelines.report.result import SourceReport
+    from pipelines.report.result import RunReport, SourceReport
     from pipelines.source_run import Listener, Shared
 
 _SAID_TO_BE_TERMINALS = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -70,6 +70,18 @@ def work_through(
     work: Callable[[Source, Shared], SourceReport] | None = None,
 ) -> int:
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
+    report, code = report_of(only, given, work=work)
+    if as_json:
+        click.echo(report.to_json())
+    else:
+        show_report(report)
+    return code
+
+
+def report_of(
+    only: tuple[str, ...], given: dict[str, Any], *, work: Callable[[Source, Shared], SourceReport] | None = None
+) -> tuple[RunReport, int]:
+    """Run the project; its report, of which nothing is printed yet, and the exit code."""
     import pipelines.rare_garbage  # noqa: F401  # before all that is imported now
 
     # looking for plugins reads the metadata of every package there is
@@ -80,18 +92,20 @@ def work_through(
     from pipelines.lean_arrow import put_off_compute
 
     put_off_compute()
-    from pipelines.report.result import show
     from pipelines.run import run
     from pipelines.source_run import run_source
 
     project = project_of(only, given)
     with stopping() as stop, progress_on(sys.stderr, project) as listen:
         report = run(project, listen=listen, stop=stop, work=work or run_source)
-    if as_json:
-        click.echo(report.to_json())
-    else:
-        show(report, console_on(sys.stdout))
-    return EXIT_INTERRUPTED if stop.is_set() else report.exit_code
+    return report, EXIT_INTERRUPTED if stop.is_set() else report.exit_code
+
+
+def show_report(report: RunReport) -> None:
+    """Print the table of *report* on standard output."""
+    from pipelines.report.result import show
+
+    show(report, console_on(sys.stdout))
 
 
 def progress_on(stream: Any, project: Project) -> AbstractContextManager[Listener]:

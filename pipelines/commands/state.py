@@ -11,7 +11,7 @@ import click
 from pipelines.commands.lakes import cataloged, locked, print_json, run_id, shown_errors
 from pipelines.commands.names import EITHER, RESOURCE, SOURCE
 from pipelines.commands.options import on_data
-from pipelines.commands.running import project_of, work_through
+from pipelines.commands.running import project_of, report_of, show_report, work_through
 
 if TYPE_CHECKING:
     from pipelines.backfill import Window
@@ -76,7 +76,7 @@ def reset(name: str, as_json: bool, **given: Any) -> None:
 @click.option("--from", "start", required=True, metavar="WHEN", help="Where the span begins: a day, an instant.")
 @click.option("--to", "end", required=True, metavar="WHEN", help="Where it ends.")
 @click.option("--every", type=click.Choice(["day", "week", "month"]), help="A commit for each; done ones are left out.")
-@click.option("--again", is_flag=True, help="With --every: read what is done again.")
+@click.option("--again", is_flag=True, help="With --every: read what is done again, from the first window on.")
 @click.option("--dry-run", is_flag=True, help="Only print the windows that would be asked for.")
 @on_data
 def backfill(  # noqa: PLR0913  # a command has as many parameters as options
@@ -151,21 +151,38 @@ def _by_windows(  # noqa: PLR0913  # as above
 ) -> int:
     """Read the windows that are not done, one after the other, or only print them; the exit code."""
     from pipelines.backfill import not_over, windows
-    from pipelines.source_run import run_source
 
     project = project_of((name,), given)
     found = windows(project.sources[name], project.settings, span, every, again=again)
-    if dry_run and as_json:
+    code = 0
+    if not dry_run:
+        code = _read([one for one in found if one.is_due], given, as_json=as_json)
+    elif as_json:
         print_json(found)
-    elif dry_run:
+    else:
         for one in found:
             click.echo(f"{name}  {one.span.start} to {one.span.end}  {_told(one)}")
-    for one in () if dry_run else (one for one in found if one.is_due):
-        if code := work_through((name,), given, as_json=as_json, work=partial(run_source, span=one.span)):
-            return code
-    if left := not_over(found):
+    if not code and (left := not_over(found)):
         click.echo(left, err=True)
-    return 0
+    return code
+
+
+def _read(due: list[Window], given: dict[str, Any], *, as_json: bool) -> int:
+    """Read the windows until one has a problem; the exit code. Programs are told of all in one document."""
+    from pipelines.source_run import run_source
+
+    reports: list[dict[str, Any]] = []
+    code = 0
+    for window in due:
+        report, code = report_of((window.source,), given, work=partial(run_source, span=window.span))
+        reports.append(report.document())
+        if not as_json:
+            show_report(report)
+        if code:
+            break
+    if as_json:
+        print_json(reports)
+    return code
 
 
 def _told(window: Window) -> str:

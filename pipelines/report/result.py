@@ -169,9 +169,10 @@ class RunReport(Struct, frozen=True):
 
     def to_json(self) -> bytes:
         """The report as indented JSON, without the timeline."""
-        return orjson.dumps(self._document(), default=asdict, option=orjson.OPT_INDENT_2)
+        return orjson.dumps(self.document(), default=asdict, option=orjson.OPT_INDENT_2)
 
-    def _document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
+        """The report without the timeline, as JSON has it."""
         document = {**asdict(replace(self, timeline={})), "exit_code": self.exit_code}
         del document["timeline"]
         return document
@@ -184,7 +185,7 @@ class RunReport(Struct, frozen=True):
         try:
             # thousands of spans would be tens of thousands of lines
             timeline = orjson.Fragment(orjson.dumps(self.timeline, default=asdict))
-            document = {**self._document(), "timeline": timeline}
+            document = {**self.document(), "timeline": timeline}
             aside.write_bytes(orjson.dumps(document, default=asdict, option=orjson.OPT_INDENT_2))
             aside.replace(path)
         except OSError:

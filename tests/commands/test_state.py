@@ -244,6 +244,42 @@ def test_a_window_that_is_not_over_is_read_but_stays_to_be_done(ledger: LedgerAp
     assert tomorrow in planned[2]
 
 
+def test_a_backfill_begun_again_that_is_interrupted_goes_on_without_again(ledger: LedgerApi) -> None:
+    """Of three days that are done the second fails when they are read again."""
+    ledger.configure()
+    ledger.is_half_open = True
+    route = ledger.api.routed("/rows")
+    span = ("backfill", "ledger", "--from", "2024-05-01", "--to", "2024-05-04", "--every", "day")
+    threadmill(*span)
+    ledger.api.route("/rows", lambda asked: say({}, 401) if "05-02" in asked.params["since"] else route(asked))
+    threadmill(*span, "--again")
+    ledger.api.route("/rows", route)
+    before = len(ledger.api.asked)
+
+    resumed = threadmill(*span)
+
+    assert resumed.exit_code == 0
+    assert [one.params["since"][:10] for one in ledger.api.asked[before:]] == ["2024-05-02", "2024-05-03"]
+
+
+def test_programs_are_told_of_all_windows_in_one_document(ledger: LedgerApi) -> None:
+    """May 2 is refused: two reports, the second with the problem; then the other two; then nothing is left."""
+    ledger.configure()
+    ledger.is_half_open = True
+    route = ledger.api.routed("/rows")
+    ledger.api.route("/rows", lambda asked: say({}, 401) if "05-02" in asked.params["since"] else route(asked))
+    span = ("backfill", "ledger", "--from", "2024-05-01", "--to", "2024-05-04", "--every", "day", "--json")
+
+    failed = threadmill(*span)
+    ledger.api.route("/rows", route)
+    resumed, done = threadmill(*span), threadmill(*span)
+
+    codes = [[one["exit_code"] for one in orjson.loads(result.stdout)] for result in (failed, resumed, done)]
+    assert codes == [[0, failed.exit_code], [0, 0], []]
+    assert failed.exit_code > 0
+    assert (resumed.exit_code, done.exit_code) == (0, 0)
+
+
 def test_a_backfill_that_failed_resumes_though_a_run_came_between(ledger: LedgerApi) -> None:
     """The second of two pages fails; the next attempt asks for that page only."""
     ledger.configure(write="append")
