@@ -23,12 +23,16 @@ def to_iceberg(snapshot: Snapshot, target: str) -> Exported:
     """Let the table of *snapshot* in the warehouse *target* hold its rows, in one snapshot.
 
     Raises:
-        ConfigError: The package is not there, or *target* is no folder of this machine.
+        ConfigError: The package is not there, or *target* is no folder of this machine that Iceberg can name.
         SchemaError: A value does not fit into a type that Iceberg has.
         StoreError: The table cannot be written.
     """
     if "://" in target:
         raise ConfigError(f"{target}: an Iceberg export needs a folder", "give a folder of this machine")
+    folder = Path(target).resolve()
+    if {"#", "?"} & set(str(folder)):
+        # an address ends there, and the files would lie elsewhere
+        raise ConfigError(f"{folder} has '#' or '?' in its path, which Iceberg cannot name", "choose another folder")
     try:
         from pyiceberg.exceptions import RESTError  # noqa: F401  # is it there?
         from sqlalchemy.exc import SQLAlchemyError
@@ -39,7 +43,7 @@ def to_iceberg(snapshot: Snapshot, target: str) -> Exported:
     told = marks(snapshot)
     schema = fitted(snapshot.rows.schema, _fit)
     try:
-        changed = _write(snapshot, Path(target).resolve(), schema, told)
+        changed = _write(snapshot, folder, schema, told)
     except (OSError, SQLAlchemyError) as error:
         raise StoreError(
             f"writing the Iceberg table {told[DATASET]} in {target} failed: {str(error).splitlines()[0]}",
@@ -52,7 +56,8 @@ def _write(snapshot: Snapshot, folder: Path, schema: pa.Schema, told: dict[str, 
     from pyiceberg.catalog.sql import SqlCatalog
 
     folder.mkdir(parents=True, exist_ok=True)
-    catalog = SqlCatalog("threadmill", uri=f"sqlite:///{folder / CATALOG}", warehouse=folder.as_uri())
+    # as it is: pyiceberg does not decode what as_uri() would encode
+    catalog = SqlCatalog("threadmill", uri=f"sqlite:///{folder / CATALOG}", warehouse=f"file://{folder}")
     try:
         catalog.create_namespace_if_not_exists(snapshot.source)
         table = catalog.create_table_if_not_exists((snapshot.source, snapshot.name), schema)

@@ -115,6 +115,26 @@ def test_the_same_commit_is_written_once_and_another_takes_its_place_in_one_step
 
 
 @READERS
+def test_an_export_lies_in_its_folder_whatever_that_is_called(data: Path, form: str, read: Read) -> None:
+    export(form, target="Daten für März/events")
+
+    rows = read("Daten für März/events")
+
+    assert [row["team"] for row in rows] == ["a", "b"]
+    assert list(Path("Daten für März/events").rglob("*.parquet"))
+    assert {path.name for path in data.parent.iterdir()} == {"data", "Daten für März"}
+
+
+@pytest.mark.parametrize("sign", ["#", "?"])
+def test_an_iceberg_export_into_a_folder_that_would_be_cut_short_is_refused(data: Path, sign: str) -> None:
+    done = export("iceberg", target=f"no{sign}1/events")
+
+    assert done.exit_code == 2
+    assert "has '#' or '?' in its path" in done.stderr
+    assert [path.name for path in data.parent.iterdir()] == ["data"]
+
+
+@READERS
 def test_a_dataset_without_rows_becomes_a_table_without_rows(data: Path, form: str, read: Read) -> None:
     load(data, "events", ROWS.slice(0, 0))
 
