@@ -31,7 +31,10 @@ _WAYS_OUT = (
     "say `bounds: half_open` if the API leaves the end out, `bounds: closed` with `format: date` if it gives that day "
     "too, or `write: upsert` with a key"
 )
-_RESERVED = frozenset({"marts"})
+OF_DUCKDB = frozenset({"catalog", "information_schema", "main", "memory", "pg_catalog", "system", "temp"})
+"""What SQL takes for a catalog or schema of DuckDB's own, that of catalog.duckdb among them."""
+_NOT_FOUND = "is a name of DuckDB's own, by which SQL would not find the source; say another with `source: ...`"
+_RESERVED = {"marts": "is kept for derived datasets", **dict.fromkeys(OF_DUCKDB, _NOT_FOUND)}
 TRANSFORMS = Path(__file__).parents[1] / "transforms"
 """Where transforms are, unless the settings name another folder."""
 
@@ -63,7 +66,7 @@ def check(
 def misnamed(source: str) -> str:
     """Why *source* cannot name a source; empty where it can."""
     if source in _RESERVED:
-        return f"{source!r} is kept for derived datasets"
+        return f"{source!r} {_RESERVED[source]}"
     return "" if _is_name(source) else f"{source!r} cannot name a source; {_NAMING}"
 
 

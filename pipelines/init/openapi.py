@@ -17,7 +17,7 @@ from pipelines.errors import ConfigError
 from pipelines.init.declared import PAGING, Lines, Listed, paginate
 from pipelines.init.drafting import Draft, heading
 from pipelines.init.schemas import Schemas, columns_of, list_in
-from pipelines.init.subject import file_name
+from pipelines.init.subject import file_name, source_name
 from pipelines.init.writing import Line, Question, Reference, yaml_text
 
 MOST_BYTES = 20 << 20
@@ -35,7 +35,7 @@ def describe(text: str, *, origin: str = "", name: str | None = None) -> Draft:
     """
     document = _document(text)
     title = str((document.get("info") or {}).get("title") or "api")
-    source = name or file_name(re.sub(r"\b(the|api|rest|openapi|v\d+)\b", " ", title, flags=re.I), "api")
+    source = name or source_name(re.sub(r"\b(the|api|rest|openapi|v\d+)\b", " ", title, flags=re.I), "api")
     schemas = Schemas(document)
     listed, skipped = _listed(document, schemas)
     if not listed:

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from pydantic import ValidationError
 
 from pipelines.batch import Json
+from pipelines.config.crosscheck import OF_DUCKDB
 from pipelines.config.problems import Document, refuse
 from pipelines.config.redact import Redactor
 from pipelines.config.references import Lookup, resolve
@@ -187,12 +188,18 @@ def file_name(text: str, default: str) -> str:
     return default if not name or name == "marts" or name in DEVICES else name
 
 
+def source_name(text: str, default: str) -> str:
+    """*text* as the name of a source, which no name of DuckDB's own can be."""
+    name = file_name(text, default)
+    return f"{name}_api" if name in OF_DUCKDB else name
+
+
 def _name(host: str, resource: str) -> str:
     labels = host.split(".")
     if all(label.isdigit() for label in labels):
-        return resource
+        return source_name(resource, resource)
     telling = [label for label in labels[:-1] or labels if label not in _DULL and not _VERSION.fullmatch(label)]
-    return file_name(telling[-1] if telling else resource, resource)
+    return source_name(telling[-1] if telling else resource, resource)
 
 
 def _params(query: str, written: _Written) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.init.subject import subject_of
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.init.apis import (
     Listing,
@@ -291,3 +292,8 @@ def test_a_name_from_the_answer_never_becomes_a_reference(api: FakeApi) -> None:
 
     assert "$${HOME}" in written.text
     assert "${" not in written.text.replace("$${", "")
+
+
+@pytest.mark.parametrize("url", ["https://api.catalog.com/v1/items", "http://127.0.0.1:1/catalog"])
+def test_a_draft_has_no_name_that_sql_would_not_find(url: str) -> None:
+    assert subject_of(url, env={}).name == "catalog_api"
