@@ -152,6 +152,12 @@ def _refuse(place: Place, dataset: Dataset) -> None:
             f"not of {', '.join(place.target.key)}",
             "say `key` as it was, or give the resource another name: its rows are read anew",
         )
+    if write == "history" and dataset.version != place.target.version:
+        before, now = (version or "runs without `version`" for version in (dataset.version, place.target.version))
+        raise SchemaError(
+            f"{place.dataset}: the stored history has the times of {before}, not of {now}",
+            "say `version` as it was, or give the resource another name: its rows are read anew",
+        )
 
 
 def _refuse_rows_without_key(place: Place, dataset: Dataset, schema: pa.Schema) -> None:
