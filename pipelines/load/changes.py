@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 
 from pipelines.batch import Part
 from pipelines.load.disk import DISK, Disk
-from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.log import Dataset, LiveFile, places
 from pipelines.load.parquet import SIZES, PartWriter, Sizes
 from pipelines.load.schema import recast, record_schema, same_columns
 from pipelines.load.stored import file_schema, groups
@@ -123,9 +123,13 @@ class Recast(Struct, frozen=True):
             return writer.close()
 
 
-def recasts(place: Place, files: Iterable[LiveFile | Part], schema: pa.Schema) -> list[Unit]:
-    """A unit for each of *files*."""
-    return [Recast(place, file.path, file.partition, getattr(file, "sequence", 0), schema) for file in files]
+def recasts(
+    place: Place, files: Iterable[LiveFile | Part], schema: pa.Schema, live: Sequence[LiveFile] = ()
+) -> list[Unit]:
+    """A unit for each of *files*; of those that are *live* the new one keeps the place."""
+    known = places(live)
+    numbered = ((file, file.sequence if isinstance(file, Part) else known[file.path]) for file in files)
+    return [Recast(place, file.path, file.partition, number, schema) for file, number in numbered]
 
 
 def reshapes(place: Place, dataset: Dataset, staged: Iterable[Part]) -> bool:

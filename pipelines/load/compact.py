@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.load.changes import Change, Place, Step, by_partition
-from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.log import Dataset, LiveFile, places
 from pipelines.load.parquet import Sizes
 from pipelines.load.schema import recast, same_columns
 from pipelines.load.stored import file_schema, groups
@@ -62,17 +62,16 @@ def compact(place: Place, dataset: Dataset, file_bytes: int) -> Step | Change:
     def fold(results: Sequence[tuple[Part, ...]]) -> Change:
         return Change(kept, tuple(chain(*results)), (), schema, {"unchanged": dataset.rows})
 
-    return Step(tuple(Merge(place, pile, schema, file_bytes) for pile in piles), fold)
+    first = places(dataset.files)
+    return Step(tuple(Merge(place, pile, schema, file_bytes, first[pile[0].path]) for pile in piles), fold)
 
 
 def _piles(files: Sequence[LiveFile], file_bytes: int) -> Iterator[list[LiveFile]]:
-    """Runs of files that fit into one; a file that is large enough is a run of its own."""
+    """Runs of neighbours that fit into one; a file that is large enough is a run of its own."""
     pile: list[LiveFile] = []
     for file in files:
-        if file.size_bytes * 2 > file_bytes:
-            yield [file]
-            continue
-        if pile and sum(one.size_bytes for one in (*pile, file)) > file_bytes:
+        is_large = any(one.size_bytes * 2 > file_bytes for one in (file, *pile))
+        if pile and (is_large or sum(one.size_bytes for one in (*pile, file)) > file_bytes):
             yield pile
             pile = []
         pile.append(file)

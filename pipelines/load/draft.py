@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pipelines.batch import Json, Part
-from pipelines.load.log import Commit, Dataset, LiveFile
+from pipelines.load.log import Commit, Dataset, LiveFile, places
 from pipelines.load.schema import encode_schema
 from pipelines.load.target import Target
 
@@ -55,11 +55,13 @@ class Draft:
         return self.dataset(name).state
 
     def set_files(self, name: str, change: Change, target: Target) -> None:
-        """Let *change* happen to the dataset."""
+        """Let *change* happen to the dataset; its files stay in the order in which their rows were read."""
         first = len(change.kept)
-        added = [LiveFile.of(part, self._commit.n, i) for i, part in enumerate(_ordered(change.added))]
-        files = (*change.kept, *added)
+        parts = _ordered(change.added)
+        added = [LiveFile.of(part, self._commit.n, i) for i, part in enumerate(parts)]
         known = self.dataset(name)
+        place = {**places(known.files), **{part.path: part.sequence for part in parts if part.sequence < 0}}
+        files = tuple(sorted((*change.kept, *added), key=lambda file: place.get(file.path, 0)))
         is_same = not added and first == len(known.files)
         columns = known.columns
         if change.schema is not None and not (is_same and known.files):

@@ -33,7 +33,9 @@ def encoded(place: Place, change: Change) -> Step | Change:
     """The step after which *change* adds Parquet files of a good size; the parts that they are made of are dropped."""
     if change.schema is None:
         return change
-    parts = sorted(change.added, key=lambda part: (part.partition, part.sequence))
+    # what takes the place of a file among those that stay keeps it
+    movable = [part for part in change.added if part.sequence >= 0 or not change.kept]
+    parts = sorted(movable, key=lambda part: (part.partition, part.sequence))
     units: list[Unit] = []
     if place.target.as_they_come and not all(map(_is_staged, parts)):
         piles = [pile for pile in _files(parts) if len(pile) > 1]

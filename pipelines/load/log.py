@@ -59,6 +59,11 @@ class LiveFile(Struct, frozen=True):
         return f"{self.partition}/{self.name}".lstrip("/")
 
 
+def places(files: Sequence[LiveFile]) -> dict[str, int]:
+    """By the path of each of *files* the `sequence` of what takes its place: below 0, where what is read begins."""
+    return {file.path: number - len(files) for number, file in enumerate(files)}
+
+
 class Dataset(Struct, frozen=True):
     """What a commit says about one dataset."""
 

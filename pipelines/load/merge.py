@@ -72,8 +72,7 @@ def _merge(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: 
         return upsert(place, dataset, staged, schema, odd=odd, stale=stale)
     rows = {"new": sum(part.rows for part in staged)}
     again = [file for file in dataset.files if file.path in stale]
-    kept = [file for file in dataset.files if file.path not in stale]
-    return _adopt(place, kept, [*again, *staged], [*again, *odd], schema=schema, counts=rows)
+    return _adopt(place, dataset.files, [*again, *staged], [*again, *odd], schema=schema, counts=rows)
 
 
 def _refuse_validity(place: Place, schemas: Iterable[pa.Schema]) -> None:
@@ -94,7 +93,7 @@ def _refuse_empty(place: Place, dataset: Dataset) -> None:
 
 def _adopt(  # noqa: PLR0913 - the parts that make a change
     place: Place,
-    kept: Iterable[LiveFile],
+    live: Sequence[LiveFile],
     files: Sequence[LiveFile | Part],
     odd: Sequence[LiveFile | Part],
     *,
@@ -102,7 +101,7 @@ def _adopt(  # noqa: PLR0913 - the parts that make a change
     counts: dict[str, int],
     unused: tuple[Part, ...] = (),
 ) -> Step:
-    """Keep *kept*, add *files*; those of them that are *odd* are written again first."""
+    """Keep *live*, add *files*; those that are *odd* are written again first."""
     # what is only staged gets the schema of the dataset when it is encoded
     odd = [file for file in odd if not file.path.endswith(STAGED)]
     rewritten = {file.path for file in odd}
@@ -110,9 +109,10 @@ def _adopt(  # noqa: PLR0913 - the parts that make a change
     dropped = (*unused, *(part for part in odd if isinstance(part, Part)))
 
     def fold(results: Sequence[tuple[Part, ...]]) -> Change:
-        return Change(tuple(kept), (*fine, *chain(*results)), dropped, schema, counts)
+        kept = tuple(file for file in live if file.path not in rewritten)
+        return Change(kept, (*fine, *chain(*results)), dropped, schema, counts)
 
-    return Step(tuple(recasts(place, odd, schema)), fold)
+    return Step(tuple(recasts(place, odd, schema, live)), fold)
 
 
 class Compare(Struct, frozen=True):

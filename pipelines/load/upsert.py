@@ -101,7 +101,8 @@ class _Upsert(Struct, frozen=True):
         done |= {path for settling in settlings for path in settling.gone}  # new rows joined them
         old = [file for file in self.dataset.files if file.path in self.stale - done]
         gone = {path for settling in settlings for path in settling.gone} | {file.path for file in old}
-        units = [unit for settling in settlings for unit in settling.units] + recasts(self.place, old, self.schema)
+        units = [unit for settling in settlings for unit in settling.units]
+        units += recasts(self.place, old, self.schema, self.dataset.files)
 
         def fold(results: Sequence[tuple[Part, ...]]) -> Change:
             for settling in settlings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,42 @@ def test_rows_that_were_appended_are_there_once_when_they_get_a_key(tmp_path: Pa
 
     assert [(row["id"], row["v"]) for row in shop.rows] == [(1, 2), (2, 9), (3, 9)]
     assert (shop.change.counts["new"], shop.change.counts["updated"]) == (1, 1)
+
+
+@pytest.mark.parametrize("partition_by", [(), ("team",)])
+def test_the_row_read_last_stands_for_its_key_also_where_older_files_were_written_again(
+    tmp_path: Path, partition_by: tuple[str, ...]
+) -> None:
+    """The second run brings a column, so that the first file becomes a new one in its commit."""
+    shop = Shop(tmp_path)
+    append = Target(write="append", partition_by=partition_by)
+    shop.load(append, pa.table({"id": [1], "team": ["b"], "v": ["old"]}))
+    shop.load(append, pa.table({"id": [1], "team": ["a"], "v": ["new"], "more": [1]}))
+
+    shop.load(target("upsert"), pa.table({"id": [2], "v": ["other"]}))
+
+    assert [(row["id"], row["v"]) for row in shop.rows] == [(1, "new"), (2, "other")]
+
+
+@pytest.mark.parametrize("large", [0, 1, 2])
+def test_files_keep_their_order_when_small_ones_are_put_together(tmp_path: Path, large: int) -> None:
+    """Two small ones and a large one, which stays as it is: the newest still has the row that counts."""
+    shop = Shop(tmp_path)
+    for run in range(3):
+        rows = 4000 if run == large else 1
+        table = {"id": [1, *range(run * 5000, run * 5000 + rows)], "v": [os.urandom(8).hex() for _ in range(rows + 1)]}
+        shop.load(Target(write="append"), pa.table(table))
+    newest = table["v"][0]
+    before = len(shop.files)
+    size = max(path.stat().st_size for path in shop.lake.snapshot()["orders"])
+
+    with shop.lake.lock("compact"):
+        shop.lake.compact("compact", file_bytes=size)
+    after = len(shop.files)
+    shop.load(target("upsert"), pa.table({"id": [-1], "v": ["other"]}))
+
+    assert (before, after) == (3, 3 if large == 1 else 2)
+    assert [row["v"] for row in shop.rows if row["id"] == 1] == [newest]
 
 
 def test_another_key_tells_stored_rows_apart_as_well(tmp_path: Path) -> None:
