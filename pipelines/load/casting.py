@@ -80,11 +80,23 @@ def outgrown(place: Place, dataset: Dataset, schema: pa.Schema) -> tuple[Dataset
     known = dataset.schema
     if known is None or not dataset.files or same_columns(known, schema):
         return dataset, frozenset()
-    _refuse_regrouping(place, known, schema)
+    refuse_regrouping(place, known, schema, known)
     if place.target.older_files == "rewrite":
         return dataset, frozenset(file.path for file in dataset.files)
     files = tuple(replace(file, older=reads_as(place.store / file.path, schema)) for file in dataset.files)
     return replace(dataset, files=files), frozenset(file.path for file in files if not file.older)
+
+
+def refuse_regrouping(place: Place, old: pa.Schema, new: pa.Schema, declared: pa.Schema) -> None:
+    """Raise `TypeConflict` where rows of *old* are in other folders than rows of *new*; tells the *declared* type."""
+    for partition in map(parse, place.target.partition_by):
+        name = partition.field
+        kinds = [schema.field(name).type for schema in (old, new) if name in schema.names]
+        if len(kinds) == 2 and not partition.keeps(*kinds):
+            raise TypeConflict(
+                f"{place.dataset}: folders are made from {name!r}, which is {kinds[0]} and now comes as {kinds[1]}",
+                f"declare its type in `columns`: {{{name}: {str(declared.field(name).type).replace('128', '')}}}",
+            )
 
 
 def sql_type(kind: pa.DataType) -> str:
@@ -99,17 +111,6 @@ def sql_type(kind: pa.DataType) -> str:
     if pa.types.is_timestamp(kind) and kind.tz:
         return "TIMESTAMPTZ_NS" if kind.unit == "ns" else "TIMESTAMPTZ"
     return _SQL.get(str(kind), "VARCHAR")
-
-
-def _refuse_regrouping(place: Place, old: pa.Schema, new: pa.Schema) -> None:
-    for partition in map(parse, place.target.partition_by):
-        kinds = [schema.field(partition.field).type for schema in (old, new) if partition.field in schema.names]
-        if len(kinds) == 2 and not _same_folders(partition.unit, *kinds):
-            raise TypeConflict(
-                f"{place.dataset}: folders are made from {partition.field!r}, which is {kinds[0]} "
-                f"and now comes as {kinds[1]}",
-                f"declare its type in `columns`: {{{partition.field}: {kinds[0]}}}",
-            )
 
 
 def of_older(where: str, files: Iterable[LiveFile]) -> tuple[str, ...]:
@@ -166,12 +167,3 @@ def _fits(footer: Any, field: pa.Field, new: pa.DataType) -> bool:
         if known.has_min_max and max(abs(known.min), abs(known.max)) > _EXACT:
             return False
     return True
-
-
-def _same_folders(unit: str, old: pa.DataType, new: pa.DataType) -> bool:
-    types = pa.types
-    if old == new or types.is_null(old) or (types.is_signed_integer(old) and types.is_signed_integer(new)):
-        return True
-    if unit == "value":
-        return bool(types.is_string(new) or (types.is_integer(old) and types.is_integer(new)))
-    return bool(types.is_temporal(old) and types.is_temporal(new) and unit != "bucket")

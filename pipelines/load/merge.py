@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pipelines.batch import Part
 from pipelines.errors import ExpectationFailed, SchemaError
-from pipelines.load.casting import outgrown
+from pipelines.load.casting import outgrown, refuse_regrouping
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.reform import reformed
@@ -69,6 +69,8 @@ def _merge(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: 
         # Polars takes 0.1 s to import, and only merging needs it
         from pipelines.load.upsert import upsert
 
+        for found in schemas.values() if place.target.keys_stay else ():
+            refuse_regrouping(place, found, schema, schema)
         return upsert(place, dataset, staged, schema, odd=odd, stale=stale)
     rows = {"new": sum(part.rows for part in staged)}
     again = [file for file in dataset.files if file.path in stale]

@@ -72,8 +72,9 @@ class PartWriter:
         self._is_staged = staged
         self._store, self._dataset, self._target = store, dataset, target
         self._sequence, self._sizes, self._disk = sequence, sizes, disk
-        fields = [parse(text).field for text in target.partition_by]
-        self._stats = tuple(dict.fromkeys((*target.key, *filter(None, [target.version]), *fields, *stats)))
+        self._grouping = [parse(text).field for text in target.partition_by]
+        self._kinds: list[pa.DataType] = []
+        self._stats = tuple(dict.fromkeys((*target.key, *filter(None, [target.version]), *self._grouping, *stats)))
         self._held: dict[str, list[pa.Table]] = {}
         self._held_bytes: dict[str, int] = {}
         self._open: dict[str, OpenPart] = {}
@@ -93,14 +94,18 @@ class PartWriter:
         """Take the rows of *table*; each goes to the folder of its partition.
 
         With an upsert whose rows lose their order by being split or sorted, one
-        row for each key is left first, and tables do not share parts.
+        row for each key is left first, and tables do not share parts; nor do those
+        in which folders are made from columns of other types.
 
         Raises:
             PartitionError: A value cannot name a partition.
             StoreError: The disk is full or refuses.
         """
-        if self._target.order_matters:
+        kinds = [table.schema.field(name).type for name in self._grouping if name in table.column_names]
+        if self._target.order_matters or kinds != self._kinds:
             self.close()
+            self._kinds = kinds
+        if self._target.order_matters:
             before, table = len(table), one_for_each_key(table, self._target)
             self.duplicates += before - len(table)
         for folder, rows in split(table, self._target.partition_by):

@@ -63,6 +63,17 @@ class Partition(Struct, frozen=True):
         groups = groups.combine_chunks() if isinstance(groups, pa.ChunkedArray) else groups
         return pa.DictionaryArray.from_arrays(groups.indices, pa.array(self._texts(groups.dictionary), pa.string()))
 
+    def keeps(self, old: pa.DataType, new: pa.DataType) -> bool:
+        """Whether each value of type *old* stays in its folder when it becomes one of type *new*."""
+        types = pa.types
+        numbers = [types.is_signed_integer(kind) for kind in (old, new)]
+        if old == new or types.is_null(old) or all(numbers):
+            return True
+        if self.unit in _TIME:
+            return bool(types.is_temporal(old) and types.is_temporal(new))
+        # all but numbers are hashed as texts
+        return _same_text(old, new) and not (self.unit == "bucket" and any(numbers))
+
     def _groups(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         kind = column.type
         if pa.types.is_null(kind):
@@ -159,6 +170,15 @@ def split(
     starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(folders)))])
     for folder, start, end in zip(folders, starts[:-1], starts[1:], strict=True):
         yield folder, table.slice(start, end - start)
+
+
+def _same_text(old: pa.DataType, new: pa.DataType) -> bool:
+    """Whether a value of type *old*, written as text, is the same once it is of type *new*."""
+    types = pa.types
+    if types.is_decimal(new):
+        scale = old.scale if types.is_decimal(old) else 0 if types.is_integer(old) else None
+        return bool(scale == new.scale)
+    return bool(types.is_string(new) or (types.is_integer(old) and types.is_integer(new)))
 
 
 def _quote(value: str) -> str:

@@ -21,11 +21,15 @@ from pipelines.errors import TypeConflict
 from pipelines.load.boundary import at_or_after
 from pipelines.load.casting import of_older, sql_type
 from pipelines.load.facts import facts
+from pipelines.load.log import Dataset
+from pipelines.load.merge import Change, Place
+from pipelines.load.parquet import PartWriter
 from pipelines.load.target import Target
 from pipelines.marts.model import Mart
 from pipelines.marts.query import files_of
 from pipelines.marts.units import plan as divide
 from pipelines.marts.units import read_input
+from tests.load.disks import QUICK
 from tests.load.test_merge import Shop
 from tests.load.test_readers import READERS, Reader
 
@@ -220,6 +224,51 @@ def test_a_type_that_would_regroup_the_rows_is_refused(shop: Shop, partition_by:
     shop.load(target, pa.table({"id": pa.array([7, 8], pa.int16())}))
 
     assert len(shop.rows) == 20
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (pa.array(["5", "A7"]), "string"),
+        (pa.array([5, 2**63], pa.decimal128(20, 0)), "decimal(20, 0)"),
+    ],
+)
+def test_batches_of_one_run_that_put_a_key_into_two_folders_are_refused(shop: Shop, other: pa.Array, told: str) -> None:
+    target = Target(key=("id",), write="upsert", partition_by=("bucket(2, id)",))
+
+    with pytest.raises(TypeConflict, match="folders are made from 'id', which is int64 and now comes as") as raised:
+        shop.load(target, pa.table({"id": range(10)}), pa.table({"id": other}))
+
+    assert raised.value.hint == f"declare its type in `columns`: {{id: {told}}}"
+
+
+def in_two_pieces(shop: Shop, target: Target, *kinds: pa.DataType) -> Change:
+    """What becomes of a batch of the keys 4 and 5 that is decoded in pieces, each with another type."""
+    with PartWriter(shop.lake.store, "orders", target, disk=QUICK, staged=True) as writer:
+        for kind in kinds:
+            writer.write(pa.table({"id": pa.array(["4", "5"]).cast(kind)}))
+        parts = writer.close()
+    return shop.lake.merge(Place(shop.lake.store, shop.lake.tmp, "orders", target, disk=QUICK), Dataset(), parts)
+
+
+@pytest.mark.parametrize(
+    ("partition_by", "kinds"),
+    [
+        ("bucket(2, id)", (pa.decimal128(20, 0), pa.decimal128(22, 0), TEXT)),
+        ("id", (pa.int32(), INT, pa.decimal128(20, 0), TEXT)),
+    ],
+)
+def test_types_that_give_a_key_one_folder_may_follow_each_other(
+    shop: Shop, partition_by: str, kinds: tuple[pa.DataType, ...]
+) -> None:
+    change = in_two_pieces(shop, Target(key=("id",), write="upsert", partition_by=(partition_by,)), *kinds)
+
+    assert (change.counts["new"], change.counts["duplicates"]) == (2, 2 * len(kinds) - 2)
+
+
+def test_a_key_in_two_folders_is_refused_within_a_batch_as_well(shop: Shop) -> None:
+    with pytest.raises(TypeConflict, match="folders are made from 'id', which is int64 and now comes as string"):
+        in_two_pieces(shop, Target(key=("id",), write="upsert", partition_by=("bucket(2, id)",)), INT, TEXT)
 
 
 def test_the_catalog_its_samples_and_its_views_show_older_files_with_the_newest_columns(
