@@ -21,6 +21,7 @@ from pipelines.extract.extraction import Extraction
 from pipelines.extract.watermark import Watermark
 from pipelines.inspection import inspect, to_inspect
 from pipelines.load.casting import of_older
+from pipelines.load.deletes import of_kept
 from pipelines.load.draft import Draft
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Change, Place, work
@@ -157,8 +158,8 @@ class Settling:
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
             warnings += of_older(report.name, change.kept)
-            if rejected and (deletes := self._recipes[name].target.deletes) and deletes.missing:
-                warnings += (f"{report.name}: as records were set aside, none that is missing is taken for gone",)
+            columns = change.schema.names if change.schema and ledger.rows_read else None
+            warnings += of_kept(report.name, self._recipes[name].target.deletes, columns, is_whole=not rejected)
             watermark = self._reached(name, extraction, ledger)
         except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
             self._lake.discard((*parts, *rejected))

@@ -17,7 +17,38 @@ resources:
   prices: {{path: /prices, write: history}}
   stock: {{path: /stock, write: upsert}}
 """
+UNMET = "`deletes: {when: _deleted}` names no column that rows have: none is taken for gone"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+MARKED = """\
+base_url: {base}
+defaults: {{key: id, records: data, paginate: {{next_url: next}}, deletes: {{when: _deleted}}}}
+resources:
+  prices: {{path: /prices, write: history}}
+  stock: {{path: /stock, write: upsert}}
+"""
+
+
+def test_an_api_may_mark_only_what_is_gone(api: FakeApi, tmp_path: Path) -> None:
+    """Days without a deletion before and after the one that has one; that no record says so is told until then."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(MARKED.format(base=api.url))
+    days = [[{"id": 1}, {"id": 2}], [{"id": 1, "_deleted": True}], [{"id": 3}]]
+    told = []
+
+    for day, records in enumerate(days):
+        for path in ("/prices", "/stock"):
+            api.pages(path, records=records)
+        project = load_project({"THREADMILL_DATA": str(tmp_path / "data"), "THREADMILL_WORKERS": "1"}, root=tmp_path)
+        report = run(project, now=NOON + timedelta(days=day))
+        told.append((report.exit_code, [one.warnings for one in report.sources[0].resources]))
+
+    spans = pipelines.read("prices", data=tmp_path / "data")
+    warnings = [(f"shop.{name}: {UNMET}",) for name in ("prices", "stock")]
+    assert told == [(0, warnings), (0, [(), ()]), (0, [(), ()])]
+    assert sorted(spans[spans["is_current"]]["id"]) == [2, 3]
+    assert sorted(pipelines.read("stock", data=tmp_path / "data")["id"]) == [2, 3]
 
 
 def test_full_reads_become_a_history_and_an_upsert_forgets_what_is_gone(api: FakeApi, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ class Decide(Struct, frozen=True):
 
     def _marks(self, table: pa.Table) -> pl.Series:
         deletes = self.place.target.deletes
-        return pl.Series(GONE, deletes.marked(table) if deletes else np.zeros(len(table), bool))
+        return pl.Series(GONE, deletes.marked(table, table.column_names) if deletes else np.zeros(len(table), bool))
 
     def _keys(self, table: pa.Table, first: int) -> pl.DataFrame:
         version, now = self.place.target.version, self.place.now

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jmespath
@@ -9,13 +11,13 @@ import numpy as np
 from jmespath.exceptions import JMESPathError
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.errors import SchemaError
 from pipelines.values import Value
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _CODE = "·code"
+_NO_LETTER = re.compile(r"[\W_]+")
 # beside what JMESPath takes for false also 0, as some APIs mark with 0 and 1
 _FALSE: tuple[object, ...] = (None, False, "", [], {})
 
@@ -41,30 +43,52 @@ class Deletes(Value):
             raise ValueError("`deletes` needs `when` or `missing: true`")
         return self
 
-    def marked(self, table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def told_by(self, columns: Sequence[str]) -> dict[str, str]:
+        """Those of *columns* that `when` names, each with its name there: that of its field, `_deleted`, will do."""
+        if self.when is None:
+            return {}
+        alike = {_letters(column): column for column in columns}
+        names = _fields(jmespath.compile(self.when).parsed)
+        found = ((name if name in columns else alike.get(_letters(name)), name) for name in names)
+        return {column: name for column, name in found if column is not None}
+
+    def marked(self, table: pa.Table, columns: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """For each row whether `when` is true of it; asked once for each different combination of values.
 
-        Raises:
-            SchemaError: The expression names no column of *table*.
+        What *table* lacks of *columns*, those of all rows, is null. Where none of them tells, no row is gone.
         """
         import polars as pl
 
-        if self.when is None:
+        told = self.told_by(columns)
+        if self.when is None or not told:
             return np.zeros(len(table), bool)
         expression = jmespath.compile(self.when)
-        names = [name for name in _fields(expression.parsed) if name in table.column_names]
-        if not names:
-            raise SchemaError(
-                f"`deletes: {{when: {self.when}}}` names no column of the rows",
-                f"columns: {', '.join(table.column_names[:20])}",
-            )
-        frame = pl.DataFrame(pl.from_arrow(table.select(names)))
+        here = [column for column in told if column in table.column_names]
+        if not here:
+            return np.full(len(table), expression.search({}) not in _FALSE)
+        names = [told[column] for column in here]
+        frame = pl.DataFrame(pl.from_arrow(table.select(here).rename_columns(names)))
         distinct = frame.unique(maintain_order=True)
         true = [expression.search(row) not in _FALSE for row in distinct.to_dicts()]
         codes = frame.join(
             distinct.with_columns(pl.Series(_CODE, true)), on=names, how="left", nulls_equal=True, maintain_order="left"
         )
         return codes[_CODE].to_numpy().astype(bool)
+
+
+def of_kept(where: str, deletes: Deletes | None, columns: Sequence[str] | None, *, is_whole: bool) -> tuple[str, ...]:
+    """Warnings about rows that are kept, though they may be gone; *columns* are those of all rows, if any were read."""
+    told = []
+    if deletes and deletes.missing and not is_whole:
+        told.append(f"{where}: as records were set aside, none that is missing is taken for gone")
+    if deletes and deletes.when and columns is not None and not deletes.told_by(columns):
+        named = f"`deletes: {{when: {deletes.when}}}` names no column that rows have"
+        told.append(f"{where}: {named}: none is taken for gone")
+    return tuple(told)
+
+
+def _letters(name: str) -> str:
+    return _NO_LETTER.sub("", name).casefold()
 
 
 def _fields(node: Any) -> list[str]:

@@ -122,7 +122,7 @@ class Rank(Struct, frozen=True):
                 frame = key_frame(self.place, table, self.schema)
                 rows = pl.int_range(first, first + len(frame), dtype=pl.Int64, eager=True).alias(ROW)
                 hashes: Any = row_hashes(recast(table, self.schema)) if self.hashed else np.zeros(len(frame), np.uint64)
-                gone = deletes.marked(table) if deletes else np.zeros(len(frame), bool)
+                gone = deletes.marked(table, self.schema.names) if deletes else np.zeros(len(frame), bool)
                 yield frame.with_columns(
                     pl.lit(number, pl.Int32).alias(PART),
                     rows,
