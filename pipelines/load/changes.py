@@ -18,9 +18,11 @@ from msgspec import Struct, field
 from msgspec.structs import astuple
 
 from pipelines.batch import Part
+from pipelines.errors import PartitionError, SchemaError
 from pipelines.load.disk import DISK, Disk
 from pipelines.load.log import Dataset, LiveFile, places
 from pipelines.load.parquet import SIZES, PartWriter, Sizes
+from pipelines.load.partitions import parse
 from pipelines.load.schema import recast, record_schema, same_columns
 from pipelines.load.stored import file_schema, groups
 from pipelines.load.target import Target
@@ -62,6 +64,11 @@ class Place(Struct, frozen=True):
     disk: Disk = DISK
     now: datetime | None = None
     full: bool = False
+
+    @property
+    def name(self) -> str:
+        """The dataset with its source, as people call it."""
+        return f"{self.store.parent.name}.{self.dataset}"
 
     @property
     def drops_missing(self) -> bool:
@@ -139,6 +146,16 @@ def reshapes(place: Place, dataset: Dataset, staged: Iterable[Part]) -> bool:
         return False
     records = record_schema(known)
     return not all(same_columns(file_schema(place.store / part.path), records) for part in staged if part.rows)
+
+
+def refuse_unknown(place: Place, columns: Sequence[str]) -> None:
+    """Raise `PartitionError` or `SchemaError` where no row has what folders are made from, or rows sorted by."""
+    target, hint = place.target, f"columns: {', '.join(columns[:20])}"
+    if missing := [one.field for one in map(parse, target.partition_by) if one.field not in columns]:
+        message = f"{place.name}: `partition_by` names {missing[0]!r}, which is no column of the rows"
+        raise PartitionError(message, hint)
+    if missing := [name for name in target.sort_by if name not in columns]:
+        raise SchemaError(f"{place.name}: `sort_by` names {missing[0]!r}, which is no column of the rows", hint)
 
 
 def bringing(

@@ -18,7 +18,7 @@ from msgspec import Struct
 from pipelines.batch import Part
 from pipelines.errors import ExpectationFailed, SchemaError
 from pipelines.load.casting import outgrown, refuse_regrouping
-from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, resolve, work
+from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, refuse_unknown, resolve, work
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.reform import reformed
 from pipelines.load.schema import OnMismatch, recast, record_schema, same_columns, unify, with_known_types
@@ -61,8 +61,10 @@ def _merge(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: 
 
         _refuse_validity(place, schemas.values())
         records = unify([*map(record_schema, known), *schemas.values()], on_mismatch)
+        refuse_unknown(place, records.names)
         return history(place, dataset, staged, records)
     schema = unify([*known, *schemas.values()], on_mismatch)
+    refuse_unknown(place, schema.names)
     dataset, stale = outgrown(place, dataset, schema)
     odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
     if place.target.write == "upsert":
@@ -151,6 +153,7 @@ def _replace(
     schema = with_known_types(unify(schemas.values()), known) if staged else known
     if schema is None or not staged:
         return Change(schema=schema, counts={"removed": dataset.rows})
+    refuse_unknown(place, list(dict.fromkeys([*schema.names, *(known.names if known is not None else ())])))
     odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
     if known is None or not same_columns(known, schema):
         counts = {"new": sum(part.rows for part in staged), "removed": dataset.rows}

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from pipelines.batch import Part
-from pipelines.errors import SchemaError
 from pipelines.load.disk import DISK, Disk, store_errors
 from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.open_part import LEAST_ROWS, OpenPart
@@ -185,9 +184,8 @@ class PartWriter:
         table = pa.concat_tables([recast(table, schema) for table in tables])
         if self._is_staged:
             table = table.combine_chunks()  # a batch for each row group, not for each page
-        if self._target.sort_by:
-            _refuse_unknown(self._target.sort_by, table)
-            table = table.take(pc.sort_indices(table, [(name, "ascending") for name in self._target.sort_by]))
+        if order := [(name, "ascending") for name in self._target.sort_by if name in table.column_names]:
+            table = table.take(pc.sort_indices(table, order))
         return table
 
     def _group_rows(self, table: pa.Table) -> int:
@@ -230,15 +228,6 @@ class PartWriter:
             digest=part.digest,
             sequence=self._sequence,
             stats=part.stats,
-        )
-
-
-def _refuse_unknown(sort_by: Sequence[str], table: pa.Table) -> None:
-    missing = [name for name in sort_by if name not in table.column_names]
-    if missing:
-        raise SchemaError(
-            f"`sort_by` names {missing[0]!r}, which is no column of the rows",
-            f"columns: {', '.join(table.column_names[:20])}; rows are sorted from the least value",
         )
 
 

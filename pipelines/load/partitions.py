@@ -147,10 +147,10 @@ def split(
 ) -> Iterator[tuple[str, pa.Table]]:
     """Cut *table* into (folder, its rows), rows in the order of *sort_by*, else as they came.
 
-    One sort and one take, however many partitions there are.
+    One sort and one take, however many partitions there are. A partition column that is missing is null.
 
     Raises:
-        PartitionError: A partition column is missing, of a wrong type, or has too many values.
+        PartitionError: A partition column is of a wrong type, or has too many values.
         SchemaError: A column has the name of a partition folder.
     """
     order = [(name, "ascending") for name in sort_by]
@@ -213,17 +213,13 @@ def _dense(codes: np.ndarray[Any, Any], limit: int) -> tuple[np.ndarray[Any, Any
 
 def _column(table: pa.Table, partition: Partition) -> pa.ChunkedArray:
     names = table.column_names
-    if partition.field not in names:
-        raise PartitionError(
-            f"`partition_by` names {partition.field!r}, which is no column of the rows",
-            f"columns: {', '.join(names[:20])}",
-        )
     if partition.name in names:
         raise SchemaError(
             f"the column {partition.name!r} has the name of the partition folder {partition.name}=",
             f"rename the column, or partition by `{partition.name}` itself",
         )
-    return table[partition.field]
+    # an API may leave out what is null; what no row has at all is refused once all are read
+    return table[partition.field] if partition.field in names else pa.chunked_array([pa.nulls(len(table))])
 
 
 def _utc(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from pipelines.batch import Part
 from pipelines.errors import KeyMissing, SchemaError
-from pipelines.load.changes import Change, Place, Step, Unit, portions
+from pipelines.load.changes import Change, Place, Step, Unit, portions, refuse_unknown
 from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.partitions import parse, split
@@ -89,6 +89,7 @@ def reformed(place: Place, dataset: Dataset, staged: Sequence[Part], merge: Merg
         _refuse_rows_without_key(place, dataset, known)
     read = [file_schema(place.store / part.path) for part in staged if part.rows]
     schema = _with_columns(known, target, unify(read) if read else known)
+    refuse_unknown(place, schema.names)
     # all files are written again, so none has to be cast by its readers
     place = replace(place, target=target.model_copy(update={"older_files": "rewrite"}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.batch import Part
-from pipelines.errors import ExpectationFailed, KeyMissing, TypeConflict
+from pipelines.errors import ExpectationFailed, KeyMissing, PartitionError, PipelineError, SchemaError, TypeConflict
 from pipelines.load.changes import Unit
 from pipelines.load.lake import Committed, Lake
 from pipelines.load.merge import Change, Place, work
@@ -89,6 +90,45 @@ def test_append_adds_rows_and_keeps_the_files_that_are_there(shop: Shop) -> None
     assert [row["id"] for row in shop.rows] == [1, 2, 3]
     assert before < shop.files
     assert shop.change.counts == {"new": 1}
+
+
+@pytest.mark.parametrize("write", ["append", "replace", "upsert", "history"])
+@pytest.mark.parametrize("told", [{"partition_by": "team"}, {"sort_by": "team"}])
+def test_a_batch_may_lack_what_rows_are_sorted_and_divided_by(shop: Shop, write: str, told: dict[str, str]) -> None:
+    """An API that leaves out what is null: those rows have nulls, in the first run and in the next."""
+    target = Target.model_validate({"write": write, "key": "id", **told})
+    shop.load(target, pa.table({"id": [1]}), pa.table({"id": [2], "team": ["a"]}))
+    first = [(row["id"], row["team"]) for row in shop.rows]
+
+    shop.load(target, pa.table({"id": [3]}))
+
+    assert first == [(1, None), (2, "a")]
+    assert [row["id"] for row in shop.rows] == ([3] if write == "replace" else [1, 2, 3])
+    assert shop.lake.verify().defects == ()
+
+
+@pytest.mark.parametrize("write", ["append", "replace", "upsert", "history"])
+@pytest.mark.parametrize(
+    ("told", "kind", "message"),
+    [
+        ({"partition_by": "day(taem)"}, PartitionError, "shop.orders: `partition_by` names 'taem', which is no column"),
+        ({"sort_by": "taem"}, SchemaError, "shop.orders: `sort_by` names 'taem', which is no column of the rows"),
+    ],
+)
+def test_what_no_row_has_can_neither_sort_nor_divide_them(
+    shop: Shop, write: str, told: dict[str, str], kind: type[PipelineError], message: str
+) -> None:
+    target = Target.model_validate({"write": write, "key": "id", **told})
+    table = pa.table({"id": [1], "team": ["a"]})
+
+    with pytest.raises(kind, match=re.escape(message)) as raised:
+        shop.load(target, table)
+    assert raised.value.hint == "columns: id, team"
+
+    shop.load(Target.model_validate({"write": write, "key": "id"}), table)
+    if told.get("partition_by") and write != "replace":
+        with pytest.raises(kind, match=re.escape(message)):
+            shop.load(target)
 
 
 def test_replace_leaves_only_what_was_read_last(shop: Shop) -> None:

@@ -57,12 +57,18 @@ def test_split_keeps_every_row_in_its_order() -> None:
         pytest.param("month(x)", pa.int64(), "cannot partition by month", id="month-of-a-number"),
         pytest.param("x", pa.float64(), "cannot partition by value", id="value-of-a-float"),
         pytest.param("x", pa.timestamp("us"), "cannot partition by value", id="value-of-a-time"),
-        pytest.param("y", pa.int64(), "no column of the rows", id="no-such-column"),
     ],
 )
 def test_a_column_that_cannot_name_a_partition_is_refused(partition_by: str, kind: pa.DataType, message: str) -> None:
     with pytest.raises(PartitionError, match=message):
         list(split(pa.table({"x": pa.nulls(1, kind)}), (partition_by,)))
+
+
+@pytest.mark.parametrize("partition_by", ["y", "day(y)", "bucket(16, y)"])
+def test_rows_without_the_column_that_makes_folders_have_nulls(partition_by: str) -> None:
+    folders = [folder.partition("=")[2] for folder, _ in split(pa.table({"x": [1, 2]}), (partition_by,))]
+
+    assert folders == ["__null__"]
 
 
 def test_rows_of_many_folders_are_written_side_by_side_and_described_each(tmp_path: Path) -> None:
