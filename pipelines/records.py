@@ -30,6 +30,8 @@ _LEFT_FIRST = frozenset(
     "subexpression index_expression projection filter_projection value_projection flatten pipe".split()  # noqa: SIM905
 )
 _STEP = re.compile(r"[A-Za-z_]\w*|\d+", re.ASCII)
+# a field may be as long as `max_response` lets an answer be; Python's own limit is 131,072 characters
+csv.field_size_limit(2**31 - 1)
 _LIST_HINT = "point `records` at the list, or say `records: {rows: PATH, single: true}` for one object"
 
 
