@@ -95,8 +95,12 @@ class Plan(Struct, frozen=True, dict=True):
         return replace(self, readings=tuple(widened))
 
     def _respelt(self, reading: Reading, spelt: dict[str, Reading], fields: list[tuple[str, ...]]) -> Reading:
-        """A declared column finds its field under another spelling: `created_at` takes `createdAt`."""
-        unbound = reading.path == (reading.name,) and reading.path not in fields
+        """A declared column finds its field under another spelling: `created_at` takes `createdAt`.
+
+        So does one that `rename` names: `user.id` is found where `flatten` opens `user`.
+        """
+        plain = {(reading.name,), *((field,) for field, name in self.rename if name == reading.name)}
+        unbound = reading.path in plain and reading.path not in fields
         return replace(reading, path=spelt[reading.name].path) if unbound and reading.name in spelt else reading
 
     def _reading(self, path: tuple[str, ...]) -> Reading:

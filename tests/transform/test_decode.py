@@ -362,6 +362,16 @@ def test_flatten_and_rename_name_the_columns() -> None:
     assert decoded.table.to_pylist()[0] == {"user_id": 2, "departure": 1, "user_geo": {"lat": 0.5}}
 
 
+@pytest.mark.parametrize("policy", ["add", "ignore", "fail"])
+@pytest.mark.parametrize("field", ["user.id", "user_id"])
+def test_a_renamed_field_of_an_opened_object_has_its_declared_type(field: str, policy: str) -> None:
+    pages = [b'[{"user":{"id":"2"}}]', b'[{"user":null},{"user":{"id":3}}]']
+
+    decoded = both(*pages, flatten=1, rename={field: "uid"}, columns={"uid": "int64"}, on_new_column=policy)
+
+    assert column(decoded, "uid") == ("int64", [2, None, 3])
+
+
 def test_a_declared_column_finds_its_field_under_another_spelling() -> None:
     decoded = both(
         b'[{"createdAt":"2024-01-01T00:00:00Z"}]', columns={"created_at": "timestamp"}, on_new_column="ignore"
