@@ -16,12 +16,13 @@ from typing import Annotated, Any, Literal
 import jmespath
 import msgspec
 import orjson
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
+from jmespath.functions import TYPES_MAP
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
 from pipelines.envelope import around, inner, list_in, loads, outer
-from pipelines.errors import DecodeError, RecordsMissing
+from pipelines.errors import ConfigError, DecodeError, RecordsMissing
 from pipelines.values import Value
 
 Format = Literal["json", "ndjson", "csv"]
@@ -33,6 +34,7 @@ _STEP = re.compile(r"[A-Za-z_]\w*|\d+", re.ASCII)
 # a field may be as long as `max_response` lets an answer be; Python's own limit is 131,072 characters
 csv.field_size_limit(2**31 - 1)
 _LIST_HINT = "point `records` at the list, or say `records: {rows: PATH, single: true}` for one object"
+_COMPUTE_HINT = "leave out first what has no such value (data[?price]), or give it one (not_null(price, `0`))"
 
 
 @lru_cache(maxsize=1024)
@@ -54,8 +56,25 @@ JmesPath = Annotated[str, AfterValidator(_compiles)]
 
 
 def find(document: Json, path: str) -> Json:
-    """The value at JMESPath *path*, or None."""
-    return document if path == "@" else selector(path).search(document)
+    """The value at JMESPath *path*, or None.
+
+    Raises:
+        DecodeError: A function or comparison meets what it does not take; the message has no value.
+        ConfigError: There is no such function, or it takes another number of arguments.
+    """
+    if path == "@":
+        return document
+    try:
+        return selector(path).search(document)
+    except JMESPathTypeError as error:
+        met = TYPES_MAP.get(error.actual_type, error.actual_type)
+        what = f"{error.function_name}() takes {' or '.join(error.expected_types)}, and meets {met}"
+        raise DecodeError(f"{path!r} cannot be computed: {what}", _COMPUTE_HINT) from None
+    except JMESPathError as error:
+        hint = "JMESPath has the functions of jmespath.org"
+        raise ConfigError(f"{path!r} cannot be computed: {error}", hint) from None
+    except TypeError as error:  # of a comparison
+        raise DecodeError(f"{path!r} cannot be computed: {error}", _COMPUTE_HINT) from None
 
 
 @lru_cache(maxsize=1024)
@@ -107,13 +126,21 @@ class Records(Value):
         """The JMESPath that must find something."""
         return self.columns or self.entries or self.rows
 
+    @property
+    def is_computed(self) -> bool:
+        """Whether records may hold what the path made, by a function or of a literal, and no API sent."""
+        return "(" in self.path or "`" in self.path
+
     def select(self, document: Json) -> list[dict[str, Json]]:
         """The records of a parsed answer, as rows.
 
         Raises:
             RecordsMissing: Nothing at the path, or something that is no list of objects.
         """
-        found = find(document, self.path)
+        try:
+            found = find(document, self.path)
+        except DecodeError as error:
+            raise RecordsMissing(f"`records`: {error.message}", error.hint) from None
         if found is None and self.null == "empty":
             return []
         if found is None:

@@ -40,6 +40,12 @@ from tests.fake_api import Answer, FakeApi
             id="one-object",
         ),
         pytest.param(
+            'records: "sort_by(data, &price)"',
+            b'{"data":[{"user":"u2","email":"a@b.example","price":1.5},{"user":"u1","email":"a@b.example","price":1}]}',
+            [("***mple", "u1"), ("***mple", "u2")],
+            id="sorted",
+        ),
+        pytest.param(
             "format: ndjson",
             b'\xef\xbb\xbf{"email": "a@b.example", "user": "u1"}\r\n{"email": "a@b.example", "user": "u2"}',
             [("***mple", "u1"), ("***mple", "u2")],

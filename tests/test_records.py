@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from pipelines.errors import DecodeError, PipelineError, RecordsMissing
+from pipelines.errors import ConfigError, DecodeError, PipelineError, RecordsMissing
 from pipelines.records import Format, Records, parse
 from pipelines.transform.mask import mask
 
@@ -48,6 +49,34 @@ def test_records_are_found_where_the_configuration_says(
 def test_g11_what_is_no_list_of_objects_is_missing_records(document: Any) -> None:
     with pytest.raises(RecordsMissing):
         Records(rows="items").select(document)
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "told"),
+    [
+        pytest.param("sort_by(data, &price)", RecordsMissing,
+                     "`records`: 'sort_by(data, &price)' cannot be computed: sort_by() takes number, and meets null",
+                     id="a-null-to-sort-by"),
+        pytest.param("data[?contains(name, 'x')]", RecordsMissing, "contains() takes array or string, and meets null",
+                     id="a-null-to-look-into"),
+        pytest.param("[max(data[].price)]", RecordsMissing,
+                     "max() takes array-number or array-string, and meets string", id="numbers-and-texts"),
+        pytest.param("data[?name > price]", RecordsMissing, "'>' not supported", id="two-kinds-to-compare"),
+        pytest.param("sort(data, &price)", ConfigError, "Expected 1 argument for function sort()", id="arguments"),
+        pytest.param("srt_by(data, &price)", ConfigError, "Unknown function: srt_by()", id="no-such-function"),
+    ],
+)  # fmt: skip
+def test_a_path_that_cannot_be_computed_is_an_error_that_names_it(
+    path: str, error: type[PipelineError], told: str
+) -> None:
+    """Its message has no value of a record."""
+    document = {"data": [{"price": 0.5, "name": "a7341"}, {"price": None}, {"price": "b7341"}]}
+
+    with pytest.raises(error, match=re.escape(told)) as raised:
+        Records(rows=path).select(document)
+
+    assert "7341" not in str(raised.value)
+    assert raised.value.hint
 
 
 def test_arrays_of_different_length_are_refused() -> None:

@@ -17,7 +17,7 @@ from pipelines.errors import ConfigError, DecodeError, TypeConflict
 from pipelines.records import parse
 from pipelines.transform.columns import OnMismatch, Path, Shape
 from pipelines.transform.convert import Misfit, NoTime, as_they_are, converter, described
-from pipelines.transform.exact_json import json_text, parse_json, parse_lines
+from pipelines.transform.exact_json import exact, json_text, parse_json, parse_lines
 from pipelines.transform.plan import Plan, Reading, fields_of, keys_of
 from pipelines.transform.settle import array_of, emitted, kind_of, settle
 from pipelines.transform.times import Zoneless
@@ -85,7 +85,8 @@ def records_of(body: bytes, shape: Shape, *, unique: bool) -> list[dict[str, Jso
     if shape.format == "csv":
         return [{name: value or None for name, value in row.items()} for row in parse(body, "csv")]
     read = parse_lines if shape.format == "ndjson" else parse_json
-    return shape.records.select(read(body, unique=unique))
+    records = shape.records.select(read(body, unique=unique))
+    return [exact(record) for record in records] if shape.records.is_computed else records
 
 
 def array_for(reading: Reading, values: Sequence[Any]) -> pa.Array:

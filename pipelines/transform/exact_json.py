@@ -31,6 +31,9 @@ class Real(float):
         return Real, (self.text,)
 
 
+Real.__name__ = float.__name__  # JMESPath takes for a number what has the name of one
+
+
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
@@ -85,5 +88,9 @@ def plain_text(value: Json) -> str:
 
 
 def exact(value: Any) -> Json:
-    """A value parsed elsewhere, with its floats as `Real`."""
+    """A value parsed or computed elsewhere, with its floats, however deep, as `Real`."""
+    if isinstance(value, dict):
+        return {name: exact(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [exact(item) for item in value]
     return Real(repr(value)) if type(value) is float else value

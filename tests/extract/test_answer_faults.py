@@ -129,6 +129,15 @@ def test_g09_an_error_body_under_200_is_an_error(shop: Shop, rules: list[Any], k
     assert "quota exceeded" in error.message
 
 
+def test_a_rule_whose_function_meets_something_else_does_not_apply(shop: Shop) -> None:
+    """`contains` takes text; where all is well there is no `error`."""
+    shop.api.answer("/orders", say({"error": "over quota"}), say({"data": ROWS}))
+
+    outcome = shop.one(errors=[{"when": "contains(error, 'quota')", "do": "retry"}])
+
+    assert (outcome.rows("orders"), shop.api.calls["/orders"]) == (ROWS, 2)
+
+
 def test_g09_an_error_body_may_be_worth_another_attempt(shop: Shop) -> None:
     shop.api.answer("/orders", say({"error": {"code": "QUOTA"}}), say({"data": ROWS}))
 

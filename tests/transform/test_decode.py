@@ -412,6 +412,39 @@ def test_lines_csv_columns_and_entries_become_rows() -> None:
     assert entries.table.to_pylist() == [{"day": "2018-01-31", "currency": "JPY", "rate": 135.6}]
 
 
+@pytest.mark.parametrize(
+    ("records", "rows"),
+    [
+        pytest.param("sort_by(data, &price)", [("b", 0.5), ("a", 1.0), ("c", 20.0)], id="sorted"),
+        pytest.param("data[?abs(price) > `0.75`]", [("c", 20.0), ("a", 1.0)], id="filtered"),
+        pytest.param("[max_by(data, &price)]", [("c", 20.0)], id="greatest"),
+        pytest.param("[{id: 'all', price: sum(data[].price)}]", [("all", 21.5)], id="made-by-a-function"),
+        pytest.param("[{id: 'all', price: `0.1`}]", [("all", 0.1)], id="made-of-a-literal"),
+        pytest.param("data[].{id: id, price: to_number(text)}", [("c", 0.25), ("a", 3.0), ("b", None)], id="read"),
+    ],
+)
+def test_a_path_with_functions_takes_numbers_with_a_point(records: str, rows: list[tuple[str, float | None]]) -> None:
+    body = b'{"data":[{"id":"c","price":2e1,"text":"0.25"},{"id":"a","price":1.0,"text":"3"},{"id":"b","price":0.50}]}'
+
+    decoded = both(body, records=records)
+
+    assert list(zip(decoded.table["id"].to_pylist(), decoded.table["price"].to_pylist(), strict=True)) == rows
+
+
+def test_what_only_passes_through_a_function_keeps_its_digits() -> None:
+    body = b'{"data":[{"id":2,"price":1.10},{"id":1,"price":0.123456789012345678}]}'
+
+    decoded = both(body, records="sort_by(data, &price)", columns={"price": "string"})
+
+    assert decoded.table["price"].to_pylist() == ["0.123456789012345678", "1.10"]
+
+
+def test_a_carried_object_keeps_the_numbers_in_it() -> None:
+    decoded = decode([(b'[{"a":1}]', {"at": {"lat": 0.5, "more": [1.5, {"x": 2.5}]}})], Shape())
+
+    assert decoded.table["at"].to_pylist() == [{"lat": 0.5, "more": ["1.5", '{"x":2.5}']}]
+
+
 def test_g22_wide_long_and_foreign_text_survives() -> None:
     record = {f"c{number}": "\u05d0\U0001f600" for number in range(1_999)} | {"long": "x" * 1_000_000}
 
