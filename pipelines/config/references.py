@@ -2,7 +2,7 @@
 
 Looked up once, never in what was found: the result stays text whatever it says.
 What is found for `auth`, headers, salts or anything named like a key is a secret
-and is handed to the redactor; so is a secret that was written out literally.
+and is handed to the redactor; so is a secret that was written out literally, as a default, too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _SECRET_NAME = re.compile(
     r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|salt)s?$", re.I
 )
 _SECRET_IN_AUTH = re.compile(r"^(bearer|basic|token|refresh_token|password|value|client_secret|secret|key)$")
+_SECRET_IN_BODY = re.compile(
+    r"(?:^|[_-]|(?<=[a-z])(?=[A-Z]))(?i:(?:api|access|private|secret)_?key|token|secret|password|passwd|authorization)$"
+)
 _PLAIN_IN_AUTH = re.compile(r"(url|^header|^param|^path|^scopes?)$")
 
 
@@ -96,9 +99,12 @@ class _Reader:
         if "${" in text:
             return _REFERENCE.sub(lambda match: self._found(match, keys), text)
         if text and _is_literal_secret(keys):
-            self.secrets.add(text)
-            self.warnings.append(self.document.problem(keys, "a literal secret; write ${NAME} and set it in `.env`"))
+            self._literal(text, keys, "a literal secret; write ${NAME} and set it in `.env`")
         return text
+
+    def _literal(self, text: str, keys: Keys, what: str) -> None:
+        self.secrets.add(text)
+        self.warnings.append(self.document.problem(keys, what))
 
     def _found(self, match: re.Match[str], keys: Keys) -> str:
         name, default = match[1], match[3]
@@ -117,6 +123,8 @@ class _Reader:
         elif value and self._is_secret(name, keys):
             self.secrets.add(value)
             self.variables[name] = value
+        elif value is None and default and (_is_literal_secret(keys) or _SECRET_NAME.search(name)):
+            self._literal(default, keys, f"its default is a literal secret; write ${{{name}}} and set it in `.env`")
         return (default or "") if value is None else value
 
     def _value(self, name: str) -> str | None:
@@ -159,4 +167,6 @@ def _is_literal_secret(keys: Keys) -> bool:
         return bool(_SECRET_IN_AUTH.search(leaf))
     if "mask" in keys[:-2]:
         return leaf == "sha256"
+    if "body" in keys or "graphql" in keys:
+        return bool(_SECRET_IN_BODY.search(leaf))
     return ("headers" in keys or "params" in keys) and bool(_SECRET_NAME.search(leaf))

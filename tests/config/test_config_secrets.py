@@ -22,7 +22,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def test_a_prefect_secret_is_read_by_the_one_who_has_prefect(project: Project) -> None:
     project.write(SHOP.replace('"${SHOP_TOKEN}"', "prefect-secret:shop"))
 
-    shop = load(Path("config"), env={}, prefect_secret={"shop": TOKEN}.__getitem__)["shop"]
+    salt = {"MASK_SALT": "salt-of-the-test"}
+    shop = load(Path("config"), env=salt, prefect_secret={"shop": TOKEN}.__getitem__)["shop"]
 
     assert shop.auth is not None
     assert shop.auth.headers() == {"Authorization": f"Bearer {TOKEN}"}
@@ -39,6 +40,12 @@ SECRETS = {
     "salt": 'resources: {r: {path: /x, mask: {email: {sha256: "${SHOP_TOKEN}"}}}}',
     "literal-salt": f"resources: {{r: {{path: /x, mask: {{email: {{sha256: {TOKEN}}}}}}}}}",
     "literal": f"auth: {{bearer: {TOKEN}}}",
+    "literal-in-a-body": f"resources: {{r: {{path: /x, method: POST, body: {{by: [{{apiKey: {TOKEN}}}]}}}}}}",
+    "literal-in-variables": f"resources: {{r: {{path: /x, graphql: {{query: q, variables: {{token: {TOKEN}}}}}}}}}",
+    "default-in-auth": f'auth: {{bearer: "${{T:-{TOKEN}}}"}}',
+    "default-of-a-param": f'params: {{api_key: "v1 ${{T:-{TOKEN}}}"}}',
+    "default-by-variable": f'params: {{k: "${{SOME_TOKEN:-{TOKEN}}}"}}',
+    "default-of-a-salt": f'resources: {{r: {{path: /x, mask: {{email: {{sha256: "${{S:-{TOKEN}}}"}}}}}}}}',
 }
 
 
@@ -88,6 +95,32 @@ def test_a_literal_secret_is_warned_about(project: Project) -> None:
         "config/shop.yaml:3: auth.bearer: a literal secret; write ${NAME} and set it in `.env`",
         "config/shop.yaml:4: headers.X-Api-Key: a literal secret; write ${NAME} and set it in `.env`",
     )
+
+
+def test_a_secret_that_is_a_default_is_warned_about_where_it_is_used(project: Project) -> None:
+    """One that may be seen is none, such as the type of a header."""
+    project.write(
+        f'{TOP}auth: {{bearer: "${{T:-{TOKEN}}}"}}\n'
+        'headers: {Accept: "${ACCEPT:-text/csv}", X-Token: "${X:-}"}\n'
+        'params: {key: "${KEY:-live_4f9a22}", from: "${FROM:-2024-01-01}"}\n' + ONE
+    )
+
+    used, unused = project.load(), project.load(T="a-token-of-the-test", KEY="a-key-of-the-test")
+
+    assert used.warnings == (
+        "config/shop.yaml:2: auth.bearer: its default is a literal secret; write ${T} and set it in `.env`",
+        "config/shop.yaml:4: params.key: its default is a literal secret; write ${KEY} and set it in `.env`",
+    )
+    assert used.secrets.hide(f"{TOKEN} live_4f9a22 text/csv 2024-01-01") == "*** *** text/csv 2024-01-01"
+    assert unused.warnings == ()
+
+
+def test_what_a_body_asks_for_is_no_secret(project: Project) -> None:
+    project.write(resource("path: /x", "method: POST", "body: {sort: {key: created}, keys: [name], max_tokens: many}"))
+
+    sources = project.load()
+
+    assert (sources.warnings, sources.secrets.hide("created name many")) == ((), "created name many")
 
 
 def test_a_plain_variable_is_no_secret(project: Project) -> None:
