@@ -1,9 +1,11 @@
-"""No masked field may be asked with, carried or paged by, and each must be one that can be masked.
+"""No masked field may be asked with, carried, paged or told apart by, and each must be one that can be masked.
 
 A page is masked when it is kept. What follows from it is asked for with the
 page as it came, or with the kept one where a run resumes: a masked field would
 be another value then, and `carry` would write it as it came. What `records` has
-from the keys of objects stands in no field, and would be kept as it came.
+from the keys of objects stands in no field, and would be kept as it came. Rows are
+told apart, and compared, by masked values: only `sha256` keeps them different, and
+nothing keeps their order.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from pipelines.config.source import Resource
 from pipelines.extract.paginators import LastId
 from pipelines.extract.placeholders import names
 from pipelines.records import Records, root_names
+from pipelines.transform.columns import parse_path
 from pipelines.transform.mask import steps_of
+from pipelines.transform.plan import spelled
 
 Found = Iterator[tuple[str, tuple[str, ...], str]]
 _PLAIN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_OTHER_FIELD = "name another field, or take it out of `mask`"
 _RESUMED = "a run that resumes has only its masked value to ask with"
 
 
@@ -26,6 +31,8 @@ def masked_uses(resources: Mapping[str, Resource]) -> Found:
     """The resource, the key and the mistake for each masked field that is a key, asked with, or carried."""
     for name, resource in resources.items():
         yield from ((name, keys, what) for keys, what in _keys(resource))
+        yield from ((name, keys, what) for keys, what in _told_apart_by(resource))
+        yield from ((name, keys, what) for keys, what in _compared(resource))
         yield from ((name, keys, what) for keys, what in _paged_by(resource))
         yield from ((name, keys, what) for keys, what in _asked_with(resource, _above(resources, name)))
         yield from ((name, keys, what) for keys, what in _carried(resource, _above(resources, name)))
@@ -38,6 +45,45 @@ def _keys(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
         if steps_of(path)[0] in records.keys:
             what = f"{path!r} is of the `keys` of `records`, and what the API uses as keys is kept as it came"
             yield ("mask", path), f"{what}; ask for a list of records, or take it out of `mask`"
+
+
+def _told_apart_by(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The columns of the key that are the same for different records, or for none."""
+    for column in resource.key:
+        for path in _covering(resource, column):
+            if (rule := resource.mask[path]) in ("drop", "last4"):
+                what = f"`{path}: {rule}` under `mask` would make one row of different records, or none"
+                yield ("key",), f"{column!r} is masked, and {what}; say `{path}: sha256`, or choose another key"
+
+
+def _compared(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The columns whose values decide: which row is the newest, what is read next, what is gone."""
+    deciding: list[tuple[tuple[str, ...], str]] = [(("version",), resource.version)] if resource.version else []
+    if resource.incremental:
+        deciding.append((("incremental", "cursor"), resource.incremental.cursor))
+    if resource.deletes and resource.deletes.when:
+        deciding += [(("deletes", "when"), name) for name in sorted(root_names(resource.deletes.when) or ())]
+    for keys, column in deciding:
+        if any(_covering(resource, column)):
+            yield keys, f"{column!r} is masked, and compares as its masked value; {_OTHER_FIELD}"
+
+
+def _covering(resource: Resource, column: str) -> Iterator[str]:
+    """The paths of `mask` that cover the field which *column* is read from."""
+    declared = resource.columns.get(column)
+    source = declared.source if declared else None
+    if column in resource.carry and source is None:
+        return
+    for path in resource.mask:
+        steps = steps_of(path)
+        if source is not None:
+            read = steps_of(".".join(step for step in parse_path(source) if isinstance(step, str)))
+            is_covered = read[: len(steps)] == steps
+        else:
+            is_column = resource.format == "csv" or len(steps) <= resource.flatten + 1
+            is_covered = is_column and spelled(steps, resource.rename) == column
+        if is_covered:
+            yield path
 
 
 def _asked_with(resource: Resource, above: Mapping[str, Resource]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -78,8 +124,7 @@ def _paged_by(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
         paths.append((paginator.record_field, paginator.record_field))
     for path, inside in paths:
         if any(_is_masked(field, resource.mask) for field in _fields(inside)):
-            out = "page by another field, or take it out of `mask`"
-            yield ("paginate",), f"{path!r} is masked, and {_RESUMED}; {out}"
+            yield ("paginate",), f"{path!r} is masked, and {_RESUMED}; page by another field, or take it out of `mask`"
 
 
 def _inside(path: str, records: Records) -> str:

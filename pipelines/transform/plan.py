@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 import pyarrow as pa
@@ -104,9 +104,7 @@ class Plan(Struct, frozen=True, dict=True):
         return replace(reading, path=spelt[reading.name].path) if unbound and reading.name in spelt else reading
 
     def _reading(self, path: tuple[str, ...]) -> Reading:
-        dotted = ".".join(path)
-        name = dict(self.rename).get(dotted) or column_name("_".join(path))
-        name = dict(self.rename).get(name, name)
+        name = spelled(path, dict(self.rename))
         return Reading(name, path, settled=dict(self.known).get(name, pa.null()))
 
     def _wanted(self, reading: Reading) -> bool:
@@ -147,6 +145,12 @@ def first_plan(shape: Shape, known: pa.Schema | None, carried: frozenset[str] = 
         frozenset(shape.columns) | frozenset(shape.rename.values()),
         carried,
     )
+
+
+def spelled(path: tuple[str, ...], rename: Mapping[str, str]) -> str:
+    """The name of the column for the field at *path*, where no declared one takes it with `from`."""
+    name = rename.get(".".join(path)) or column_name("_".join(path))
+    return rename.get(name, name)
 
 
 def column_name(field: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import Project
+from tests.project import Project, resource
 
 PEOPLE = """\
 base_url: https://a.example
@@ -110,3 +110,64 @@ def test_a_key_of_the_answer_cannot_be_masked(project: Project) -> None:
         "config/shop.yaml:8: resources.users.mask.user: 'user' is of the `keys` of `records`, and what the API uses"
         " as keys is kept as it came; ask for a list of records, or take it out of `mask`"
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param(["key: phone", "write: upsert", "mask: {phone: last4}"],
+                     r"5: resources\.r\.key: 'phone' is masked, and `phone: last4` under `mask` would make one row of "
+                     r"different records, or none; say `phone: sha256`, or choose another key", id="a-key"),
+        pytest.param(["key: [id, phone]", "write: history", "mask: {phone: drop}"],
+                     r"5: resources\.r\.key: 'phone' is masked, and `phone: drop` .*", id="a-part-of-a-key"),
+        pytest.param(["key: phone_no", "mask: {phoneNo: last4}"],
+                     r"5: resources\.r\.key: 'phone_no' is masked, and `phoneNo: last4` .*", id="another-spelling"),
+        pytest.param(["key: tel", "mask: {phone: last4}", "rename: {phone: tel}"],
+                     r"5: resources\.r\.key: 'tel' is masked, and `phone: last4` .*", id="renamed"),
+        pytest.param(["key: tel", "mask: {user.phone: last4}", "flatten: 1", "rename: {user_phone: tel}"],
+                     r"5: resources\.r\.key: 'tel' is masked, and `user\.phone: last4` .*", id="renamed-and-opened"),
+        pytest.param(["key: user_phone", "mask: {user.phone: last4}", "flatten: 1"],
+                     r"5: resources\.r\.key: 'user_phone' is masked.*", id="opened"),
+        pytest.param(["key: user_phone", "mask: {user.phone: last4}", "format: csv"],
+                     r"5: resources\.r\.key: 'user_phone' is masked.*", id="a-point-in-a-name"),
+        pytest.param(["key: tel", "mask: {user.phone: last4}", "columns: {tel: {from: user.phone}}"],
+                     r"5: resources\.r\.key: 'tel' is masked.*", id="read-from"),
+        pytest.param(["key: tel", "mask: {user: drop}", "columns: {tel: {from: 'user.phones[0].no'}}"],
+                     r"5: resources\.r\.key: 'tel' is masked.*", id="read-from-a-part-of-it"),
+        pytest.param(["key: tel", "mask: {user.phone: drop}", "columns: {tel: {from: '\"user.phone\"'}}"],
+                     r"5: resources\.r\.key: 'tel' is masked.*", id="read-from-a-name-with-a-point"),
+        pytest.param(["key: id", "version: at", "write: upsert", "mask: {at: {sha256: pepper-and-salt}}"],
+                     r"6: resources\.r\.version: 'at' is masked, and compares as its masked value; "
+                     r"name another field, or take it out of `mask`", id="a-version"),
+        pytest.param(["incremental: {cursor: at, start: a, format: text}", "write: append", "mask: {at: last4}"],
+                     r"5: resources\.r\.incremental\.cursor: 'at' is masked.*", id="a-cursor"),
+        pytest.param(["key: id", "write: upsert", "deletes: {when: state == 'gone'}", "mask: {state: last4}"],
+                     r"7: resources\.r\.deletes\.when: 'state' is masked.*", id="a-mark-of-deletes"),
+    ],
+)  # fmt: skip
+def test_rows_are_not_told_apart_or_compared_by_what_a_mask_makes_equal(
+    project: Project, lines: list[str], expected: str
+) -> None:
+    project.write(resource("path: /x", *lines))
+
+    (told,) = project.mistakes()
+
+    assert re.fullmatch(f"config/shop\\.yaml:{expected}", told), told
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["key: phone", "mask: {phone: {sha256: pepper-and-salt}}"], id="a-fingerprint"),
+        pytest.param(["key: user_phone", "mask: {user.phone: last4}"], id="inside-of-a-column"),
+        pytest.param(["key: id", "mask: {user.id: last4}", "flatten: 1"], id="another-column"),
+        pytest.param(["key: tel", "mask: {tel: last4}", "columns: {tel: {from: user.tel}}"], id="read-elsewhere"),
+        pytest.param(
+            ["for_each: [{phone: '1'}]", "carry: {phone: phone}", "key: phone", "mask: {phone: drop}"], id="carried"
+        ),
+    ],
+)
+def test_rows_may_be_told_apart_by_what_stays_different(project: Project, lines: list[str]) -> None:
+    project.write(resource("path: /x", *lines))
+
+    assert list(project.load()["shop"].resources) == ["r"]
