@@ -19,6 +19,37 @@ Json = Any
 """A value as JSON has it; `Any` because the API decides."""
 
 
+class Real(float):
+    """A number with a point or an exponent, and the text it was written as."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Real:
+        """The nearest float, with its text."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __reduce__(self) -> tuple[type[Real], tuple[str]]:
+        return Real, (self.text,)
+
+
+Real.__name__ = float.__name__  # JMESPath takes for a number what has the name of one
+
+
+def as_written(value: Json) -> Json:
+    """*value* with the text of each `Real` in it, for where a number is a name: version 1.10 is not 1.1."""
+    if isinstance(value, dict):
+        return {key: as_written(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_written(item) for item in value]
+    return value.text if isinstance(value, Real) else value
+
+
 class PageRef(Struct, frozen=True):
     """Where one fetched page lies: compressed bytes in a spool file.
 

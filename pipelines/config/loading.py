@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from pipelines.batch import Json, digest
+from pipelines.batch import Json, as_written, digest
 from pipelines.config.crosscheck import TRANSFORMS, check
 from pipelines.config.json_schema import json_schema
 from pipelines.config.problems import Document, Keys, Problem, explain, nearest, refuse
@@ -177,7 +177,7 @@ def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem
 def _hash(public: dict[str, Json]) -> str:
     """What decides which data come and how they are stored: not pace and schedule, nor defaults beside their copies."""
     deciding = {key: value for key, value in public.items() if key not in _HASHLESS}
-    return digest(json.dumps(deciding, sort_keys=True, ensure_ascii=False).encode())
+    return digest(json.dumps(as_written(deciding), sort_keys=True, ensure_ascii=False).encode())
 
 
 def _with_defaults(document: Document) -> Document:

@@ -1,8 +1,9 @@
 """YAML text to plain data, with the line of every value.
 
 Only what a configuration needs: mappings, lists, text, whole and decimal
-numbers, true, false and null. Dates, `yes`, `012` and `1:30` stay text; tags that
-build objects, duplicate keys and aliases that multiply are refused.
+numbers, true, false and null. Dates, `yes`, `012`, `+1` and `1:30` stay text; tags that
+build objects, duplicate keys and aliases that multiply are refused. A number that
+Python would write in another way (`1.10`, `1e3`) keeps its text, as a `Real`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.batch import Json
+from pipelines.batch import Json, Real
 from pipelines.config.problems import Document, Keys, Problem, dotted
 
 MAX_BYTES = 1 << 20
@@ -24,8 +25,8 @@ _TAG = "tag:yaml.org,2002:"
 _PLAIN = {
     "null": (r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     "bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    "int": (r"^[-+]?(?:0|[1-9][0-9]{0,17})$", list("-+0123456789")),
-    "float": (r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+    "int": (r"^(?:0|-?[1-9][0-9]{0,17})$", list("-0123456789")),
+    "float": (r"^-?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", list("-.0123456789")),
 }
 
 
@@ -148,7 +149,7 @@ class _Builder:
                 case "int":
                     return int(text)
                 case "float":
-                    return float(text)
+                    return float(text) if repr(float(text)) == text else Real(text)
         except (ValueError, KeyError):
             return self._note(keys, f"is no {kind}", "write a plain value")
         return text

@@ -14,7 +14,7 @@ from datetime import datetime
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pipelines.batch import Json
+from pipelines.batch import Json, as_written
 from pipelines.envelope import dumps
 from pipelines.errors import Drift, PaginationLoop
 from pipelines.extract.channel import Fetched
@@ -70,7 +70,7 @@ class Asker(Struct, frozen=True):
         """The questions for one parent, whose values are in *scope*: one for each window."""
         parent = self._parent(scope)
         named = {name: scope[name] for name in self.names if name in scope}
-        carry = tuple((column, look_up(path, scope)) for column, path in self.endpoint.carry.items())
+        carry = tuple((column, as_written(look_up(path, scope))) for column, path in self.endpoint.carry.items())
         for window in self._windows(parent):
             place = order if window is None else (*order, window.order)
             asked = Question(Request("", ""), place, carry, parent, scope, window, named)

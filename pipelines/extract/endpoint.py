@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from pipelines.batch import Json
+from pipelines.batch import Json, as_written
 from pipelines.extract.fan_out import ForEachField
 from pipelines.extract.numbered import Paginator
 from pipelines.extract.paginators import AnyPaginator, NoPages
@@ -17,16 +17,16 @@ from pipelines.records import Format, Records, RecordsField, selector
 from pipelines.values import Value
 
 
-def _dates_as_text(value: object) -> object:
-    """YAML reads 2024-01-01 as a date; a parameter is text."""
+def _as_text(value: object) -> object:
+    """A date, and a number that would be written in another way, as the text that a parameter is."""
     if isinstance(value, dict):
-        return {key: _dates_as_text(item) for key, item in value.items()}
-    return value.isoformat() if isinstance(value, dt.date) else value
+        return {key: _as_text(item) for key, item in value.items()}
+    return value.isoformat() if isinstance(value, dt.date) else as_written(value)
 
 
 MOST_WEIGHT = 1_000_000
 Scalar = str | int | float | bool | None
-Params = Annotated[dict[str, Scalar | list[Scalar]], BeforeValidator(_dates_as_text)]
+Params = Annotated[dict[str, Scalar | list[Scalar]], BeforeValidator(_as_text)]
 
 
 class GraphQL(Value):

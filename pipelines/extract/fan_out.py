@@ -9,9 +9,18 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
-from pipelines.batch import Json
+from pipelines.batch import Json, as_written
 from pipelines.errors import ConfigError
 from pipelines.values import Value
 
@@ -34,6 +43,16 @@ class ForEach(Value):
         None, description="lists by name, of which every combination is asked for; or a list of objects"
     )
     file: Path | None = Field(None, description="CSV with a header, or JSON list of objects; beside the source file")
+
+    @field_validator("values", mode="wrap")
+    @classmethod
+    def _keep_their_texts(cls, values: object, valid: ValidatorFunctionWrapHandler) -> object:
+        valid(values)
+        return values  # what the validator gives has plain floats
+
+    @field_serializer("values")
+    def _as_written(self, values: Json) -> Json:
+        return as_written(values)
 
     @field_validator("file")
     @classmethod

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from pipelines.batch import Json
+from pipelines.batch import Json, Real
 from pipelines.transform.column_types import ColumnType
-from pipelines.transform.exact_json import Real, json_text, plain_text
+from pipelines.transform.exact_json import json_text, plain_text
 from pipelines.transform.times import Zoneless, day_of, instant_of, instant_of_epoch
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)

@@ -9,29 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from pipelines.batch import Json
+from pipelines.batch import Json, Real
 from pipelines.errors import DecodeError
 
 _BOM = b"\xef\xbb\xbf"
-
-
-class Real(float):
-    """A number with a point or an exponent, and the text it was written as."""
-
-    __slots__ = ("text",)
-    text: str
-
-    def __new__(cls, text: str) -> Real:
-        """The nearest float, with its text."""
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-    def __reduce__(self) -> tuple[type[Real], tuple[str]]:
-        return Real, (self.text,)
-
-
-Real.__name__ = float.__name__  # JMESPath takes for a number what has the name of one
 
 
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.batch import Json
+from pipelines.batch import Json, Real
 from pipelines.errors import DecodeError, SchemaError
-from pipelines.transform.exact_json import Real, plain_text
+from pipelines.transform.exact_json import plain_text
 
 MOST_COLUMNS = 2_000
 _INFINITE = float("inf")

@@ -11,8 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from pipelines.batch import Json
-from pipelines.transform.exact_json import Real
+from pipelines.batch import Json, Real
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _TIME = re.compile(

@@ -78,14 +78,47 @@ def test_null_takes_a_default_away(project: Project) -> None:
 def test_dates_and_words_stay_text(project: Project) -> None:
     """YAML's own rules would give a date, two booleans, an octal and a sexagesimal number."""
     project.write(
-        resource("path: /x", "params: {a: 2024-01-01, b: yes, c: 012, d: 1:30, e: 1_000, f: 1e3, g: 7, h: true, n: ~}")
+        resource("path: /x", "params: {a: 2024-01-01, b: yes, c: 012, d: 1:30, e: 1_000, f: 1.5, g: 7, h: true, n: ~}")
     )
 
     params = project.load()["shop"].resources["r"].params
 
     assert params == {
-        "a": "2024-01-01", "b": "yes", "c": "012", "d": "1:30", "e": "1_000", "f": 1000.0, "g": 7, "h": True, "n": None,
+        "a": "2024-01-01", "b": "yes", "c": "012", "d": "1:30", "e": "1_000", "f": 1.5, "g": 7, "h": True, "n": None,
     }  # fmt: skip
+
+
+def test_a_number_that_python_writes_in_another_way_is_text_where_text_is_wanted(project: Project) -> None:
+    """And a number where one is wanted; the hash of the configuration tells the two apart."""
+    written = "[1.10, 1e3, 12345e7, +5, -0, .5, 1., 1e999, 123456789012345678901]"
+    rest = ("body: {a: 1.10, b: [1e3]}", "for_each: [{v: 1.10}]")
+    project.write(resource("path: /x", f"params: {{a: {written}}}", *rest))
+    first = project.load()["shop"]
+    project.write(resource("path: /x", f"params: {{a: {written}}}".replace("1.10", "1.1"), *rest))
+    second = project.load()["shop"]
+
+    assert first.resources["r"].params == {"a": written[1:-1].split(", ")}
+    assert first.resources["r"].body == {"a": 1.1, "b": [1000.0]}
+    assert first.resources["r"].model_dump()["for_each"]["values"] == [{"v": "1.10"}]
+    assert second.resources["r"].params["a"] == [1.1, *written[1:-1].split(", ")[1:]]
+    assert first.config_hash != second.config_hash
+
+
+def test_a_number_may_be_written_in_any_way_where_one_is_wanted(project: Project) -> None:
+    project.write(
+        "base_url: https://a.example\n"
+        "limits: {in_flight: 8.0, daily: 1e4}\nretry: {attempts: +3, statuses: [+500, 5.03e2]}\n"
+        "resources:\n  r:\n    path: /x\n    weight: 2.00\n    flatten: -0\n    errors: [{status: [+404], do: skip}]\n"
+        "    expect: [{between: {x: [-1.50, +1e3]}}, {min_rows: 1e2}]\n"
+    )
+
+    shop = project.load()["shop"]
+
+    r = shop.resources["r"]
+    assert (shop.limits.in_flight, shop.limits.daily) == (8, 10_000)
+    assert (shop.retry.attempts, shop.retry.statuses) == (3, (500, 503))
+    assert (r.weight, r.flatten, r.errors[0].status) == (2, 0, (404,))
+    assert (r.expect[0].between, r.expect[1].min_rows) == ({"x": (-1.5, 1000.0)}, 100)
 
 
 def test_a_reference_is_looked_up_in_the_environment_then_in_the_profile(project: Project) -> None:
