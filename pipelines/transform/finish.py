@@ -11,6 +11,8 @@ from pipelines.transform.plan import Reading
 from pipelines.transform.times import FIRST_SECOND, LAST_SECOND, PER_SECOND
 
 _EXACT_FLOAT = 2.0**53
+_RULES_SECOND = 2_114_380_800
+"""From 2037 on the offsets of a zone follow from its rule, which Arrow does not read."""
 
 
 class Refused(Exception):
@@ -29,7 +31,7 @@ def finished(reading: Reading, array: pa.Array) -> pa.Array:
     """The column of *reading* from its values as they came.
 
     Raises:
-        Refused: A number may have been rounded, or a time lies outside the years that there are.
+        Refused: A number may have been rounded, or a time lies outside the years that there are or that Arrow knows.
         pyarrow.ArrowException: A text is no time.
     """
     kind = reading.declared
@@ -55,8 +57,15 @@ def _times(kind: ColumnType, zone: str | None, values: pa.Array) -> pa.Array:
         if zone is None:
             raise
         local = values.cast(pa.timestamp(kind.unit))
+        _refuse_rules(local, PER_SECOND[kind.unit])
         instants = pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="raise").cast(kind.arrow)
     return _in_years(instants, instants.cast(pa.int64()), PER_SECOND[kind.unit])
+
+
+def _refuse_rules(local: pa.Array, per_second: int) -> None:
+    last = pc.max(local.cast(pa.int64())).as_py()
+    if last is not None and last >= _RULES_SECOND * per_second:
+        raise Refused
 
 
 def _in_years(array: pa.Array, counts: pa.Array, per_second: float) -> pa.Array:
