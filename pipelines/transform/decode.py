@@ -124,12 +124,14 @@ def _read_waiting(waiting: list[tuple[bytes, Buffer]], shape: Shape, plan: Plan,
     """Read pages that *waiting* holds beside their arrays, all at once if that works, and let it be empty."""
     arrays = [array for _, array in waiting]
     taken = not arrays or _read_together(arrays, plan, read)
+    guess = plan
     if not taken and not read.rows:
-        plan = _sampled(arrays[0], shape, plan)
-        taken = _read_together(arrays, plan, read)
+        guess = _sampled(arrays[0], shape, plan)
+        taken = _read_together(arrays, guess, read)
+        plan = guess if taken else plan
     if not taken:
         for body, array in waiting:
-            plan = _read_one(body, array, shape, plan, read)
+            guess = plan = _read_one(body, array, shape, plan, read, guess=guess)
     waiting.clear()
     return plan
 
@@ -148,13 +150,16 @@ def _read_together(arrays: list[Buffer], plan: Plan, read: _Pages) -> bool:
     return True
 
 
-def _read_one(body: bytes, array: Buffer, shape: Shape, plan: Plan, read: _Pages) -> Plan:
-    decoder = decoder_for(plan)
+def _read_one(  # noqa: PLR0913  # a page in both forms, and by what it is read
+    body: bytes, array: Buffer, shape: Shape, plan: Plan, read: _Pages, *, guess: Plan
+) -> Plan:
+    """Read a page by *guess*; if it does not hold for the whole page, exactly, by what the pages before taught."""
+    decoder = decoder_for(guess)
     taken = decoder.read(bytes(array)) if decoder else None
     if taken is None:
         return _read_exactly(body, shape, plan, read)
     read.add(taken[0], [taken[1]], fast=True)
-    return plan
+    return guess
 
 
 def _read_exactly(body: bytes, shape: Shape, plan: Plan, read: _Pages) -> Plan:

@@ -311,6 +311,17 @@ def test_quarantine_sets_the_record_aside_with_its_reason() -> None:
     ]
 
 
+@pytest.mark.parametrize("policy", ["quarantine", "fail", "widen"])
+def test_the_first_records_of_a_page_do_not_settle_the_types_of_the_others(policy: str) -> None:
+    """A hundred integers, and a fraction behind them: no mismatch, as the column has no type before the page ends."""
+    prices = [*range(1, 101), *([1.5] * 50)]
+
+    decoded = both(page(*({"price": price} for price in prices))[0], on_mismatch=policy)
+
+    assert column(decoded, "price") == ("double", prices)
+    assert decoded.rejects is None
+
+
 def test_widen_makes_text_of_a_declared_column_that_does_not_fit() -> None:
     decoded = both(b'[{"a":1.50}]', b'[{"a":"n/a"}]', columns={"a": "decimal(9,2)"}, on_mismatch="widen")
 
