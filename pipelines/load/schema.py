@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from pipelines.batch import Json
 from pipelines.errors import SchemaError, TypeConflict
+from pipelines.growth import fills
 from pipelines.load.target import VALIDITY
 
 OnMismatch = Literal["widen", "quarantine", "fail"]
@@ -112,8 +113,7 @@ def record_schema(schema: pa.Schema) -> pa.Schema:
 
 def _unified(known: pa.Field, field: pa.Field, on_mismatch: OnMismatch) -> pa.Field:
     kind = common_type(known.type, field.type)
-    harmless = kind in (known.type, field.type) and (pa.types.is_null(known.type) or pa.types.is_null(field.type))
-    if on_mismatch != "widen" and known.type != field.type and not harmless and kind != known.type:
+    if on_mismatch != "widen" and not fills(known.type, kind):
         raise TypeConflict(
             f"the column {field.name!r} is {known.type} and now comes as {field.type}",
             "let it be one type, in `columns` or in the transform, or say `on_mismatch: widen`",

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from pipelines.batch import Json
 from pipelines.errors import ConfigError, DecodeError, TypeConflict
+from pipelines.growth import fills
 from pipelines.records import parse
 from pipelines.transform.columns import OnMismatch, Path, Shape
 from pipelines.transform.convert import Misfit, NoTime, as_they_are, converter, described
@@ -65,7 +66,7 @@ def columns_of(records: list[dict[str, Json]], on_mismatch: OnMismatch | None, p
             if reading.declared is not None:
                 values = _converted(values, reading, refusals)
             else:
-                settled = _settled(values, reading, refusals)
+                settled = _settled(values, reading, refusals, adds=plan.on_new == "add")
         except Misfit:
             values = values_of(records, replace(reading, declared=None), plan)
             settled = settle(pa.null(), values)
@@ -170,16 +171,20 @@ class _Refusals:
         self.rejects.setdefault(row, Reject(json_text(self.records[row]), column, str(misfit)))
 
 
-def _settled(values: list[Json], reading: Reading, refusals: _Refusals) -> pa.DataType:
-    """The type that *values* widen an undeclared column to; unchanged where the policy forbids."""
-    settled = settle(reading.settled, values)
-    unknown = kind_of(reading.settled) in (None, "null")
-    if settled == reading.settled or unknown or refusals.on_mismatch in (None, "widen"):
+def _settled(values: list[Json], reading: Reading, refusals: _Refusals, *, adds: bool) -> pa.DataType:
+    """The type that *values* widen an undeclared column to; where the policy forbids that, they may only fill it."""
+    known = reading.settled
+    settled = settle(known, values)
+    unknown = kind_of(known) in (None, "null")
+    if unknown or refusals.on_mismatch in (None, "widen") or fills(known, settled, adds=adds):
         return settled
+    fitting = []
     for row, value in enumerate(values):
-        if settle(reading.settled, [value]) != reading.settled:
-            refusals.add(row, reading.name, Misfit(f"is {described(value)}, the column is {reading.settled}"))
-    return reading.settled
+        if fills(known, settle(known, [value]), adds=adds):
+            fitting.append(value)
+        else:
+            refusals.add(row, reading.name, Misfit(f"is {described(value)}, the column is {known}"))
+    return settle(known, fitting)
 
 
 def _converted(values: list[Json], reading: Reading, refusals: _Refusals) -> list[Any]:

@@ -162,6 +162,20 @@ def test_types_that_differ_are_refused_where_the_policy_does_not_widen() -> None
     assert unify([one, pa.schema({"n": NULL})], "fail") == one
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(pa.list_(NULL), pa.list_(TEXT), id="list"),
+        pytest.param(pa.struct({"a": NULL}), pa.struct({"a": INT}), id="struct"),
+        pytest.param(pa.struct({"a": INT}), pa.struct({"a": INT, "b": TEXT}), id="new-field"),
+    ],
+)
+def test_g19_a_type_that_comes_late_is_refused_by_no_policy(one: pa.DataType, other: pa.DataType) -> None:
+    schemas = [pa.schema({"n": one}), pa.schema({"n": other})]
+
+    assert unify(schemas, "fail") == schemas[1]
+
+
 def test_g17_columns_that_differ_only_in_case_are_refused() -> None:
     with pytest.raises(SchemaError, match="'A' and 'a' differ only in case"):
         unify([pa.schema({"A": INT, "a": INT})])

@@ -322,6 +322,59 @@ def test_the_first_records_of_a_page_do_not_settle_the_types_of_the_others(polic
     assert decoded.rejects is None
 
 
+@pytest.mark.parametrize("policy", ["quarantine", "fail"])
+@pytest.mark.parametrize(
+    ("first", "then", "kind"),
+    [
+        pytest.param([], ["x"], "list<item: string>", id="empty-list"),
+        pytest.param([None], [1], "list<item: int64>", id="list-of-nulls"),
+        pytest.param({"zip": None}, {"zip": "1"}, "struct<zip: string>", id="null-inside"),
+        pytest.param({"zip": "1"}, {"no": 2}, "struct<zip: string, no: int64>", id="new-field-inside"),
+        pytest.param({"tags": [{}]}, {"tags": [{"n": 1}]}, "struct<tags: list<item: struct<n: int64>>>", id="deep"),
+    ],
+)
+def test_g19_what_had_no_type_is_no_mismatch(policy: str, first: Any, then: Any, kind: str) -> None:
+    """Neither on a later page, nor once it is committed; but then it has its type, and what differs is a mismatch."""
+    one, other = page({"a": first})[0], page({"a": then})[0]
+
+    together = both(one, other, other, on_mismatch=policy)
+    committed = both(one, on_mismatch=policy).table.schema
+    later = both(other, known=committed, on_mismatch=policy)
+
+    assert (column(together, "a")[0], together.table.num_rows, together.rejects) == (kind, 3, None)
+    assert (column(later, "a")[0], later.rejects) == (kind, None)
+
+
+def test_g19_a_type_inside_that_came_late_holds_from_then_on() -> None:
+    bodies = [page({"a": value})[0] for value in ([], ["x"], [1], {"b": 1})]
+
+    decoded = both(*bodies, on_mismatch="quarantine")
+
+    assert column(decoded, "a") == ("list<item: string>", [[], ["x"], ["1"]])
+    assert decoded.rejects is not None
+    assert decoded.rejects["reason"].to_pylist() == ["is an object, the column is list<item: string>"]
+
+
+def test_a_record_that_fits_fills_a_type_beside_one_that_does_not() -> None:
+    bodies = page({"a": {"n": 1, "zip": None}})[0], page({"a": {"n": "x", "zip": "1"}}, {"a": {"n": 2, "zip": "2"}})[0]
+
+    decoded = both(*bodies, on_mismatch="quarantine")
+
+    assert decoded.table["a"].to_pylist() == [{"n": 1, "zip": None}, {"n": 2, "zip": "2"}]
+    assert decoded.rejects is not None
+    assert decoded.rejects["record"].to_pylist() == ['{"a":{"n":"x","zip":"1"}}']
+
+
+@pytest.mark.parametrize("policy", ["ignore", "fail"])
+def test_an_object_gains_no_field_where_new_ones_are_not_added(policy: str) -> None:
+    known = pa.schema([("a", pa.struct([("zip", pa.string())]))])
+
+    decoded = both(page({"a": {"no": 1}})[0], known=known, on_mismatch="quarantine", on_new_column=policy)
+
+    assert decoded.rejects is not None
+    assert (decoded.table.num_rows, len(decoded.rejects)) == (0, 1)
+
+
 def test_widen_makes_text_of_a_declared_column_that_does_not_fit() -> None:
     decoded = both(b'[{"a":1.50}]', b'[{"a":"n/a"}]', columns={"a": "decimal(9,2)"}, on_mismatch="widen")
 
