@@ -30,6 +30,7 @@ class Recipe(Struct, frozen=True):
     which appended rows are old, `edge` the files with rows from `edge_floor` on,
     which may be read again. Where nothing tells what is old (`reaches_back`), `older`
     are the other files, each with its greatest cursor ("" where that is not known).
+    `carried` are the columns that parents give.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Recipe(Struct, frozen=True):
     reaches_back: bool = False
     older: tuple[tuple[Path, str], ...] = ()
     asked_from: str = ""
+    carried: tuple[str, ...] = ()
     transforms: Path | None = None
     slice_bytes: int = 16_000_000
 

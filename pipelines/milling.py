@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct, field
 
@@ -15,8 +15,12 @@ from pipelines.errors import PipelineError, TransformError
 from pipelines.extract.channel import Backlog, Work
 from pipelines.extract.events import Event
 from pipelines.extract.page import Request
+from pipelines.load.schema import decode_schema, unify
 from pipelines.milled import MILL, Milled, Recipe, describe
 from pipelines.pool import Engine
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Ledger(Struct):
@@ -43,6 +47,28 @@ class Ledger(Struct):
             refuse_disorder((page for milled in self.milled for page in milled.ends), recipe.cursor)
         except PipelineError as error:
             self.error = error
+
+    def refuse_other_types(self, recipe: Recipe) -> None:
+        """Note it as the error where a batch has a column of another type than one before, and the policy forbids that.
+
+        Each batch settles for itself the types that are neither declared nor committed. What
+        a transform makes is compared when it is merged; what parents give may be of any type.
+        """
+        policy = recipe.shape.on_mismatch or "widen"
+        if policy == "widen" or recipe.shape.transform or self.error is not None:
+            return
+        batches = sorted((milled for milled in self.milled if milled.parts), key=lambda milled: milled.sequence)
+        try:
+            unify((_settled_by(milled, recipe) for milled in batches), policy)
+        except PipelineError as error:
+            self.error = describe(error, f"{recipe.source}.{recipe.resource}")
+
+
+def _settled_by(milled: Milled, recipe: Recipe) -> pa.Schema:
+    """The columns whose types a batch did not find in the last commit."""
+    known = {column["name"]: column["type"] for column in recipe.columns or ()}
+    new = [column for column in milled.columns if column["type"] != known.get(column["name"])]
+    return decode_schema([column for column in new if column["name"] not in recipe.carried])
 
 
 def batch_event(resource: str, milled: Milled) -> Event:
@@ -88,6 +114,7 @@ class Milling:
             raise self._crash
         for resource, ledger in self.ledgers.items():
             ledger.refuse_disorder(self._recipes[resource])
+            ledger.refuse_other_types(self._recipes[resource])
 
     def _join(self) -> None:
         """Wait until every batch is milled."""

@@ -55,6 +55,7 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
         reaches_back=is_unsure,
         older=tuple((store / path, top) for path, top in older.items()),
         asked_from=incremental.since(watermark) if incremental and incremental.since_param and watermark else "",
+        carried=tuple(resource.carry),
         transforms=settings.transforms,
         slice_bytes=settings.batch_size,
     )

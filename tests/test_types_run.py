@@ -13,7 +13,7 @@ from pipelines.config.project import load_project
 from pipelines.report.result import SourceReport
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
-from tests.fake_api import FakeApi
+from tests.fake_api import FakeApi, say
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SHOP = """\
@@ -81,3 +81,52 @@ def test_g19_an_empty_list_that_is_committed_takes_its_type_from_a_later_run(
     newest = {row["id"]: row["v"] for row in shop.stored()}
     assert (kinds(report), report.resources[0].rejected) == ([], 0)
     assert newest == {0: empty, 1: {"tags": ["x"], "at": {"zip": "1"}}}
+
+
+@pytest.mark.parametrize("batch_size", ["1B", "16MB"])
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        pytest.param([1, "n/a"], ["TypeConflict"], id="text-after-integer"),
+        pytest.param([1, 1.5], ["TypeConflict"], id="fraction-after-integer"),
+        pytest.param([1.5, 1], [], id="integer-after-fraction"),
+        pytest.param(["n/a", 1, None], [], id="integer-after-text"),
+        pytest.param([None, 1, None, 2], [], id="nulls"),
+        pytest.param([[], ["x"], []], [], id="empty-lists"),
+        pytest.param([[], ["x"], [{"a": 1}], {"a": 1}], ["TypeConflict"], id="object-after-lists"),
+        pytest.param([{"a": None}, {"a": 1}, {"b": 2}], [], id="fields-of-objects"),
+        pytest.param([{"a": None}, {"a": 1}, {"a": "x"}], ["TypeConflict"], id="text-in-an-object"),
+    ],
+)
+def test_where_a_mismatch_fails_it_does_so_whatever_the_size_of_batches(
+    shop: Shop, values: list[Any], problem: list[str], batch_size: str
+) -> None:
+    """On the first run, of a column that nobody declared; in batches of one page each, and in one of all."""
+    shop.configure("write: append", "on_mismatch: fail")
+
+    report = shop.read(*values, THREADMILL_BATCH_SIZE=batch_size)
+
+    assert kinds(report) == problem
+    assert len(shop.stored()) == (0 if problem else len(values))
+
+
+def test_a_mismatch_between_batches_fails_where_records_are_set_aside(shop: Shop) -> None:
+    """Both batches are written when it is found, each with a type of its own; the next run knows the type of the last."""
+    shop.configure("write: append", "on_mismatch: quarantine")
+
+    first = shop.read(1, "n/a", THREADMILL_BATCH_SIZE="1B")
+    assert (kinds(first), shop.stored()) == (["TypeConflict"], [])
+    assert kinds(shop.read(1)) == []
+    last = shop.read(1, "n/a", 2, THREADMILL_BATCH_SIZE="1B")
+
+    assert (kinds(last), last.resources[0].rejected) == ([], 1)
+
+
+def test_what_parents_give_may_be_of_any_type_in_each_batch(shop: Shop) -> None:
+    each = "for_each: {values: {shop: [1, x, 2.5]}}"
+    shop.configure("write: replace", "on_mismatch: fail", each, 'params: {shop: "{shop}"}', "carry: {of: shop}")
+    shop.api.answer("/orders", say({"data": [{"id": 1}]}))
+
+    report = shop.run(THREADMILL_BATCH_SIZE="1B")
+
+    assert (kinds(report), sorted(row["of"] for row in shop.stored())) == ([], ["1", "2.5", "x"])
