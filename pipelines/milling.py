@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct, field
 
-from pipelines.batch import Batch
+from pipelines.batch import Batch, Json
 from pipelines.cursors import refuse_disorder
 from pipelines.errors import PipelineError, TransformError
 from pipelines.extract.channel import Backlog, Work
 from pipelines.extract.events import Event
 from pipelines.extract.page import Request
-from pipelines.load.schema import decode_schema, unify
+from pipelines.load.schema import decode_schema, encode_schema, unify
 from pipelines.milled import MILL, Milled, Recipe, describe
 from pipelines.pool import Engine
 
@@ -47,6 +47,11 @@ class Ledger(Struct):
             refuse_disorder((page for milled in self.milled for page in milled.ends), recipe.cursor)
         except PipelineError as error:
             self.error = error
+
+    def columns_beside(self, known: tuple[Json, ...] | None) -> tuple[Json, ...] | None:
+        """The columns of rows that are *known* and those that came of the batches so far; None where there are none."""
+        found = (known or (), *(milled.columns for milled in self.milled if milled.parts))
+        return tuple(encode_schema(unify(map(decode_schema, found)))) or None
 
     def refuse_other_types(self, recipe: Recipe) -> None:
         """Note it as the error where a batch has a column of another type than one before, and the policy forbids that.

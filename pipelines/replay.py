@@ -159,7 +159,7 @@ class _Replay:
             return replace(dataset, columns=None)
         parts = [part for milled in ledgers[name].milled for part in milled.parts]
         made = tuple(LiveFile.of(part, 0, number) for number, part in enumerate(parts))
-        return replace(dataset, files=(*dataset.files, *made))
+        return replace(dataset, files=(*dataset.files, *made), columns=ledgers[name].columns_beside(dataset.columns))
 
 
 def _add(ledger: Ledger, milled: Ledger, error: PipelineError | None, number: int) -> None:

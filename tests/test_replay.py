@@ -141,6 +141,19 @@ def test_a_replay_of_the_first_read_makes_all_rows_anew_though_records_were_set_
     assert [sorted(row) for row in stock.stored()] == [["cost", "id"]]
 
 
+def test_a_replay_sets_the_same_records_aside_though_nobody_declared_the_type(stock: Stock) -> None:
+    """Prices are integers since the first day; on the second the one of `b` is a text."""
+    stock.configure("write: upsert")
+    stock.read(a=1)
+    stock.read(a=2, b="a lot")
+    assert stock.prices() == {"a": "2"}
+
+    report = stock.replay()
+
+    assert [(one.problem, one.rejected) for one in report.resources] == [(None, 1)]
+    assert stock.prices() == {"a": "2"}
+
+
 def test_a_replay_of_a_newest_read_without_records_leaves_none(stock: Stock) -> None:
     stock.configure(f"write: upsert, allow_empty: true, {MISSING}, {TEXT}")
     stock.read(a="1.00")
