@@ -460,6 +460,17 @@ def test_carried_values_become_columns_of_their_pages() -> None:
     assert decoded.table["n"].to_pylist() == [1, 1, None]
 
 
+def test_carried_objects_and_lists_hold_numbers_with_a_point() -> None:
+    place: Any = {"lat": 40.4, "bounds": [[1, 0.5], [None, 1.10]]}
+
+    shape = Shape.model_validate({"columns": {"text": "json"}})
+
+    decoded = decode([(b'[{"a":1}]', {"place": place, "text": place})], shape)
+
+    assert decoded.table["place"].to_pylist() == [place]
+    assert decoded.table["text"].to_pylist() == ['{"lat":40.4,"bounds":[[1,0.5],[null,1.1]]}']
+
+
 def test_a_carried_column_never_hides_a_field() -> None:
     with pytest.raises(SchemaError):
         decode([(b'[{"repo":1}]', {"repo": "x"})], Shape())
