@@ -130,3 +130,16 @@ def test_what_parents_give_may_be_of_any_type_in_each_batch(shop: Shop) -> None:
     report = shop.run(THREADMILL_BATCH_SIZE="1B")
 
     assert (kinds(report), sorted(row["of"] for row in shop.stored())) == ([], ["1", "2.5", "x"])
+
+
+def test_records_whose_parent_gives_what_does_not_fit_are_set_aside(shop: Shop) -> None:
+    each = "for_each: {values: {shop: [x, 2, 3]}}"
+    gives = ('params: {shop: "{shop}"}', "carry: {of: shop}", "columns: {of: int64}")
+    shop.configure("write: replace", "on_mismatch: quarantine", each, *gives)
+    shop.api.route("/orders", lambda asked: say({"data": [{"id": f"{asked.params['shop']}-1"}]}))
+
+    report = shop.run()
+
+    assert (kinds(report), report.resources[0].rows_read, report.resources[0].rejected) == ([], 3, 1)
+    assert sorted((row["id"], row["of"]) for row in shop.stored()) == [("2-1", 2), ("3-1", 3)]
+    assert [row["record"] for row in shop.stored("orders__rejects")] == ['{"id":"x-1"}']

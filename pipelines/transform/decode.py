@@ -7,7 +7,7 @@ defines the result, and whatever it teaches widens the plan for the pages after.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -19,8 +19,8 @@ from pipelines.batch import Json
 from pipelines.errors import PipelineError
 from pipelines.transform.alike import Buffer
 from pipelines.transform.columns import Shape
-from pipelines.transform.exact import Reject, columns_of, read_exactly, type_of
-from pipelines.transform.exact_json import exact, parse_json
+from pipelines.transform.exact import ExactPage, Reject, columns_of, read_exactly, records_of, type_of
+from pipelines.transform.exact_json import exact, json_text, parse_json
 from pipelines.transform.fast import decoder_for
 from pipelines.transform.places import Form
 from pipelines.transform.plan import Plan, Reading, first_plan
@@ -90,25 +90,26 @@ def decode(
         SchemaError: Two fields would share a column, or a new field is to fail.
         ConfigError: A time names no zone, and its column declares none.
     """
-    carried = frozenset(name for _, carry in pages for name in carry)
-    plan = first_plan(shape, known, carried)
+    names = list(dict.fromkeys(name for _, carry in pages for name in carry))
+    parents = _parents([carry for _, carry in pages], names, shape)
+    plan = first_plan(shape, known, frozenset(names))
+    bodies = [b"" if page in parents.rejects else body for page, (body, _) in enumerate(pages)]
     while True:
         try:
-            read, final = _read(pages, shape, plan, fast=fast)
+            read, final = _read(bodies, shape, plan, fast=fast)
             table = _joined(read, final)
         except _Wider as wider:
             plan = wider.plan
             continue
-        table = _with_carry(table, read.rows, [carry for _, carry in pages], shape)
-        return Decoded(table, _rejected(read.rejects), read.fast, len(pages) - read.fast)
+        table = _with_carry(table, read.rows, parents, names)
+        rejects = [*read.rejects, *_of_parents_set_aside(pages, shape, final, parents)]
+        return Decoded(table, _rejected(rejects), read.fast, len(pages) - read.fast)
 
 
-def _read(
-    pages: Sequence[tuple[bytes, Mapping[str, Json]]], shape: Shape, plan: Plan, *, fast: bool
-) -> tuple[_Pages, Plan]:
+def _read(bodies: Sequence[bytes], shape: Shape, plan: Plan, *, fast: bool) -> tuple[_Pages, Plan]:
     read = _Pages()
     waiting: list[tuple[bytes, Buffer]] = []
-    for body, _ in pages:
+    for body in bodies:
         array = _array_of_records(body, shape) if fast else None
         if array is None:
             plan = _read_waiting(waiting, shape, plan, read)
@@ -169,7 +170,7 @@ def _read_exactly(body: bytes, shape: Shape, plan: Plan, read: _Pages) -> Plan:
         error.page = len(read.rows)
         raise
     read.add(page.columns, [page.rows])
-    read.rejects += page.rejects
+    read.rejects += page.rejects.values()
     return page.plan
 
 
@@ -232,19 +233,34 @@ def _as_final(array: pa.Array | None, rows: int, kind: pa.DataType, plan: Plan, 
         raise _Wider(plan.widen(name, pa.string())) from None
 
 
-def _with_carry(table: pa.Table, rows: Sequence[int], carries: Sequence[Mapping[str, Json]], shape: Shape) -> pa.Table:
-    """*table* with the columns that parents give, each value for all rows of its page."""
-    names = list(dict.fromkeys(name for carry in carries for name in carry))
-    if not names:
-        return table
+def _parents(carries: Sequence[Mapping[str, Json]], names: Sequence[str], shape: Shape) -> ExactPage:
+    """The columns *names*, with a value for each page: what all its rows get from their parent."""
     declared = {name: column for name, column in shape.columns.items() if name in names and not column.source}
     plan = first_plan(Shape(columns=declared, on_mismatch=shape.on_mismatch), None)
     records = [{name: exact(value) for name, value in carry.items()} for carry in carries]
-    page = columns_of(records, shape.on_mismatch, replace(plan, rename=tuple((name, name) for name in names)))
-    places = pa.array([index for index, count in enumerate(rows) for _ in range(count)], pa.int64())
+    return columns_of(records, shape.on_mismatch, replace(plan, rename=tuple((name, name) for name in names)))
+
+
+def _with_carry(table: pa.Table, rows: Sequence[int], parents: ExactPage, names: Sequence[str]) -> pa.Table:
+    """*table* with the columns *names* of *parents*, each value for all rows of its page."""
+    kept = [count for page, count in enumerate(rows) if page not in parents.rejects]
+    places = pa.array([place for place, count in enumerate(kept) for _ in range(count)], pa.int64())
     for name in names:
-        table = table.append_column(name, pc.take(page.columns[name], places))
+        table = table.append_column(name, pc.take(parents.columns[name], places))
     return table
+
+
+def _of_parents_set_aside(
+    pages: Sequence[tuple[bytes, Mapping[str, Json]]], shape: Shape, plan: Plan, parents: ExactPage
+) -> Iterator[Reject]:
+    """The records of pages whose parent has a value that does not fit."""
+    for page, reject in parents.rejects.items():
+        try:
+            records = records_of(pages[page][0], shape, unique=plan.unique)
+        except PipelineError as error:
+            error.page = page
+            raise
+        yield from (replace(reject, record=json_text(record)) for record in records)
 
 
 def _rejected(rejects: Sequence[Reject]) -> pa.Table | None:

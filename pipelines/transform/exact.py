@@ -36,12 +36,12 @@ class Reject(Struct, frozen=True):
 
 
 class ExactPage(Struct, frozen=True):
-    """A page's columns by name, what it taught, and what it could not take."""
+    """A page's columns by name, what it taught, and what it could not take, by the number of the record."""
 
     plan: Plan
     columns: dict[str, pa.Array]
     rows: int
-    rejects: tuple[Reject, ...] = ()
+    rejects: dict[int, Reject]
 
 
 def read_exactly(body: bytes, shape: Shape, plan: Plan) -> ExactPage:
@@ -214,4 +214,4 @@ def _page(plan: Plan, columns: dict[str, list[Any]], refusals: _Refusals) -> Exa
     if rejects:
         columns = {name: [values[row] for row in kept] for name, values in columns.items()}
     arrays = {reading.name: array_for(reading, columns[reading.name]) for reading in plan.readings}
-    return ExactPage(plan, arrays, len(kept), tuple(rejects[row] for row in sorted(rejects)))
+    return ExactPage(plan, arrays, len(kept), {row: rejects[row] for row in sorted(rejects)})

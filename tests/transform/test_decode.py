@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pipelines.errors import ConfigError, DecodeError, PipelineError, RecordsMissing, SchemaError, TypeConflict
@@ -458,6 +459,32 @@ def test_carried_values_become_columns_of_their_pages() -> None:
 
     assert decoded.table["repo"].to_pylist() == ["x", "x", "y"]
     assert decoded.table["n"].to_pylist() == [1, 1, None]
+
+
+@pytest.mark.parametrize("shape", ["json", "ndjson", "csv"])
+def test_a_carried_value_that_does_not_fit_sets_the_records_of_its_page_aside(shape: str) -> None:
+    """Those of the others keep what their own parents give."""
+    bodies = {"json": b'[{"a":"%d"},{"a":"y"}]', "ndjson": b'{"a":"%d"}\n{"a":"y"}', "csv": b"a\n%d\ny"}
+    pages: list[tuple[bytes, dict[str, Any]]] = [
+        (bodies[shape] % number, {"name": f"n{number}", "repo": repo})
+        for number, repo in enumerate(["x", 2, None, "3", {}])
+    ]
+    wanted = Shape.model_validate({"format": shape, "columns": {"repo": "int64"}, "on_mismatch": "quarantine"})
+
+    for fast in (True, False):
+        decoded = decode(pages, wanted, fast=fast)
+
+        assert decoded.table.column_names == ["a", "name", "repo"]
+        assert decoded.table.filter(pc.not_equal(decoded.table["a"], "y")).to_pylist() == [
+            {"a": "1", "name": "n1", "repo": 2},
+            {"a": "2", "name": "n2", "repo": None},
+            {"a": "3", "name": "n3", "repo": 3},
+        ]
+        assert decoded.table["repo"].to_pylist() == [2, 2, None, None, 3, 3]
+        assert decoded.rejects is not None
+        assert decoded.rejects["record"].to_pylist() == ['{"a":"0"}', '{"a":"y"}', '{"a":"4"}', '{"a":"y"}']
+        assert set(decoded.rejects["column"].to_pylist()) == {"repo"}
+        assert decoded.rejects["reason"][0].as_py() == "is a string of 1 characters and no number"
 
 
 def test_carried_objects_and_lists_hold_numbers_with_a_point() -> None:
