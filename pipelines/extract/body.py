@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18
 _MAX_CODINGS = 2
+_MOST_MEMBERS = 10_000
 _ISAL_ERROR: Any = isal_zlib.error  # its stub takes the class for an instance
 _TOO_LARGE = "raise `max_response`, or ask for smaller pages"
 
 
 class _Member(NamedTuple):
-    """What one compressed member held, what follows it, and whether its end was seen."""
+    """What one compressed member held, how many bytes it is, and whether its end was seen."""
 
     inflated: bytes
-    rest: bytes
+    size: int
     is_whole: bool
 
 
@@ -67,10 +68,10 @@ def codings(header: str) -> list[str]:
     names = [name for name in header.lower().replace(" ", "").split(",") if name not in ("", "identity")]
     if len(names) > _MAX_CODINGS:
         raise DecodeError(f"the answer is encoded {len(names)} times over", "at most two encodings are undone")
-    unknown = [name[:20] for name in names if name not in _MEMBERS]
+    unknown = [name[:20] for name in names if name not in _STREAMS]
     if unknown:
         raise DecodeError(
-            f"the answer has the unknown Content-Encoding {unknown[0]!r}", f"known: {', '.join(_MEMBERS)}"
+            f"the answer has the unknown Content-Encoding {unknown[0]!r}", f"known: {', '.join(_STREAMS)}"
         )
     return names
 
@@ -90,10 +91,14 @@ def inflate(wire: bytes, names: Sequence[str], cap: int) -> bytes:
 
 def _undo(name: str, data: bytes, cap: int) -> bytes:
     pieces: list[bytes] = []
-    size = 0
-    while data:
+    size, rest = 0, memoryview(data)
+    while rest:
+        if len(pieces) == _MOST_MEMBERS:
+            raise DecodeError(f"the answer is over {_MOST_MEMBERS:,} {name} streams in a row", "look at the answer")
         try:
-            member = _MEMBERS[name](data, cap + 1 - size)
+            # what follows a member is copied for it: no more than a piece, once it is seen that there are several
+            step = _PIECE if pieces else len(rest)
+            member = _member(_STREAMS[name](rest), rest, room=cap + 1 - size, step=step)
         except (_ISAL_ERROR, zlib.error, brotli.error, zstd.ZstdError) as error:
             raise DecodeError(f"the answer is not valid {name}: {error}", "the server sent damaged data") from None
         pieces.append(member.inflated)
@@ -102,29 +107,58 @@ def _undo(name: str, data: bytes, cap: int) -> bytes:
             raise BodyTooLarge(f"the answer inflates to more than {cap:,} bytes", _TOO_LARGE)
         if not member.is_whole:
             raise Truncated(f"the {name} stream ended in the middle", "the connection was cut; run again")
-        data = member.rest
+        rest = rest[member.size :]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _gzip(data: bytes, room: int) -> _Member:
-    stream = isal_zlib.decompressobj(31)  # half the time of zlib's; what it lets pass, the checksum of gzip does not
-    return _Member(stream.decompress(data, room), stream.unused_data, stream.eof)
+def _member(stream: Any, data: memoryview, *, room: int, step: int) -> _Member:
+    """The member that *data* begins with, up to *room* bytes of what it holds, taken in *step* bytes at a time."""
+    pieces: list[bytes] = []
+    taken = 0
+    while taken < len(data) and room > 0 and not stream.eof:
+        piece = data[taken : taken + step]
+        pieces.append(stream.decompress(piece, room))
+        room -= len(pieces[-1])
+        taken += len(piece)
+    inflated = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return _Member(inflated, taken - len(stream.unused_data), stream.eof)
 
 
-def _deflate(data: bytes, room: int) -> _Member:
+def _gzip(data: memoryview) -> Any:
+    return isal_zlib.decompressobj(31)  # half the time of zlib's; what it lets pass, the checksum of gzip does not
+
+
+def _deflate(data: memoryview) -> Any:
     # RFC 9110 means zlib's format; some servers send the bare stream
-    stream = zlib.decompressobj(15 if data[0] & 0x0F == 8 and data[:2] and int.from_bytes(data[:2]) % 31 == 0 else -15)
-    return _Member(stream.decompress(data, room), stream.unused_data, stream.eof)
+    return zlib.decompressobj(15 if data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0 else -15)
 
 
-def _brotli(data: bytes, room: int) -> _Member:
-    stream = brotli.Decompressor()
-    return _Member(stream.process(data, output_buffer_limit=room), b"", stream.is_finished())
+def _zstd(data: memoryview) -> Any:
+    return zstd.ZstdDecompressor()
 
 
-def _zstd(data: bytes, room: int) -> _Member:
-    stream = zstd.ZstdDecompressor()
-    return _Member(stream.decompress(data, max_length=room), stream.unused_data, stream.eof)
+class _Brotli:
+    """A brotli stream with the names that the others have; nothing follows it."""
+
+    unused_data = b""
+
+    def __init__(self, data: memoryview) -> None:
+        self._stream = brotli.Decompressor()
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end was seen."""
+        return bool(self._stream.is_finished())
+
+    def decompress(self, data: memoryview, room: int) -> bytes:
+        """Up to *room* bytes of what *data* holds."""
+        return bytes(self._stream.process(data, output_buffer_limit=room))
 
 
-_MEMBERS = {"gzip": _gzip, "x-gzip": _gzip, "deflate": _deflate, "br": _brotli, "zstd": _zstd}
+_STREAMS: dict[str, Callable[[memoryview], Any]] = {
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _deflate,
+    "br": _Brotli,
+    "zstd": _zstd,
+}

@@ -9,11 +9,14 @@ import socket
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
+from random import Random
 
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,6 +147,33 @@ def test_t10_a_decompression_bomb_is_too_large(shop: Shop, encoding: str) -> Non
 
     assert kind_of(shop) == ("BodyTooLarge", 1)
     assert usage.getrusage(usage.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+PACKS = [
+    pytest.param("gzip", gzip.compress, id="gzip"),
+    pytest.param("deflate", zlib.compress, id="deflate"),
+    pytest.param("zstd", zstd.compress, id="zstd"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "pack"), PACKS)
+def test_t10_streams_in_a_row_beyond_counting_are_a_decode_error(
+    shop: Shop, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """Twenty thousand that hold nothing: no cap on what they inflate to would ever end it."""
+    shop.api.answer("/orders", Answer(200, pack(b"") * 20_000, {"Content-Encoding": encoding}))
+
+    assert kind_of(shop) == ("DecodeError", 1)
+
+
+@pytest.mark.parametrize(("encoding", "pack"), PACKS)
+def test_streams_in_a_row_are_one_body(encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    """Thousands of small ones, then two of 700,000 bytes that compress to as many."""
+    parts = [b"%d," % number for number in range(5_000)] + [Random(seed).randbytes(700_000) for seed in (1, 2)]
+
+    found = inflate(b"".join(map(pack, parts)), [encoding], 10_000_000)
+
+    assert found == b"".join(parts)
 
 
 def test_t11_fifty_nested_encodings_are_a_decode_error(shop: Shop) -> None:
