@@ -18,7 +18,6 @@ import urllib3
 from msgspec import Struct
 
 from pipelines.errors import (
-    AuthError,
     Interrupted,
     OriginError,
     PipelineError,
@@ -36,7 +35,7 @@ from pipelines.extract.limits import Budgets
 from pipelines.extract.origins import Origins, origin_of
 from pipelines.extract.page import Page, Request, text
 from pipelines.extract.patience import TryAgain, patiently
-from pipelines.extract.tokens import Keepsake, Tokens, parsed
+from pipelines.extract.tokens import Keepsake, Tokens, not_given, parsed
 from pipelines.extract.verdict import accept
 from pipelines.extract.watch import Watch
 from pipelines.extract.wire import Wire, headers_of, with_missing
@@ -180,11 +179,11 @@ class Client:
         try:
             page = accept(page, endpoint, self.connection.retry.statuses)
         except TryAgain as failure:
-            if failure.renews and not (self._tokens and self._tokens.refused(token)):
+            if failure.renews and not (self._tokens and self._tokens.refused(token, endpoint.path)):
                 raise failure.error from None
             raise
         if self._tokens:
-            self._tokens.accepted(token)
+            self._tokens.accepted(token, endpoint.path)
         return page
 
     def _watched(self, what: str, endpoint: Endpoint, deadline: float, ask: Callable[[], _Answer]) -> _Answer:
@@ -207,9 +206,7 @@ class Client:
         endpoint = Endpoint(path=address, idempotent=True)
         answer = self._watched(what, endpoint, deadline, lambda: self._send("POST", address, sent, form, deadline))
         if answer.status != 200:
-            raise AuthError(
-                f"{what}: no token, but {answer.status}", "check `auth`: the credentials, and the address they go to"
-            )
+            raise not_given(what, answer.status)
         granted = auth.granted(parsed(answer.body), answer.headers)
         for secret in filter(None, (granted.token, granted.refresh)):
             self._conceal(secret)

@@ -12,10 +12,11 @@ from pathlib import Path
 import orjson
 
 from pipelines.batch import Json
-from pipelines.errors import StoreError
+from pipelines.errors import AuthError, HttpError, PipelineError, StoreError
 from pipelines.extract.auth import Granted
 
 _EARLY_S = 30.0
+_PASSING = (408, 425, 429)
 Ask = Callable[[], Granted]
 
 
@@ -28,36 +29,50 @@ class Tokens:
         self._token = ""
         self._ends_at = float("inf")
         self._was_accepted = False
+        self._doubtful: set[str] = set()
+        self._refusal: AuthError | None = None
 
     def current(self) -> str:
         """A token that should be good; fetched if there is none, or if it ends soon.
 
         Raises:
-            AuthError: The token endpoint gives none.
+            AuthError: The token endpoint gives none, or gave none before: it is not asked again.
         """
         with self._lock:
             if not self._token or self._clock() > self._ends_at:
                 self._renew()
             return self._token
 
-    def accepted(self, token: str) -> None:
-        """The API took *token*: should it refuse it later, a new one is worth asking for."""
+    def accepted(self, token: str, path: str) -> None:
+        """*path* took *token*: should it be refused later, a new one is worth asking for."""
         if token == self._token:
             self._was_accepted = True
+            self._doubtful.discard(path)
 
-    def refused(self, token: str) -> bool:
-        """The API refused *token*; whether another attempt, with another token, makes sense."""
+    def refused(self, token: str, path: str) -> bool:
+        """*path* refused *token*; whether another attempt, with another token, makes sense.
+
+        A path that refuses the new token as well asks for no third one.
+        """
         with self._lock:
             if token != self._token:
                 return True
-            if self._was_accepted:
-                self._token = ""
-            return self._was_accepted
+            if not self._was_accepted or path in self._doubtful:
+                return False
+            self._doubtful.add(path)
+            self._token = ""
+            return True
 
     def _renew(self) -> None:
         # the own monotonic clock: the server's time of day says nothing about ours
         asked = self._clock()
-        granted = self._ask()
+        if self._refusal is not None:
+            raise AuthError(*self._refusal.args)
+        try:
+            granted = self._ask()
+        except AuthError as error:
+            self._refusal = error
+            raise
         self._ends_at = asked + max(granted.lasts_s - _EARLY_S, granted.lasts_s / 2)
         self._token, self._was_accepted = granted.token, False
 
@@ -114,3 +129,11 @@ def parsed(body: bytes) -> Json:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+
+
+def not_given(what: str, status: int) -> PipelineError:
+    """The error for a token endpoint that answers *status*: it refuses who asks, or it may do better another time."""
+    told = f"{what}: no token, but {status}"
+    if status in _PASSING or status >= 500:
+        return HttpError(told, "the server failed; run again later")
+    return AuthError(told, "check `auth`: the credentials, and the address they go to")

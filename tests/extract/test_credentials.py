@@ -295,6 +295,44 @@ def test_a04_a_token_that_was_never_accepted_is_not_asked_for_again(shop: Shop) 
     assert tokens.issued <= 2
 
 
+def test_a04_a_path_that_refuses_every_token_has_one_new_token_asked_for(shop: Shop) -> None:
+    """The client may read orders and no reports, which four threads ask for beside them."""
+    tokens = TokenApi(shop.api)
+    shop.settings = tokens.settings
+    shop.api.answer("/reports", say({"message": "no scope"}, 401, delay_s=0.1))
+    reports = {"path": "/reports", "for_each": {"values": {"n": [1, 2, 3, 4]}}, "params": {"n": "{n}"}}
+
+    outcome = shop.extract({"orders": {"path": "/orders", "records": "data", **MANY}, "reports": reports})
+
+    assert (len(outcome.rows("orders")), outcome.error("reports").kind) == (64, "AuthError")
+    assert tokens.issued == 2
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a04_a_token_endpoint_that_refuses_is_asked_once_for_all_threads(shop: Shop, status: int) -> None:
+    """A login that is repeated with a wrong password locks the account."""
+    shop.settings = TokenApi(shop.api).settings
+    shop.api.answer("/token", say({"error": "invalid_client"}, status, delay_s=0.05))
+    orders = {"path": "/orders", "records": "data", **MANY}
+
+    outcome = shop.extract({"orders": orders, "returns": {**orders, "path": "/returns"}})
+
+    told = {outcome.error(name).message for name in ("orders", "returns")}
+    assert told == {f"POST {shop.api.url}/token: no token, but {status}"}
+    assert shop.api.calls == {"/token": 1}
+
+
+def test_a_token_endpoint_that_fails_once_fails_no_other_resource(shop: Shop) -> None:
+    shop.settings = {**TokenApi(shop.api).settings, "limits": {"in_flight": 1}}
+    issue = shop.api.routed("/token")
+    shop.api.route("/token", lambda asked: say({}, 503) if shop.api.calls["/token"] == 1 else issue(asked))
+    orders = {"path": "/orders", "records": "data", "params": {"n": 1}}
+
+    outcome = shop.extract({"first": orders, "second": orders})
+
+    assert (outcome.error("first").kind, outcome.extractions["second"].error) == ("HttpError", None)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
