@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2*
 _DURATION = r"^(\d+(?:\.\d+)?) ?(ms|s|min|m|h|d)$"
 _RATE = r"^(\d+(?:\.\d+)?) ?/ ?(s|min|m|h|d)$"
 _SIZE = r"^(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)$"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 DEVICES = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
@@ -70,6 +71,34 @@ def _unit(parse: Any, pattern: str, example: str) -> tuple[Any, ...]:
 Seconds = Annotated[float, *_unit(parse_duration, _DURATION, "30s")]
 PerSecond = Annotated[float, *_unit(parse_rate, _RATE, "10/s")]
 Bytes = Annotated[int, *_unit(parse_size, _SIZE, "64MB")]
+
+
+def holds_control(text: str) -> bool:
+    """Whether *text* holds a control character, such as a line break; no header can."""
+    return _CONTROL.search(text) is not None
+
+
+def _one_line(text: str) -> str:
+    if holds_control(text):
+        raise ValueError("holds a control character, such as a line break at its end")
+    return text
+
+
+def _secret_line(secret: SecretStr) -> SecretStr:
+    _one_line(secret.get_secret_value())
+    return secret
+
+
+def _header_lines(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if holds_control(name + value):
+            raise ValueError(f"the header {name!r} holds a control character, such as a line break")
+    return headers
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Secret = Annotated[SecretStr, AfterValidator(_secret_line)]
+Headers = Annotated[dict[str, str], AfterValidator(_header_lines)]
 
 
 class OneOf:

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
-from pydantic import AfterValidator, Field, JsonValue, SecretStr, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from pipelines.batch import Json
 from pipelines.envelope import dumps
 from pipelines.errors import AuthError
 from pipelines.extract.origins import origin_of
 from pipelines.records import find, selector
-from pipelines.values import OneOf, Seconds, Value
+from pipelines.values import Line, OneOf, Seconds, Secret, Value
 
 
 class Auth(Value):
@@ -34,7 +34,7 @@ class Auth(Value):
 class Bearer(Auth):
     """A token in the Authorization header."""
 
-    token: SecretStr = Field(description="the token")
+    token: Secret = Field(description="the token")
 
     def headers(self) -> Mapping[str, str]:
         """`Authorization: Bearer TOKEN`."""
@@ -44,8 +44,8 @@ class Bearer(Auth):
 class Basic(Auth):
     """User and password in the Authorization header."""
 
-    user: str = Field(description="who asks")
-    password: SecretStr = Field(description="their password")
+    user: Line = Field(description="who asks")
+    password: Secret = Field(description="their password")
 
     def headers(self) -> Mapping[str, str]:
         """`Authorization: Basic ...`, in UTF-8."""
@@ -56,9 +56,9 @@ class Basic(Auth):
 class ApiKey(Auth):
     """A key in a header or a query parameter of its own."""
 
-    header: str | None = Field(None, description="request header that takes the key")
+    header: Line | None = Field(None, description="request header that takes the key")
     param: str | None = Field(None, description="query parameter that takes the key")
-    value: SecretStr = Field(description="the key")
+    value: Secret = Field(description="the key")
 
     @model_validator(mode="after")
     def _one_place(self) -> ApiKey:
@@ -147,8 +147,8 @@ class OAuth2(Renewable):
 class ClientCredentials(OAuth2):
     """OAuth2 client credentials: a token from `token_url`, renewed before it expires and once on 401."""
 
-    client_id: str = Field(description="who asks")
-    client_secret: SecretStr = Field(description="its secret")
+    client_id: Line = Field(description="who asks")
+    client_secret: Secret = Field(description="its secret")
 
     def question(self, refresh: str) -> tuple[Mapping[str, str], bytes]:
         """The client's id and secret."""
@@ -158,9 +158,9 @@ class ClientCredentials(OAuth2):
 class RefreshToken(OAuth2):
     """OAuth2 with a refresh token; where each use gives a new one, that is kept in `data/auth/` for the next run."""
 
-    client_id: str = Field(description="who asks")
-    client_secret: SecretStr | None = Field(None, description="its secret, if it has one")
-    refresh_token: SecretStr = Field(description="the first refresh token; a newer one that was kept goes before it")
+    client_id: Line = Field(description="who asks")
+    client_secret: Secret | None = Field(None, description="its secret, if it has one")
+    refresh_token: Secret = Field(description="the first refresh token; a newer one that was kept goes before it")
 
     @property
     def first_refresh(self) -> str:
@@ -181,8 +181,8 @@ class Session(Renewable):
     form: dict[str, str] = Field({}, description="what is posted, as a form", repr=False)
     token: str | None = Field(None, description="JMESPath to the token in the answer")
     cookie: str | None = Field(None, description="name of the cookie that the answer sets")
-    header: str = Field("Authorization", description="request header that takes the token")
-    prefix: str = Field("Bearer ", description="written before the token")
+    header: Line = Field("Authorization", description="request header that takes the token")
+    prefix: Line = Field("Bearer ", description="written before the token")
     lasts: Seconds | None = Field(None, description="how long a login is good for; otherwise until a 401")
 
     @model_validator(mode="after")

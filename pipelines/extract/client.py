@@ -191,7 +191,7 @@ class Client:
         with self._watch.until(deadline) as exchange:
             try:
                 return ask()
-            except (PipelineError, urllib3.exceptions.HTTPError, OSError) as error:
+            except (PipelineError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 if exchange.ended == "stopped":
                     raise Interrupted("the run was asked to stop", "run again to resume") from None
                 raise translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +11,7 @@ from pipelines.extract.auth import AnyAuth
 from pipelines.extract.endpoint import Params
 from pipelines.extract.limits import Limits
 from pipelines.extract.origins import origin_of
-from pipelines.values import Bytes, Seconds, Value
-
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+from pipelines.values import Bytes, Headers, Line, Seconds, Value
 
 
 def _checked_url(url: str) -> str:
@@ -22,12 +19,6 @@ def _checked_url(url: str) -> str:
     if "?" in url or "#" in url:
         raise ValueError("a query belongs into `params`")
     return url.rstrip("/")
-
-
-def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
-    if any(_CONTROL.search(name + value) for name, value in headers.items()):
-        raise ValueError("a header holds a control character")
-    return headers
 
 
 class Retry(Value):
@@ -67,9 +58,7 @@ class Connection(Value):
     """One API: where it is, who asks, how fast, how patiently."""
 
     base_url: Annotated[str, AfterValidator(_checked_url)] = Field(description="what every path is appended to")
-    headers: Annotated[dict[str, str], AfterValidator(_checked_headers)] = Field(
-        {}, description="sent with every request"
-    )
+    headers: Headers = Field({}, description="sent with every request")
     params: Params = Field({}, description="sent with every request")
     auth: AnyAuth | None = Field(None, description="who asks")
     limits: Limits = Field(default_factory=Limits, description="what the host allows, for all resources together")
@@ -79,7 +68,7 @@ class Connection(Value):
     allow_hosts: tuple[Annotated[AllowedHost, BeforeValidator(_as_host)], ...] = Field(
         (), description="origins besides base_url's that links and redirects may lead to"
     )
-    user_agent: str = Field("threadmill/0.1", description="who we say we are")
+    user_agent: Line = Field("threadmill/0.1", description="who we say we are")
     ca_bundle: Path | None = Field(None, description="certificates to trust instead of the usual ones")
 
     @property

@@ -14,7 +14,7 @@ from pipelines.extract.paginators import AnyPaginator, NoPages
 from pipelines.extract.rules import ErrorRule
 from pipelines.extract.watermark import Incremental
 from pipelines.records import Format, Records, RecordsField, selector
-from pipelines.values import Value
+from pipelines.values import Headers, Value
 
 
 def _as_text(value: object) -> object:
@@ -65,7 +65,7 @@ class Endpoint(Value):
     path: str = Field(description="appended to base_url; may hold {placeholders}")
     method: Literal["GET", "POST"] | None = Field(None, description="GET, or POST where there is a body")
     params: Params = Field({}, description="query parameters; may hold {placeholders}")
-    headers: dict[str, str] = Field({}, description="headers of this resource; may hold {placeholders}")
+    headers: Headers = Field({}, description="headers of this resource; may hold {placeholders}")
     body: JsonValue = Field(None, description="JSON body; may hold {placeholders}")
     graphql: GraphQL | None = Field(None, description="a GraphQL query as the body")
     idempotent: bool | None = Field(None, description="may be repeated; by default true for GET, false for POST")

@@ -22,6 +22,7 @@ from pipelines.extract.patience import TryAgain
 _NOT_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 _TOO_LATE = (urllib3.exceptions.TimeoutError, TimeoutError)
 _CUT = (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead, urllib3.exceptions.InvalidChunkLength)
+_NO_HEADER = "it holds a line break or other text that no header can; look at `headers`, their placeholders and tokens"
 
 
 def _repeatable(error: PipelineError, endpoint: Endpoint) -> PipelineError | TryAgain:
@@ -37,6 +38,8 @@ def translated(what: str, error: Exception, endpoint: Endpoint) -> PipelineError
     if isinstance(error, PipelineError):
         ours = type(error)(f"{what}: {error.message}", error.hint)
         return _repeatable(ours, endpoint) if isinstance(error, Timeout | Truncated) else ours
+    if isinstance(error, ValueError) and not isinstance(error, urllib3.exceptions.HTTPError | OSError):
+        return HttpError(f"{what}: a header cannot be sent", _NO_HEADER)
     return _network_error(what, _causes(error), endpoint)
 
 

@@ -14,6 +14,7 @@ import orjson
 from pipelines.batch import Json
 from pipelines.errors import AuthError, HttpError, PipelineError, StoreError
 from pipelines.extract.auth import Granted
+from pipelines.values import holds_control
 
 _EARLY_S = 30.0
 _PASSING = (408, 425, 429)
@@ -70,6 +71,8 @@ class Tokens:
             raise AuthError(*self._refusal.args)
         try:
             granted = self._ask()
+            if holds_control(granted.token):
+                raise AuthError("the token endpoint gave a token with a control character", "look at its answer")
         except AuthError as error:
             self._refusal = error
             raise

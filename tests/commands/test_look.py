@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_a_preview_tells_what_is_wrong_with_an_answer(shop: Shop) -> None:
     assert "404" in told.stderr
     assert unknown.exit_code == 2
     assert "did you mean customers?" in unknown.stderr
+
+
+def test_s22_a_preview_prints_no_secret_that_no_header_can_hold(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable was read from a file that ends with a line break."""
+    monkeypatch.setenv("BANK_TOKEN", "c4nary-s3cret\n")
+    shop.edit("bank.yaml", "retry:", 'auth: {bearer: "${BANK_TOKEN}"}\nretry:')
+
+    told = threadmill("preview", "bank.accounts")
+
+    assert (told.exit_code, "config/bank.yaml:2: auth.bearer: holds a control" in told.stderr) == (2, True)
+    assert "c4nary" not in told.output + "".join(traceback.format_exception(told.exception))
 
 
 @pytest.mark.usefixtures("ran")

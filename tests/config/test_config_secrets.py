@@ -86,6 +86,30 @@ def test_s05_an_error_never_quotes_what_a_variable_held(project: Project, line: 
     assert TOKEN not in told
 
 
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        pytest.param(SECRETS["bearer"], "auth.bearer: ", id="bearer"),
+        pytest.param(SECRETS["api-key"], "auth.api_key.value: ", id="api-key"),
+        pytest.param(SECRETS["basic"], "auth.basic.password: ", id="basic"),
+        pytest.param(SECRETS["header"], "headers: the header 'X-Anything' ", id="header"),
+        pytest.param(
+            'resources: {r: {path: /x, headers: {X-Key: "${SHOP_TOKEN}"}}}',
+            "resources.r.headers: the header 'X-Key' ",
+            id="header-of-a-resource",
+        ),
+    ],
+)
+def test_s22_a_secret_with_a_line_break_is_refused_by_its_key(project: Project, line: str, where: str) -> None:
+    """As of a file that ends with one; what would be sent with it could only be quoted by whoever refuses it."""
+    project.write(f"{TOP}{line}\n{'' if 'resources' in line else ONE}")
+
+    (told,) = project.mistakes(SHOP_TOKEN=f"{TOKEN}\n")
+
+    assert told.startswith(f"config/shop.yaml:2: {where}holds a control character, such as a line break")
+    assert TOKEN not in told
+
+
 def test_a_literal_secret_is_warned_about(project: Project) -> None:
     project.write(f"{TOP}auth:\n  bearer: {TOKEN}\nheaders: {{X-Api-Key: abcdefgh, Accept: text/csv}}\n{ONE}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,26 @@ def test_a_value_with_line_breaks_goes_encoded_into_the_query(shop: Shop) -> Non
 
     assert shop.api.asked[0].params["since"] == "a\r\nX-Evil: y"
     assert "x-evil" not in shop.api.asked[0].headers
+
+
+@pytest.mark.parametrize("value", ["c4nary\ns3cret", "c4nary€"], ids=["line-break", "not-latin-1"])
+def test_s22_a_header_that_cannot_be_sent_is_an_error_without_its_value(shop: Shop, value: str) -> None:
+    """As a parent's field may give it."""
+    error = shop.one(headers={"X-Of": "{of}"}, for_each={"values": {"of": [value]}}).error("orders")
+
+    assert (error.kind, error.message) == ("HttpError", f"GET {shop.api.url}/orders: a header cannot be sent")
+    assert "c4nary" not in "".join(traceback.format_exception(error))
+    assert shop.api.asked == []
+
+
+def test_s22_a_token_with_a_line_break_is_an_auth_error_without_it(shop: Shop) -> None:
+    shop.settings = TokenApi(shop.api).settings
+    shop.api.answer("/token", say({"access_token": f"{CANARY}\n"}))
+
+    error = shop.one().error("orders")
+
+    assert (error.kind, "control character" in error.message) == ("AuthError", True)
+    assert CANARY not in "".join(traceback.format_exception(error))
 
 
 def test_a_mapped_origin_is_asked_at_its_stand_in_and_links_of_both_forms_are_followed(shop: Shop) -> None:
