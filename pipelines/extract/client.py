@@ -46,6 +46,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _NOTABLE_S = 0.001
 _NO_FRAME = "the server must send Content-Length, chunks or a compressed stream"
+_BODY_HINT = "list the origin in `allow_hosts` with `with_credentials: true` if it may see what is asked"
 _ACCEPT_TYPE = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
 
 
@@ -160,7 +161,7 @@ class Client:
         if self._refer is None:
             return ""
         url, auth = self.origins.configured(request.full_url), self.connection.auth
-        sent = self._headers_for(url, request, endpoint.format, MASK)
+        sent = self._headers_for(url, request, endpoint, MASK)
         secret = [*auth.headers(), *auth.params()] if auth else []
         secret += self._renewable.carrying(MASK) if self._renewable else []
         full_url = with_missing(url, self._params) if self.origins.sees_credentials(url) else url
@@ -217,8 +218,10 @@ class Client:
         """Send *request*, following redirects within its origin."""
         url = self.origins.configured(request.full_url)
         method = request.method
+        if request.body is not None and not self.origins.sees_credentials(url):
+            raise OriginError(f"{request.safe_url}: no body goes there, as no credentials do", _BODY_HINT)
         for _ in range(_MAX_REDIRECTS + 1):
-            headers = self._headers_for(url, request, endpoint.format, token)
+            headers = self._headers_for(url, request, endpoint, token)
             address = with_missing(url, self._params) if self.origins.sees_credentials(url) else url
             answer = self._send(
                 method,
@@ -242,13 +245,13 @@ class Client:
         except OriginError:
             followed = ""
         if not followed or origin_of(followed) != origin_of(url):
-            origin = url[: url.index("/", len("https://"))]
-            raise RedirectRefused(f"{origin} redirects to another origin", "put the final address into `base_url`")
+            what = f"{origin_of(url)} redirects to another origin"
+            raise RedirectRefused(what, "put the final address into `base_url`")
         return followed
 
-    def _headers_for(self, url: str, request: Request, layout: str, token: str) -> dict[str, str]:
+    def _headers_for(self, url: str, request: Request, endpoint: Endpoint, token: str) -> dict[str, str]:
         """The headers that *request* leaves with; those that all pages share are put together once."""
-        trusted = self.origins.sees_credentials(url)
+        trusted, layout = self.origins.sees_credentials(url), endpoint.format
         carried = self._renewable.carrying(token) if self._renewable and token and trusted else {}
         is_plain = not (request.headers or carried or request.body is not None)
         if is_plain and (trusted, layout) in self._ready:
@@ -259,7 +262,7 @@ class Client:
             [
                 {"Accept": _ACCEPT_TYPE[layout], **({"Content-Type": "application/json"} if has_body else {})},
                 self._headers if trusted else self._bare,
-                dict(request.headers),
+                dict(request.headers if trusted else endpoint.harmless(request.headers)),
                 carried,
                 length,
             ]

@@ -43,7 +43,7 @@ class AllowedHost(Value):
     """An origin besides `base_url`'s that links may lead to."""
 
     origin: Annotated[str, AfterValidator(origin_of)]
-    with_credentials: bool = Field(False, description="send credentials and common headers there, too")
+    with_credentials: bool = Field(False, description="send credentials, headers and bodies there, too")
 
 
 def _as_deadlines(value: object) -> object:
@@ -66,7 +66,7 @@ class Connection(Value):
     timeout: Annotated[Deadlines, BeforeValidator(_as_deadlines)] = Field(default_factory=Deadlines)
     max_response: Bytes = Field(64_000_000, description="size of one answer once inflated, at most")
     allow_hosts: tuple[Annotated[AllowedHost, BeforeValidator(_as_host)], ...] = Field(
-        (), description="origins besides base_url's that links and redirects may lead to"
+        (), description="origins besides base_url's that links may lead to"
     )
     user_agent: Line = Field("threadmill/0.1", description="who we say we are")
     ca_bundle: Path | None = Field(None, description="certificates to trust instead of the usual ones")

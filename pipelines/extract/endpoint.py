@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
@@ -109,3 +110,8 @@ class Endpoint(Value):
     def may_repeat(self) -> bool:
         """Whether a request that may have arrived can be sent again."""
         return self.verb == "GET" if self.idempotent is None else self.idempotent
+
+    def harmless(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of a request's *headers* that any origin may see: what paging added, and the format that is wanted."""
+        own = {name.lower() for name in self.headers} - {"accept"}
+        return [(name, value) for name, value in headers if name.lower() not in own]

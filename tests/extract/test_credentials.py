@@ -104,6 +104,51 @@ def test_a01_an_allowed_origin_is_asked_without_credentials(shop: Shop, elsewher
     assert "authorization" not in asked.headers
 
 
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a01_headers_of_a_resource_go_where_credentials_go(shop: Shop, elsewhere: FakeApi, *, trusted: bool) -> None:
+    """But for the format that is wanted, which is no secret."""
+    shop.settings = {"allow_hosts": [{"origin": elsewhere.url, "with_credentials": trusted}]}
+    shop.api.answer("/orders", say({"data": [{"id": 1}], "next": f"{elsewhere.url}/orders"}))
+    headers = {"Authorization": f"Bearer {CANARY}", "Accept": "application/vnd.shop+json"}
+
+    outcome = shop.one(paginate="next_url", headers=headers)
+
+    (asked,) = elsewhere.asked
+    assert len(outcome.rows("orders")) == 2
+    assert (CANARY in repr(asked)) is trusted
+    assert asked.headers["accept"] == "application/vnd.shop+json"
+
+
+def test_a01_the_token_of_a_page_goes_to_an_allowed_origin_in_its_header(shop: Shop, elsewhere: FakeApi) -> None:
+    shop.settings = {"allow_hosts": [elsewhere.url]}
+    elsewhere.answer("/orders", say({"data": [{"id": 1}], "after": "p-2"}), say({"data": [{"id": 2}]}))
+    cursor = {"cursor": {"from": "after", "header": "X-After"}}
+
+    outcome = shop.one(path=f"{elsewhere.url}/orders", paginate=cursor, headers={"X-Key": CANARY})
+
+    assert len(outcome.rows("orders")) == 2
+    assert [asked.headers.get("x-after") for asked in elsewhere.asked] == [None, "p-2"]
+    assert CANARY not in repr(elsewhere.asked)
+
+
+def test_a01_no_body_goes_to_an_origin_that_sees_no_credentials(shop: Shop, elsewhere: FakeApi) -> None:
+    shop.settings = {"allow_hosts": [elsewhere.url]}
+    shop.api.answer("/orders", say({"data": [{"id": 1}], "next": f"{elsewhere.url}/orders"}))
+
+    error = shop.one(paginate="next_url", body={"key": CANARY}, idempotent=True).error("orders")
+
+    assert (error.kind, elsewhere.connections) == ("OriginError", 0)
+    assert CANARY not in str(error)
+
+
+def test_a02_a_base_url_that_redirects_elsewhere_is_refused(shop: Shop, elsewhere: FakeApi) -> None:
+    shop.api.answer("/", Answer(302, headers={"Location": elsewhere.url}))
+
+    error = shop.one(path="").error("orders")
+
+    assert (error.kind, elsewhere.connections) == ("RedirectRefused", 0)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("settings", KINDS)
