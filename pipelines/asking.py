@@ -1,4 +1,4 @@
-"""The first pages of a resource, for a look at them: nothing is written, nothing is remembered."""
+"""The first pages of a resource, for a look at them: no row is written, and nothing remembered but a renewed token."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pipelines.extract.daily import counts_folder
 from pipelines.extract.page import Page
 from pipelines.extract.placeholders import Scope
 from pipelines.extract.steps import ResourceRun, Step
+from pipelines.extract.tokens import keepsake_file
 from pipelines.extract.watermark import Watermark
 from pipelines.report.result import Problem
 from pipelines.run import answering
@@ -83,7 +84,12 @@ def asking(source: Source, settings: Settings, now: datetime) -> Iterator[Asking
     secrets, counts = source.secrets, counts_folder(settings.data)
     with answering(settings) as origin_map:
         client = Client(
-            source.connection(), origin_map=origin_map, conceal=secrets.add, refer=secrets.refer, counts=counts
+            source.connection(),
+            origin_map=origin_map,
+            keepsake=keepsake_file(settings.data, source.name),
+            conceal=secrets.add,
+            refer=secrets.refer,
+            counts=counts,
         )
         with closing(client):
             yield Asking(source, client, now)

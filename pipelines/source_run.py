@@ -21,6 +21,7 @@ from pipelines.extract.events import Event, EventKind
 from pipelines.extract.extraction import Extraction
 from pipelines.extract.limits import Budgets
 from pipelines.extract.spool import Spool, kept_folder
+from pipelines.extract.tokens import keepsake_file
 from pipelines.fetching import fetch_and_mill
 from pipelines.load.lake import Lake
 from pipelines.milled import Recipe
@@ -145,7 +146,7 @@ class SourceRun:
             self._source.connection(),
             origin_map=shared.origin_map,
             budgets=shared.budgets,
-            keepsake=shared.settings.data / "auth" / f"{self._source.name}.json",
+            keepsake=keepsake_file(shared.settings.data, self._source.name),
             conceal=self._source.secrets.add,
             refer=self._source.secrets.refer,
             counts=counts_folder(shared.settings.data),

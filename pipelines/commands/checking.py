@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="\b\nExample:\n  threadmill check\n  threadmill check usgs --online")
 @click.argument("sources", nargs=-1, type=SOURCE)
-@click.option("--online", is_flag=True, help="Ask page 1 of each resource, with its credentials. Writes nothing.")
+@click.option("--online", is_flag=True, help="Ask page 1 of each resource, with its credentials. Writes no row.")
 @on_project
 def check(sources: tuple[str, ...], online: bool, as_json: bool, **given: Any) -> None:
     """Read the configuration and list all that is wrong with it.

@@ -72,7 +72,7 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
 def preview(name: str, rows: int, as_json: bool, **given: Any) -> None:
     """Ask page 1 of SOURCE.RESOURCE and show its rows, typed, transformed, checked.
 
-    Nothing is written, and no watermark is used or moved.
+    No row is written, and no watermark is used or moved.
     """
     from pipelines.asking import asking
     from pipelines.preview import preview as look

@@ -17,13 +17,7 @@ from urllib.parse import urljoin
 import urllib3
 from msgspec import Struct
 
-from pipelines.errors import (
-    Interrupted,
-    OriginError,
-    PipelineError,
-    RedirectRefused,
-    Truncated,
-)
+from pipelines.errors import Interrupted, OriginError, PipelineError, RedirectRefused, Truncated
 from pipelines.extract import body
 from pipelines.extract.auth import Granted, Renewable
 from pipelines.extract.connection import Connection
@@ -200,18 +194,19 @@ class Client:
     def _new_token(self, auth: Renewable) -> Granted:
         """What the token endpoint gives; it is asked once, no redirect is followed."""
         address = self.connection.url(auth.address)
-        headers, form = auth.question(self._keepsake.newest)
-        sent = headers_of([self._bare, headers, {"Content-Length": str(len(form))}])
         what = f"POST {address.partition('?')[0]}"
-        deadline = time.monotonic() + self.connection.timeout.total
         endpoint = Endpoint(path=address, idempotent=True)
-        answer = self._watched(what, endpoint, deadline, lambda: self._send("POST", address, sent, form, deadline))
-        if answer.status != 200:
-            raise not_given(what, answer.status)
-        granted = auth.granted(parsed(answer.body), answer.headers)
-        for secret in filter(None, (granted.token, granted.refresh)):
-            self._conceal(secret)
-        self._keepsake.replace(granted.refresh)
+        with self._keepsake.held():
+            deadline = time.monotonic() + self.connection.timeout.total
+            headers, form = auth.question(self._keepsake.newest)
+            sent = headers_of([self._bare, headers, {"Content-Length": str(len(form))}])
+            answer = self._watched(what, endpoint, deadline, lambda: self._send("POST", address, sent, form, deadline))
+            if answer.status != 200:
+                raise not_given(what, answer.status)
+            granted = auth.granted(parsed(answer.body), answer.headers)
+            for secret in filter(None, (granted.token, granted.refresh)):
+                self._conceal(secret)
+            self._keepsake.replace(granted.refresh)
         return granted
 
     def _ask(self, request: Request, endpoint: Endpoint, deadline: float, token: str) -> _Answer:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -80,6 +82,11 @@ class Tokens:
         self._token, self._was_accepted = granted.token, False
 
 
+def keepsake_file(data: Path, source: str) -> Path:
+    """Where the newest refresh token of *source* is, beside the *data*."""
+    return data / "auth" / f"{source}.json"
+
+
 class Keepsake:
     """The newest refresh token, in a file that only its owner reads: an API may take each only once.
 
@@ -87,15 +94,39 @@ class Keepsake:
     """
 
     def __init__(self, path: Path | None, first: str) -> None:
-        self._path, self._token = path, first
+        self._path, self._token, self._changes = path, first, bool(first)
         self._first = hashlib.sha256(first.encode()).hexdigest()
-        stored = parsed(path.read_bytes()) if path is not None and path.is_file() else None
-        if isinstance(stored, dict) and stored.get("first") == self._first:
-            self._token = str(stored["refresh_token"])
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No other process renews within the block: of two that send the same token, one would be refused.
+
+        Raises:
+            StoreError: A new token could not be kept either.
+        """
+        if self._path is None or not self._changes:
+            yield
+            return
+        try:
+            self._path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(self._path.with_suffix(".lock"), flags, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"cannot keep a new refresh token in {self._path}: {error.strerror}", "make room or permit writing"
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+            yield
+        finally:
+            os.close(file)
 
     @property
     def newest(self) -> str:
-        """The token to renew with."""
+        """The token to renew with, whoever got it."""
+        stored = parsed(self._path.read_bytes()) if self._path is not None and self._path.is_file() else None
+        if isinstance(stored, dict) and stored.get("first") == self._first:
+            self._token = str(stored["refresh_token"])
         return self._token
 
     def replace(self, token: str) -> None:

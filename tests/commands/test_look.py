@@ -6,13 +6,14 @@ import re
 import traceback
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import app
-from tests.fake_api import FakeApi, say
+from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.shop import Shop
 
 DAY_ONE = {"shop.customers": 4, "shop.orders": 12, "shop.events": 7, "bank.accounts": 3}
@@ -147,6 +148,34 @@ def test_s22_a_preview_prints_no_secret_that_no_header_can_hold(shop: Shop, monk
 
     assert (told.exit_code, "config/bank.yaml:2: auth.bearer: holds a control" in told.stderr) == (2, True)
     assert "c4nary" not in told.output + "".join(traceback.format_exception(told.exception))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("preview", "bank.accounts"), id="preview"),
+        pytest.param(("check", "bank", "--online"), id="check"),
+        pytest.param(("plan", "bank", "--probe"), id="plan"),
+    ],
+)
+def test_a_look_keeps_the_refresh_token_that_it_got_for_the_next_run(shop: Shop, command: tuple[str, ...]) -> None:
+    """Each is good for one use."""
+    good = ["refresh-number-0"]
+
+    def renew(asked: Asked) -> Answer:
+        if parse_qs(asked.body.decode())["refresh_token"] != good:
+            return say({"error": "invalid_grant"}, status=400)
+        good[0] = f"refresh-number-{shop.api.calls['/token']}"
+        return say({"access_token": "access", "refresh_token": good[0]})
+
+    shop.api.route("/token", renew)
+    auth = f"{{token_url: {shop.api.url}/token, client_id: c, refresh_token: refresh-number-0}}"
+    shop.edit("bank.yaml", "retry:", f"auth: {{oauth2_refresh_token: {auth}}}\nretry:")
+
+    codes = [threadmill(*command).exit_code for _ in range(2)] + [threadmill("run", "bank").exit_code]
+
+    assert codes == [0, 0, 0]
+    assert good == ["refresh-number-3"]
 
 
 @pytest.mark.usefixtures("ran")

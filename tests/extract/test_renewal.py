@@ -71,6 +71,17 @@ def test_a_rotated_refresh_token_is_kept_for_the_next_run_where_only_its_owner_r
     assert {"access-number-3", "refresh-number-3"} <= set(secrets)
 
 
+def test_who_renews_later_uses_the_token_that_another_process_got_meanwhile(shop: Shop) -> None:
+    """A run and a look at the same source: both have begun before one of them renews."""
+    issuer, path = Issuer(shop.api), shop.folder / "auth" / "shop.json"
+    run, look = client(shop, path), client(shop, path)
+
+    counts = [fetch(look, shop), fetch(run, shop)]
+
+    assert counts == [1, 1]
+    assert [form["refresh_token"] for form in issuer.forms] == ["refresh-number-0", "refresh-number-1"]
+
+
 def test_another_refresh_token_in_the_configuration_goes_before_the_one_that_was_kept(shop: Shop) -> None:
     issuer, path = Issuer(shop.api), shop.folder / "shop.json"
     fetch(client(shop, path), shop)
