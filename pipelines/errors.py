@@ -21,6 +21,8 @@ class PipelineError(Exception):
     exit_code = EXIT_FAILED
     curl = ""
     """The line that repeats the request that failed, secrets hidden; empty where none did."""
+    lasting = False
+    """Whether the API would answer the same request so again, as far as one can tell."""
     page: int | None = None
     """Which page of a batch a worker could not read, counted from 0; None where it is not one page."""
 
@@ -76,6 +78,8 @@ class Truncated(PipelineError):
 class DecodeError(PipelineError):
     """The answer is not the format it should be."""
 
+    lasting = True
+
 
 class BodyTooLarge(PipelineError):
     """The answer is larger than `max_response`."""
@@ -99,6 +103,8 @@ class TlsError(PipelineError):
 
 class RecordsMissing(PipelineError):
     """The answer has no list of records where `records` points."""
+
+    lasting = True
 
 
 class ApiError(PipelineError):

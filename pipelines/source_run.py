@@ -31,7 +31,15 @@ from pipelines.recipes import recipe_of
 from pipelines.report.result import Problem, ResourceReport, SourceReport
 from pipelines.report.spans import Span, all_endpoints, is_ahead, mark_backfilled, mark_done, watermark_of
 from pipelines.settling import Settling
-from pipelines.spools import asked_again, built_on, forget_pages, open_spool, spool_folder, worth_keeping
+from pipelines.spools import (
+    asked_again,
+    built_on,
+    forget_pages,
+    open_spool,
+    spool_folder,
+    told_of_pages,
+    worth_keeping,
+)
 from pipelines.version import CODE_VERSION
 
 log = logging.getLogger(__name__)
@@ -99,7 +107,8 @@ class SourceRun:
         )
         with pages as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
-            reports = self.settling.settled({name: (extractions[name], ledgers[name]) for name in self._endpoints})
+            milled = {name: (told_of_pages(extractions[name], spool), ledgers[name]) for name in self._endpoints}
+            reports = self.settling.settled(milled)
             mark_backfilled(self.draft, self._span, reports, self._source.resources)
             mark_done(self.draft, self._span, reports, self._source.resources, spool.plan.clock_of)
             began = time.monotonic()
@@ -110,8 +119,11 @@ class SourceRun:
                 keeps = committed.changed and number and shared.settings.spool_retention > 0
                 keep = kept_folder(spool_folder(shared.settings, self._source.name), number or 0) if keeps else None
                 base = built_on(number or 0, self._source, self._span)
-                unfinished = worth_keeping(reports)
+                unfinished = worth_keeping(reports, milled, spool)
                 again = asked_again(unfinished, reports, self._source.resources)
+                for report in reports:
+                    if report.problem and report.resource not in unfinished:
+                        spool.drop(report.resource)
                 spool.settle(unfinished, commit=base, keep=keep, again=again)
         self._tell("committed", seconds=time.monotonic() - began, size=number or 0)
         if not committed.pending:

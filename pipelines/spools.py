@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pipelines.config.settings import Settings
 from pipelines.config.source import Resource, Source
-from pipelines.errors import StoreError
+from pipelines.errors import Drift, PaginationLoop, PipelineError, StoreError
+from pipelines.extract.extraction import Extraction
 from pipelines.extract.spool import Plan, Spool, forget
 from pipelines.extract.watermark import Watermark
 from pipelines.load.draft import Draft
 from pipelines.load.lake import Lake
+from pipelines.milling import Ledger
 from pipelines.report.result import ResourceReport
 from pipelines.report.spans import Span, is_ahead, parents_of
 
 _A_DAY_S = 86_400
 _BAD_PAGES = frozenset(
-    {"ApiError", "CursorError", "DecodeError", "Drift", "ExpectationFailed", "KeyMissing", "OrderViolation"}
+    {"CursorError", "DecodeError", "Drift", "ExpectationFailed", "KeyMissing", "OrderViolation"}
     | {"PaginationLoop", "PartitionError", "RecordsMissing", "SchemaError", "StateTooLarge", "TypeConflict"}
 )
 """What is wrong with the pages themselves: kept, they would fail the next run as well."""
@@ -72,9 +77,40 @@ def forget_pages(settings: Settings, lake: Lake, now: datetime) -> None:
         forget(folder, lake.log.numbers(), before=now - timedelta(seconds=settings.spool_retention))
 
 
-def worth_keeping(reports: Sequence[ResourceReport]) -> list[str]:
+def worth_keeping(
+    reports: Sequence[ResourceReport], milled: Mapping[str, tuple[Extraction, Ledger]], spool: Spool
+) -> list[str]:
     """The failed resources whose fetched pages are worth keeping: pages that are no good are asked for again."""
-    return [report.resource for report in reports if report.problem and report.problem.kind not in _BAD_PAGES]
+    return [
+        report.resource
+        for report in reports
+        if report.problem and _is_worth_keeping(report.problem.kind, *milled[report.resource], spool)
+    ]
+
+
+def _is_worth_keeping(kind: str, extraction: Extraction, ledger: Ledger, spool: Spool) -> bool:
+    """An answer that is an error is none of the pages: those before it are as good as they were."""
+    error = extraction.error
+    if ledger.error is not None:
+        return ledger.error.kind not in _BAD_PAGES
+    if error is None or isinstance(error, PaginationLoop | Drift):
+        return kind not in _BAD_PAGES
+    return not _leads_nowhere(error, extraction, spool)
+
+
+def _leads_nowhere(error: PipelineError, extraction: Extraction, spool: Spool) -> bool:
+    """Whether pages of earlier runs only led to this *error* and will again, as where the token of a page has ended."""
+    return error.lasting and not spool.grew(extraction.resource)
+
+
+def told_of_pages(extraction: Extraction, spool: Spool) -> Extraction:
+    """*extraction*, whose error says so where pages of earlier runs are of no use to the next."""
+    error = extraction.error
+    if error is None or not extraction.from_spool or not _leads_nowhere(error, extraction, spool):
+        return extraction
+    told = copy(error)
+    told.args = (error.message, f"{error.hint}; asked from the start next time, as the pages that were kept lead here")
+    return replace(extraction, error=told)
 
 
 def asked_again(

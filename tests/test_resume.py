@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config.project import load_project
+from pipelines.replay import replay_source
 from pipelines.report.result import ResourceReport, SourceReport
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
@@ -135,6 +136,70 @@ def test_a_resource_that_failed_beside_a_healthy_one_resumes_its_own_pages_only(
     assert {asked.params["since"] for asked in api.asked[before_third:] if asked.path == "/items"} == {
         "2024-01-20T00:00:00Z"
     }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(say({"error": {"code": "QUOTA"}}), id="quota-by-a-rule"),
+        pytest.param(say({"message": "sorry"}), id="no-records"),
+        pytest.param(Answer(200, b"<html>down</html>"), id="no-json"),
+    ],
+)
+def test_pages_before_an_answer_that_is_an_error_are_kept(api: FakeApi, project: Path, answer: Answer) -> None:
+    """Page 31 of 40 is the error; of the quota the second run gets no page either."""
+    rule = "    errors: [{status: 200, when: \"error.code == 'QUOTA'\", do: retry}]\n"
+    change(project, "    path: /items\n", f"    path: /items\n{rule}")
+    api.route("/items", failing_from(pages(api, "/items"), 31, answer))
+    failed = [run(project)[1]["items"] for _ in range(2 if b"QUOTA" in answer.body else 1)]
+    api.route("/items", pages(api, "/items"))
+    before = len(api.asked)
+
+    _, again = run(project)
+
+    assert all(one.problem is not None for one in failed)
+    assert asked_since(api, before, "/items") == list(range(31, PAGES + 1))
+    assert len(seen(project / "data", "long/items")) == PAGES * SIZE
+
+
+@pytest.mark.parametrize(
+    ("status", "starts_again"), [(400, True), (404, True), (410, True), (401, False), (403, False), (429, False)]
+)
+def test_a_page_that_stays_refused_is_reached_from_the_start(
+    api: FakeApi, project: Path, status: int, starts_again: bool
+) -> None:
+    """The token of page 31 ended between runs: the second gets no page, and the third new tokens."""
+    api.route("/items", failing_from(pages(api, "/items"), 31, say({"message": "down"}, status=500)))
+    run(project)
+    api.route("/items", failing_from(pages(api, "/items"), 31, say({"message": "expired"}, status=status)))
+    _, refused = run(project)
+    api.route("/items", pages(api, "/items"))
+    before = len(api.asked)
+
+    _, again = run(project)
+
+    assert refused["items"].problem is not None
+    assert ("asked from the start next time" in refused["items"].problem.hint) is starts_again
+    assert asked_since(api, before, "/items") == list(range(1 if starts_again else 31, PAGES + 1))
+    assert len(seen(project / "data", "long/items")) == PAGES * SIZE
+
+
+@pytest.mark.parametrize("answer", [say({"message": "sorry"}), say({"data": [], "next": "?page=1"})])
+def test_pages_of_a_resource_that_failed_are_not_those_of_the_commit(
+    api: FakeApi, project: Path, answer: Answer
+) -> None:
+    """`tags` is committed beside it, and made anew from its pages."""
+    api.route("/items", failing_from(pages(api, "/items"), 31, answer))
+    report, failed = run(project)
+    loaded = load_project({}, root=project, data=project / "data")
+
+    replayed = replay_source(loaded.sources["long"], Shared("r2", datetime.now(UTC), loaded.settings, Here()))
+
+    kept = project / "data" / "spool" / "long" / "kept" / "000000000001"
+    assert (report.commit, failed["items"].problem is None) == (1, False)
+    assert sorted(path.name for path in kept.iterdir()) == ["plan.json", "tags.pages"]
+    assert [replayed.problem, *(one.problem for one in replayed.resources)] == [None, None]
+    assert len(seen(project / "data", "long/tags")) == PAGES * SIZE
 
 
 def test_pages_fetched_for_another_configuration_are_dropped(api: FakeApi, project: Path) -> None:

@@ -109,6 +109,11 @@ class Spool:
         """
         return self._file(resource).add(fingerprint, body, status, headers)
 
+    def grew(self, resource: str) -> bool:
+        """Whether a page of *resource* was written since the spool was opened."""
+        file = self._files.get(resource)
+        return file is not None and file.grew
+
     def drop(self, resource: str) -> None:
         """Forget the pages of *resource*: the next run asks for them again."""
         with self._lock:
@@ -194,6 +199,7 @@ class _PageFile:
         self._path = path
         self._lock = threading.Lock()
         self.pages: dict[str, Stored] = {}
+        self.grew = False
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
             with open(self._descriptor, "rb", closefd=False) as file:
@@ -218,6 +224,7 @@ class _PageFile:
             stored = self._stored(head, self._end + len(line), status, headers)
             self._end += written
             self.pages[fingerprint] = stored
+            self.grew = True
         return stored
 
     def close(self) -> None:

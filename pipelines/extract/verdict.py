@@ -39,7 +39,10 @@ def accept(page: Page, endpoint: Endpoint, retried_statuses: Collection[int]) ->
         )
     if rule is not None:
         mistake = ApiError(_what(page, f"is an error by the rule {rule.outline!r}"), "see `errors` of the resource")
-        raise TryAgain(mistake, retry_after_s(page.headers)) if rule.action == "retry" else mistake
+        if rule.action == "retry":
+            raise TryAgain(mistake, retry_after_s(page.headers))
+        mistake.lasting = True
+        raise mistake
     if page.status not in ACCEPTED:
         _refuse(page, endpoint, retried_statuses)
     _check_content(page)
@@ -67,7 +70,9 @@ def _error_of(page: Page) -> PipelineError:
     if page.status == 429:
         return RateLimited(what, "lower `limits: {rate: ..., in_flight: ...}`, or run again later")
     hint = _HINTS.get(page.status, "the server failed; run again later" if page.status >= 500 else "look at the answer")
-    return HttpError(what, hint)
+    error = HttpError(what, hint)
+    error.lasting = page.status < 500 and page.status not in (408, 425)
+    return error
 
 
 def _check_content(page: Page) -> None:
