@@ -155,7 +155,7 @@ def test_pages_before_an_answer_that_is_an_error_are_kept(api: FakeApi, project:
     api.route("/items", pages(api, "/items"))
     before = len(api.asked)
 
-    _, again = run(project)
+    run(project)
 
     assert all(one.problem is not None for one in failed)
     assert asked_since(api, before, "/items") == list(range(31, PAGES + 1))
@@ -176,7 +176,7 @@ def test_a_page_that_stays_refused_is_reached_from_the_start(
     api.route("/items", pages(api, "/items"))
     before = len(api.asked)
 
-    _, again = run(project)
+    run(project)
 
     assert refused["items"].problem is not None
     assert ("asked from the start next time" in refused["items"].problem.hint) is starts_again

@@ -111,7 +111,7 @@ def test_where_a_mismatch_fails_it_does_so_whatever_the_size_of_batches(
 
 
 def test_a_mismatch_between_batches_fails_where_records_are_set_aside(shop: Shop) -> None:
-    """Both batches are written when it is found, each with a type of its own; the next run knows the type of the last."""
+    """Both batches are written when it is found, each with its own type; the next run knows the type of the last."""
     shop.configure("write: append", "on_mismatch: quarantine")
 
     first = shop.read(1, "n/a", THREADMILL_BATCH_SIZE="1B")

@@ -464,10 +464,10 @@ def test_carried_values_become_columns_of_their_pages() -> None:
 @pytest.mark.parametrize("shape", ["json", "ndjson", "csv"])
 def test_a_carried_value_that_does_not_fit_sets_the_records_of_its_page_aside(shape: str) -> None:
     """Those of the others keep what their own parents give."""
+    parents: list[Any] = ["x", 2, None, "3", {}]
     bodies = {"json": b'[{"a":"%d"},{"a":"y"}]', "ndjson": b'{"a":"%d"}\n{"a":"y"}', "csv": b"a\n%d\ny"}
     pages: list[tuple[bytes, dict[str, Any]]] = [
-        (bodies[shape] % number, {"name": f"n{number}", "repo": repo})
-        for number, repo in enumerate(["x", 2, None, "3", {}])
+        (bodies[shape] % number, {"name": f"n{number}", "repo": repo}) for number, repo in enumerate(parents)
     ]
     wanted = Shape.model_validate({"format": shape, "columns": {"repo": "int64"}, "on_mismatch": "quarantine"})
 
