@@ -54,9 +54,7 @@ class _MartRun:
     def __init__(self, marts: Marts, lake: Lake, shared: Shared) -> None:
         self._marts, self._lake, self._shared = marts, lake, shared
         config_hash = digest(marts.model_dump_json(exclude_defaults=True).encode())
-        self._draft: Draft = lake.begin(
-            shared.run_id, config_hash=config_hash, code_version=CODE_VERSION, now=shared.now
-        )
+        self._draft: Draft = lake.begin(shared.run_id, config_hash=config_hash, code_version=CODE_VERSION)
         self._heads, self._files, self._schemas = _committed(marts, shared.settings)
         self._wanted = marts.fingerprints({source: f"{head.n} {head.run}" for source, head in self._heads.items()})
 

@@ -81,9 +81,7 @@ class SourceRun:
     def __init__(self, source: Source, lake: Lake, shared: Shared, span: Span | None = None, *, note: str = "") -> None:
         self._source, self._lake, self._shared, self._span = source, lake, shared, span
         note = f"backfill from {span.start} to {span.end}" if span else note
-        self.draft = lake.begin(
-            shared.run_id, config_hash=source.config_hash, code_version=CODE_VERSION, now=shared.now, note=note
-        )
+        self.draft = lake.begin(shared.run_id, config_hash=source.config_hash, code_version=CODE_VERSION, note=note)
         self._endpoints = span.endpoints(source.resources) if span else all_endpoints(source.resources)
         self._watermarks = {name: None if span else watermark_of(self.draft, name) for name in self._endpoints}
         self._recipes = {name: self._recipe(name, source.resources[name]) for name in self._endpoints}

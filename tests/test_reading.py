@@ -26,13 +26,13 @@ def load(data: Path, dataset: str, table: pa.Table, *, source: str = "shop", now
     """One run that replaces *dataset*."""
     lake, target = Lake(data, source, disk=QUICK), Target(write="replace", partition_by=("team",), allow_empty=True)
     with lake.lock("run"):
-        draft = lake.begin("run", now=now)
+        draft = lake.begin("run")
         place = Place(lake.store, lake.tmp, dataset, target, disk=QUICK)
         with place.writer() as writer:
             writer.write(table)
             parts = writer.close()
         draft.set_files(dataset, resolve(plan(place, draft.dataset(dataset), parts)), target)
-        lake.commit(draft)
+        lake.commit(draft, now=now)
 
 
 @pytest.fixture

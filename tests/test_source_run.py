@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines
 from pipelines.config.loading import Source
 from pipelines.config.project import Project, load_project
 from pipelines.errors import ConfigError
@@ -456,6 +457,26 @@ def test_a_defect_in_one_source_is_reported_and_stops_no_other(shop: Project, ca
     assert [resource.resource for resource in sources["bank"].resources] == ["accounts"]
     assert (sources["shop"].problem, sources["shop"].commit) == (None, 1)
     assert "Traceback" in caplog.text
+
+
+def test_a_reader_at_a_time_gets_the_commit_that_was_there_not_that_of_a_run_under_way(ledger: LedgerApi) -> None:
+    """Somebody looks while the second run is waiting for the API."""
+    ledger.configure()
+    ledger.rows = [row(1, "2024-03-01T00:00:00Z")]
+    ledger.read()
+    ledger.rows.append(row(2, "2024-03-02T00:00:00Z"))
+    looked: list[datetime] = []
+    answer = ledger.api.routed("/rows")
+
+    def page(asked: Asked) -> Answer:
+        looked.append(datetime.now(UTC))
+        return answer(asked)
+
+    ledger.api.route("/rows", page)
+    ledger.read(now=datetime.now(UTC))
+
+    found = [pipelines.read("ledger.rows", at=at, data=ledger.data) for at in (looked[-1], datetime.now(UTC))]
+    assert [frame["id"].tolist() for frame in found] == [[1], [1, 2]]
 
 
 class Clumsy(Here):

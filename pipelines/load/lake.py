@@ -111,18 +111,17 @@ class Lake:
             recovery.retire(self.aside, self.folder / "foreign", self._disk, now=datetime.now(UTC))
             return recovery.recover(self.log, self.view, self.folder, self._disk)
 
-    def begin(
-        self, run: str, *, config_hash: str = "", code_version: str = "", now: datetime | None = None, note: str = ""
-    ) -> Draft:
-        """A draft on top of the head. The clock names a commit, it never orders one."""
-        now = now or datetime.now(UTC)
+    def begin(self, run: str, *, config_hash: str = "", code_version: str = "", note: str = "") -> Draft:
+        """A draft on top of the head."""
+        now = datetime.now(UTC)
         return Draft(self.head(), run, config_hash=config_hash, code_version=code_version, now=now, note=note)
 
-    def commit(self, draft: Draft) -> Committed:
+    def commit(self, draft: Draft, *, now: datetime | None = None) -> Committed:
         """Make the draft true, all of it or nothing, then visible.
 
         With no new files and the same state nothing is written. Where only
-        showing fails, the commit stands and the next run shows it.
+        showing fails, the commit stands and the next run shows it. The clock
+        names a commit, by when it is made; it never orders one.
 
         Raises:
             Conflict: Another run committed first; this draft's files are removed.
@@ -135,6 +134,8 @@ class Lake:
         try:
             with store_errors("syncing the store"):
                 self.home.keep(draft.parts)
+            # not when the run began: a reader at a time must find what was there to be read then
+            commit = replace(commit, created_at=now or datetime.now(UTC))
             self.log.append(commit)
         except PipelineError as error:
             made = self._is_head(commit)

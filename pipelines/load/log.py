@@ -113,7 +113,7 @@ class Dataset(Struct, frozen=True):
 
 
 class Commit(Struct, frozen=True):
-    """One document of the log; `note` says what made it, where no run did."""
+    """One document of the log, which came into it at `created_at`; `note` says what made it, where no run did."""
 
     n: int
     run: str

@@ -131,9 +131,9 @@ def run_once(
     with lake.lock(f"process {os.getpid()}") if locked else nullcontext():
         if locked and redo:
             lake.recover()
-        draft = lake.begin(os.urandom(8).hex(), now=now)
+        draft = lake.begin(os.urandom(8).hex())
         stage(lake, draft, cursor(draft.head) + 1, disk, targets)
-        committed = lake.commit(draft)
+        committed = lake.commit(draft, now=now)
         if locked and not committed.pending:
             lake.vacuum(keep=2, grace=timedelta(0), now=(now or datetime.now(UTC)) + timedelta(days=1))
         return committed

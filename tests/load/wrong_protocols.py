@@ -8,6 +8,7 @@ the right one; a variant that is not caught would mean that the oracle is blind.
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +127,11 @@ class PublishesFirst(Protocol):
     """Readers see rows that are never committed."""
 
     class lake(Lake):  # noqa: N801
-        def commit(self, draft: Draft) -> Committed:
+        def commit(self, draft: Draft, *, now: datetime | None = None) -> Committed:
             for name in draft.changed:
                 if self.view is not None:
                     self.view.publish(name, draft.dataset(name))
-            return super().commit(draft)
+            return super().commit(draft, now=now)
 
 
 class CommitsTheStateFirst(Protocol):
@@ -182,11 +183,11 @@ class VacuumsBeforeCommitting(Protocol):
     """The head names files that are gone."""
 
     class lake(Lake):  # noqa: N801
-        def commit(self, draft: Draft) -> Committed:
+        def commit(self, draft: Draft, *, now: datetime | None = None) -> Committed:
             new = draft.commit.paths
             for path in draft.head.paths - new if draft.head else ():
                 (self.store / path).unlink()
-            return super().commit(draft)
+            return super().commit(draft, now=now)
 
 
 class LastWriterWins(Protocol):
