@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -186,6 +186,6 @@ def sweep(lake: Lake, shared: Shared) -> None:
     """Remove what no kept commit needs; the run has committed, so a failure only leaves it for the next."""
     settings = shared.settings
     try:
-        lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=shared.now)
+        lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=datetime.now(UTC))
     except StoreError as error:
         log.warning("vacuum failed source=%s: %s", lake.source, error.message)

@@ -194,7 +194,7 @@ def compact(sources: tuple[str, ...], file_size: str, as_json: bool, **given: An
 @click.command(epilog="\b\nExample:\n  threadmill vacuum usgs --keep 3 --grace 1d")
 @click.argument("sources", nargs=-1, type=SOURCE)
 @click.option("--keep", type=click.IntRange(1), help="How many commits stay (default: the setting kept_commits).")
-@click.option("--grace", metavar="TIME", help="Younger commits stay as well (default: the setting grace).")
+@click.option("--grace", metavar="TIME", help="Those replaced less long ago stay as well (default: the setting grace).")
 @on_data
 def vacuum(sources: tuple[str, ...], keep: int | None, grace: str | None, as_json: bool, **given: Any) -> None:
     """Forget old commits of SOURCES (all by default) and remove files that only they need."""

@@ -183,13 +183,13 @@ class Lake:
             return recovery.tidy(self.log, self.store, self.tmp, self._disk)
 
     def vacuum(self, *, keep: int, grace: timedelta, now: datetime) -> int:
-        """Forget all but the last *keep* commits and those younger than *grace*; how many went.
+        """Forget all but the last *keep* commits (at least one) and those replaced within *grace*; how many went.
 
         Then everything that no kept commit names is removed. Call it with the lock held.
         """
         with store_errors("vacuuming the lake"):
-            oldest = now - max(grace, self.home.least_grace)
-            forgotten = recovery.forget(self.log, keep=keep, younger_than=oldest)
+            replaced_before = now - max(grace, self.home.least_grace)
+            forgotten = recovery.forget(self.log, keep=max(1, keep), replaced_before=replaced_before)
             paths = {path for commit in forgotten for path in commit.paths}
             self.home.sweep(lambda: recovery.named(self.log), paths, now=now)
             recovery.retire(self.aside, self.folder / "foreign", self._disk, now=now)

@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from msgspec import Struct
@@ -46,10 +47,14 @@ def recover(log: Log, view: View, folder: Path, disk: Disk) -> Recovery:
     return Recovery(tuple(shown), moved, tidy(log, view.store, folder / "tmp", disk))
 
 
-def forget(log: Log, *, keep: int, younger_than: datetime) -> list[Commit]:
-    """Remove old commits from the log, before anything of their files goes; those that went."""
-    commits = [log.read(number) for number in log.numbers()[: -max(1, keep)]]
-    old = [commit for commit in commits if commit.created_at < younger_than]
+def forget(log: Log, *, keep: int, replaced_before: datetime) -> list[Commit]:
+    """Remove commits from the log, before anything of their files goes; those that went.
+
+    None of the last *keep*, and none that the next one replaced after *replaced_before*:
+    a reader may have opened it just then, however old it is.
+    """
+    commits = [log.read(number) for number in log.numbers()[: 1 - keep or None]]
+    old = [commit for commit, following in pairwise(commits) if following.created_at < replaced_before]
     log.forget([commit.n for commit in old])
     return old
 

@@ -68,7 +68,7 @@ class Stored(Protocol):
 class Store(Protocol):
     """What the lake asks of the place where a source is kept.
 
-    Documents younger than `least_grace` stay, whatever a vacuum asks.
+    Documents stay for `least_grace` after the next one, whatever a vacuum asks.
     """
 
     least_grace: timedelta

@@ -163,6 +163,25 @@ def test_vacuum_keeps_the_last_commits_and_those_within_the_grace_time(lake: Lak
     assert gone == (1, [5])
 
 
+def test_files_stay_for_the_grace_time_from_when_they_were_replaced(tmp_path: Path) -> None:
+    """Of daily runs the last replaces yesterday's files, which somebody has opened a moment before."""
+    lake, now = Lake(tmp_path, SOURCE, disk=QUICK), datetime.now(UTC)
+    for number, when in ((1, now - timedelta(days=1)), (2, now)):
+        draft = lake.begin("run")
+        stage(lake, draft, number, QUICK)
+        lake.commit(draft, now=when)
+    (opened,) = lake.snapshot(1)["totals"]
+
+    forgotten: list[int] = []
+    there: list[bool] = []
+    for minutes in (0, 59, 61):
+        with lake.lock("vacuum"):
+            forgotten.append(lake.vacuum(keep=1, grace=timedelta(hours=1), now=now + timedelta(minutes=minutes)))
+        there.append(opened.exists())
+
+    assert (forgotten, there, lake.log.numbers()) == ([0, 0, 1], [True, True, False], [2])
+
+
 def test_a_clock_that_was_set_back_changes_neither_order_nor_the_head(lake: Lake) -> None:
     """c07: commits are ordered by number."""
     draft = lake.begin("past")
