@@ -41,8 +41,7 @@ class ObjectStore:
     def numbers(self) -> list[int]:
         """The documents that a listing tells, and those right after them: a listing may lag behind."""
         with bucket_errors(f"listing the commits of {self._url}"):
-            found = (DOCUMENT.match(name.rpartition("/")[2]) for name, _, _ in _listed(self._bucket, "log/"))
-            numbers = sorted(int(match[1]) for match in found if match)
+            numbers = sorted(_numbers(self._bucket, "log/"))
             while numbers and self._is_there(_document(numbers[-1] + 1)):
                 numbers.append(numbers[-1] + 1)
         return numbers
@@ -113,11 +112,16 @@ class ObjectStore:
             return sum(size for _, size, _ in _listed(self._bucket, "store/"))
 
     def sweep(self, named: Callable[[], set[str]], forgotten: set[str], *, now: datetime) -> None:
-        """Remove *forgotten* objects, and those a day old that no document names: younger ones may be of a run."""
+        """Remove *forgotten* objects, and those a day old that no document names: younger ones may be of a run.
+
+        Where there is no document nothing tells what is ours, or what could still be read: all of it stays.
+        """
         with bucket_errors(f"listing the files of {self._url}"):
             found = [(key.removeprefix("store/"), since) for key, _, since in _listed(self._bucket, "store/")]
         # after the listing: what was committed meanwhile is named
         live = named()
+        if not live and not self.numbers():
+            return
         old = now - _LEAST_ORPHAN_AGE
         gone = [path for path, since in found if path not in live and (path in forgotten or since < old)]
         self._delete([_object(path) for path in gone])
@@ -221,12 +225,20 @@ class ObjectStore:
 
 
 def sources(remote: Remote) -> list[str]:
-    """The sources that have objects in the bucket."""
+    """The sources that have a commit in the bucket: what else is beside them is no lake."""
     import obstore
 
-    with bucket_errors(f"listing {remote.url}"):
-        found = obstore.list_with_delimiter(connect(remote, ""))["common_prefixes"]
-    return sorted(str(name).strip("/") for name in found)
+    bucket = connect(remote, "")
+    with bucket_errors(f"listing {remote.url}"), ThreadPoolExecutor(_AT_ONCE) as threads:
+        names = [str(name).strip("/") for name in obstore.list_with_delimiter(bucket)["common_prefixes"]]
+        are_sources = threads.map(lambda name: any(_numbers(bucket, f"{name}/log/")), names)
+        return sorted(name for name, is_source in zip(names, are_sources, strict=True) if is_source)
+
+
+def _numbers(bucket: Any, folder: str) -> Iterator[int]:
+    """The numbers of the documents in *folder* that a listing tells."""
+    found = (DOCUMENT.match(key.removeprefix(folder)) for key, _, _ in _listed(bucket, folder))
+    yield from (int(match[1]) for match in found if match)
 
 
 def _listed(bucket: Any, prefix: str) -> Iterator[tuple[str, int, datetime]]:

@@ -213,6 +213,21 @@ def test_vacuum_removes_what_no_kept_commit_needs_and_leaves_uploads_of_today(tm
     assert rows_are_right(machine(tmp_path / "reader", bucket), 3)
 
 
+@pytest.mark.parametrize("others", ["website/store/logo.png", f"{SOURCE}/store/events/part.parquet"])
+def test_what_no_document_tells_of_is_no_source_and_vacuum_leaves_it_alone(
+    tmp_path: Path, bucket: Bucket, others: str
+) -> None:
+    """A folder of somebody else beside the lake's, and a lake whose log is gone."""
+    run_once(Lake(tmp_path, "bank", bucket.remote, disk=QUICK))
+    obstore.put(bucket.client(), others, b"precious")
+    lake = Lake(tmp_path, others.partition("/")[0], bucket.remote, disk=QUICK)
+
+    lake.vacuum(keep=1, grace=timedelta(0), now=datetime.now(UTC) + LATER)
+
+    assert sources_of(tmp_path, bucket.remote) == ["bank"]
+    assert bucket.keys(others) == [others]
+
+
 @pytest.mark.parametrize("damage", ["remove", "replace"])
 def test_verify_finds_a_damaged_object_and_repair_brings_it_back_from_a_copy(
     tmp_path: Path, bucket: Bucket, damage: str
