@@ -109,7 +109,7 @@ class Lake:
             if self.view is None:
                 return Recovery(leftovers=self.tidy())
             recovery.retire(self.aside, self.folder / "foreign", self._disk, now=datetime.now(UTC))
-            return recovery.recover(self.log, self.view, self.folder, self._disk)
+            return recovery.recover(self.log, self.home, self.view, self.folder, self._disk)
 
     def begin(self, run: str, *, config_hash: str = "", code_version: str = "", note: str = "") -> Draft:
         """A draft on top of the head."""
@@ -206,6 +206,9 @@ class Lake:
             StoreError: That commit is not kept, or files of it are gone.
         """
         commit = self.log.read(number)
+        if self.view is not None:
+            with store_errors("looking at the view"):
+                recovery.mend(recovery.unshown(self.head(), self.view), self.home, self.view)
         missing = self.home.missing(sorted(commit.paths))
         if missing:
             raise StoreError(

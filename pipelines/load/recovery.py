@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 from msgspec import Struct
 
+from pipelines.errors import StoreError
 from pipelines.load.disk import Disk
-from pipelines.load.log import Commit, Log
+from pipelines.load.log import Commit, Dataset, Log
+from pipelines.load.stores import Store
 from pipelines.load.view import OURS, View, refuse_links, strays
+from pipelines.load.whole import is_whole
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +38,46 @@ class Recovery(Struct, frozen=True):
     leftovers: int = 0
 
 
-def recover(log: Log, view: View, folder: Path, disk: Disk) -> Recovery:
-    """Bring the view to the head commit and remove from the lake's *folder* what no commit names."""
+def recover(log: Log, home: Store, view: View, folder: Path, disk: Disk) -> Recovery:
+    """Bring the view to the head commit and remove from the lake's *folder* what no commit names.
+
+    Raises:
+        StoreError: A file is whole neither in the store nor in the view; what is shown stays.
+    """
     head = log.head()
     moved = tuple(_set_aside(head, view, folder / "foreign", disk))
-    shown = []
-    for name, dataset in head.datasets.items() if head else ():
-        if not view.shows(name, dataset):
-            view.publish(name, dataset)
-            shown.append(name)
-    return Recovery(tuple(shown), moved, tidy(log, view.store, folder / "tmp", disk))
+    hidden = unshown(head, view)
+    if lost := mend(hidden, home, view):
+        raise StoreError(
+            f"{lost[0]} is damaged in the store, and in the view as well",
+            "`threadmill rollback` to a commit without it, or restore the file from a backup",
+        )
+    for name, dataset in hidden.items():
+        view.publish(name, dataset)
+    return Recovery(tuple(hidden), moved, tidy(log, view.store, folder / "tmp", disk))
+
+
+def unshown(head: Commit | None, view: View) -> dict[str, Dataset]:
+    """The datasets that the view does not show as they are committed."""
+    return {name: one for name, one in head.datasets.items() if not view.shows(name, one)} if head else {}
+
+
+def mend(datasets: Mapping[str, Dataset], home: Store, view: View) -> list[str]:
+    """Put back into the store what only the view has whole, before it is shown anew; the paths of what neither has.
+
+    Files that have both names are not read, nor those that are not shown.
+    """
+    lost = []
+    for name, dataset in datasets.items():
+        for file in view.apart(name, dataset):
+            if is_whole(view.store / file.path, file):
+                continue
+            if is_whole(view.seen(name, file), file):
+                home.restore(file, view.seen(name, file))
+                logger.warning("put back from the view: it was damaged or gone in the store path=%s", file.path)
+            else:
+                lost.append(file.path)
+    return lost
 
 
 def forget(log: Log, *, keep: int, replaced_before: datetime) -> list[Commit]:

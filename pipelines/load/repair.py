@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from msgspec import Struct
 
 from pipelines.load.disk import Disk
-from pipelines.load.log import LiveFile, Log
+from pipelines.load.log import Log
 from pipelines.load.recovery import Recovery, recover
 from pipelines.load.stores import Store
-from pipelines.load.verify import file_digest
 from pipelines.load.view import View
+from pipelines.load.whole import is_whole
 
 
 class Repair(Struct, frozen=True):
@@ -41,20 +41,14 @@ def repair(  # noqa: PLR0913 - all places where a file may be
     restored, lost = [], []
     for name, file in [(name, file) for name, one in (head.datasets if head else {}).items() for file in one.files]:
         with TemporaryDirectory(prefix="threadmill-repair-") as aside:
-            if _is_whole(home.as_kept([file], Path(aside)) / file.path, file):
+            if is_whole(home.as_kept([file], Path(aside)) / file.path, file):
                 continue
-        copy = store / file.path if view is None else view.folder / name / file.view_path
-        if _is_whole(copy, file):
+        copy = store / file.path if view is None else view.seen(name, file)
+        if is_whole(copy, file):
             home.restore(file, copy)
             restored.append(file.path)
         else:
             lost.append(file.path)
     # a view that still stands is worth more than one that lacks files
-    done = Recovery() if lost or view is None else recover(log, view, folder, disk)
+    done = Recovery() if lost or view is None else recover(log, home, view, folder, disk)
     return Repair(tuple(restored), done.shown, done.foreign, tuple(lost))
-
-
-def _is_whole(path: Path, file: LiveFile) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    return path.stat().st_size == file.size_bytes and file_digest(path) == file.digest

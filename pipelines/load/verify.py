@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import xxhash
 from msgspec import Struct
 
 from pipelines.errors import PipelineError
@@ -25,9 +24,8 @@ from pipelines.load.schema import recast, same_columns
 from pipelines.load.stored import bounds, groups
 from pipelines.load.target import IS_CURRENT, VALID_FROM, VALID_TO, VALIDITY
 from pipelines.load.view import View
+from pipelines.load.whole import file_digest
 from pipelines.load.winners import row_hashes
-
-_BLOCK = 4 * 2**20
 
 
 class Defect(Struct, frozen=True):
@@ -236,25 +234,16 @@ def _seen(view: View, commit: Commit) -> Iterator[Defect]:
 
 def _is_odd(view: View, name: str, file: LiveFile) -> bool:
     """Whether what is seen of *file* is no file of its own, or the last that is left of it."""
-    return (view.folder / name / file.view_path).is_symlink() or not (view.store / file.path).exists()
+    return view.seen(name, file).is_symlink() or not (view.store / file.path).exists()
 
 
 def _copies(view: View, name: str, files: Sequence[LiveFile]) -> Iterator[Defect]:
     for file in files:
         what = ""
         try:
-            if file_digest(view.folder / name / file.view_path) != file.digest:
+            if file_digest(view.seen(name, file)) != file.digest:
                 what = "has other bytes than were committed"
         except OSError as error:
             what = f"cannot be read: {type(error).__name__}"
         if what:
             yield Defect(name, f"{name}/{file.view_path}", what, _REPAIR)
-
-
-def file_digest(path: Path) -> str:
-    """The digest of a file's bytes, as a `Part` has it."""
-    found = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()

@@ -100,22 +100,28 @@ class View(Struct, frozen=True):
         """Whether the view holds exactly the files of *dataset*.
 
         Names are unique to a commit, and equal names that are the same file have
-        equal bytes; where files are copies, their sizes are compared.
+        equal bytes; where files are copies, the sizes of both are compared.
         """
         others = self.others(name, dataset)
         if not others:
             return others is not None
         if self.abilities.hard_links:
             return False
-        return all((self.folder / name / file.view_path).stat().st_size == file.size_bytes for file in others)
+        places = ((file, path) for file in others for path in (self.seen(name, file), self.store / file.path))
+        return all(path.is_file() and path.stat().st_size == file.size_bytes for file, path in places)
 
     def others(self, name: str, dataset: Dataset) -> list[LiveFile] | None:
         """Files of *dataset* that are shown by their names but are no second names; None where names differ."""
-        wanted = {file.view_path: file for file in dataset.files}
-        found = dict(self._found(self.folder / name))
-        if wanted.keys() != found.keys():
-            return None
-        return [file for path, file in wanted.items() if not _same(found[path], self.store / file.path)]
+        found = {path for path, _ in self._found(self.folder / name)}
+        return list(self._apart(name, dataset)) if found == {file.view_path for file in dataset.files} else None
+
+    def apart(self, name: str, dataset: Dataset) -> Iterator[LiveFile]:
+        """The same, whatever else is shown or is not."""
+        yield from (file for file in self._apart(name, dataset) if self.seen(name, file).exists())
+
+    def seen(self, name: str, file: LiveFile) -> Path:
+        """Where analysts see *file* of a dataset."""
+        return self.folder / name / file.view_path
 
     def foreign(self, name: str, dataset: Dataset) -> Iterator[Path]:
         """Files in the dataset's folder that no commit can have put there."""
@@ -128,6 +134,9 @@ class View(Struct, frozen=True):
         """What lies beside the datasets *names* in the source's folder."""
         if self.folder.is_dir():
             yield from (path for path in sorted(self.folder.iterdir()) if path.name not in names)
+
+    def _apart(self, name: str, dataset: Dataset) -> Iterator[LiveFile]:
+        yield from (file for file in dataset.files if not _same(self.seen(name, file), self.store / file.path))
 
     def _found(self, place: Path) -> Iterator[tuple[str, Path]]:
         yield from ((path.relative_to(place).as_posix(), path) for path in _leaves(place))

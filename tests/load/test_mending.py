@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,12 +15,23 @@ import pytest
 
 import pipelines
 from pipelines.errors import StoreError
-from pipelines.load.disk import DAMAGED
+from pipelines.load.disk import DAMAGED, Disk
 from pipelines.load.lake import Lake
 from pipelines.load.merge import Change, Place, plan, resolve
 from pipelines.load.target import Target
-from tests.load.disks import QUICK, ReadOnlyDisk
-from tests.load.scenario import SOURCE, TARGETS, cursor, expected, pinned, run_once, seen, stage, wrong_after
+from tests.load.disks import QUICK, NoExchangeDisk, ReadOnlyDisk
+from tests.load.scenario import (
+    SOURCE,
+    TARGETS,
+    cursor,
+    expected,
+    keep_up,
+    pinned,
+    run_once,
+    seen,
+    stage,
+    wrong_after,
+)
 
 
 @pytest.fixture
@@ -267,6 +280,67 @@ def test_repair_brings_a_removed_or_replaced_file_back_from_its_other_name(
     assert len(done.restored) == (2 if side == "store" else 0)
     assert lake.verify().defects == ()
     assert [seen(tmp_path, name) for name in TARGETS] == [expected(name, 3) for name in TARGETS]
+
+
+def copied(lake: Lake) -> None:
+    """Somebody brings the lake's folder back from a copy: its files are no longer those of the view."""
+    aside = lake.folder.with_name("backup")
+    shutil.copytree(lake.folder, aside)
+    shutil.rmtree(lake.folder)
+    aside.rename(lake.folder)
+
+
+def cut(path: Path) -> None:
+    """Take the end of a file away."""
+    path.chmod(0o644)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize(
+    ("disk", "harm"),
+    [
+        pytest.param(QUICK, cut, id="cut"),
+        pytest.param(QUICK, damage, id="turned"),
+        pytest.param(QUICK, Path.unlink, id="gone"),
+        pytest.param(NoExchangeDisk(), cut, id="cut-copy"),
+        pytest.param(NoExchangeDisk(), Path.unlink, id="gone-copy"),
+    ],
+)
+@pytest.mark.parametrize("what", ["run", "rollback"])
+def test_what_only_the_view_has_whole_is_put_back_before_anything_is_shown(
+    tmp_path: Path, disk: Disk, harm: Callable[[Path], None], what: str
+) -> None:
+    """A copy of the store came back with a file that is not whole, and no repair came before the next run."""
+    lake = Lake(tmp_path, SOURCE, disk=disk)
+    for _ in range(2):
+        run_once(lake, disk)
+    copied(lake)
+    both = lake.log.read(1).paths & lake.log.read(2).paths
+    harm(lake.store / min(both))
+
+    if what == "run":
+        run_once(lake, disk)
+    else:
+        keep_up(lake, "rollback")
+        with lake.lock("recovery"):
+            lake.recover()
+
+    assert list(wrong_after(tmp_path, lake)) == []
+    assert lake.verify().defects == ()
+
+
+def test_a_run_shows_no_file_that_is_damaged_in_store_and_view(lake: Lake, tmp_path: Path) -> None:
+    """What stands, stands."""
+    copied(lake)
+    cut(lake.snapshot()["totals"][0])
+    (shown,) = (tmp_path / "parquet" / SOURCE / "totals").rglob("*.parquet")
+    damage(shown)
+    before = {path: path.stat().st_ino for path in (tmp_path / "parquet").rglob("*")}
+
+    with pytest.raises(StoreError, match=r"totals/.*\.parquet is damaged in the store, and in the view as well"):
+        run_once(lake)
+
+    assert {path: path.stat().st_ino for path in (tmp_path / "parquet").rglob("*")} == before
 
 
 def test_repair_names_what_is_lost_and_leaves_the_view_alone(lake: Lake, tmp_path: Path) -> None:
