@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import app
+from pipelines.load.lake import Lake
 from tests.fake_api import FakeApi, say
 from tests.processes import children, ended, eventually
-from tests.shop import Ended, Shop, start, wrong_after
+from tests.shop import Ended, Shop, expected, seen, start, wrong_after
 
 HEAVY = ("pyarrow", "pandas", "polars", "requests", "prefect", "pydantic", "rich")
 THREADMILL = (str(Path(sys.executable).parent / "threadmill"),)
@@ -58,6 +59,26 @@ def test_check_loads_no_engine(shop: Shop) -> None:
     loaded = {name.partition(".")[0] for name in done.out.splitlines()[-1].split()}
 
     assert loaded & {"pandas", "polars", "requests", "prefect", "duckdb"} == set()
+
+
+def test_a_lost_file_is_left_behind_by_a_rollback_and_its_rows_are_read_again(shop: Shop) -> None:
+    """Verify and repair advise it; until then no run goes on from a commit that is not whole."""
+    for shop.day in (1, 2):
+        assert shop.run("shop").code == 0
+    data = shop.folder / "data"
+    lake = Lake(data, "shop")
+    lost = next(file for file in lake.log.read(2).datasets["events"].files if file.commit == 2)
+    for path in (lake.store / lost.path, data / "parquet/shop/events" / lost.view_path):
+        path.unlink()
+
+    lines = ("verify shop", "repair shop", "run shop", "rollback shop 1", "run shop", "verify shop")
+    done = [call(shop.folder, *line.split()) for line in lines]
+
+    assert [one.code for one in done] == [1, 1, 1, 0, 0, 0], done
+    assert f"lost: {lost.path}" in done[1].out
+    assert "`threadmill rollback shop COMMIT`" in done[1].out
+    datasets = [f"shop/{name}" for name in lake.snapshot()]
+    assert [seen(data, name) for name in datasets] == [expected(name, 2) for name in datasets]
 
 
 def test_python_m_pipelines_is_threadmill(shop: Shop) -> None:

@@ -101,8 +101,10 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
     with shown_errors():
         settings = settings_of(given)
         (lake,) = lakes_of(settings, (source,))
-        with locked(lake, "rollback"):
+        with lake.lock(run_id("rollback")):
             done = lake.rollback(number, run_id("rollback"), code_version=CODE_VERSION)
+            # not before: the head may name a file that is lost, which is why it is left
+            lake.recover()
     head = done.head.n if done.head else None
     if as_json:
         print_json({"source": source, "commit": head, "changed": done.changed, "pending": done.pending})
