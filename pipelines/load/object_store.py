@@ -133,8 +133,11 @@ class ObjectStore:
             obstore.put(self._bucket, _object(path), file)
 
     def _bring(self, file: Stored, place: Path) -> None:
-        """Download one file, unless it is here; whoever else does so puts the same bytes there."""
-        if place.is_file():
+        """Download one file, unless it is here; whoever else does so puts the same bytes there.
+
+        Copies are not synced, so a power cut may have left a name without its bytes.
+        """
+        if place.is_file() and place.stat().st_size == file.size_bytes:
             return
         # not in the folder of temporary files, which another run of this machine may empty
         aside = place.with_name(f"{uuid.uuid4().hex}.part")

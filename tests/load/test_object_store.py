@@ -276,6 +276,22 @@ def test_a_merge_brings_only_the_files_that_it_touches(tmp_path: Path, bucket: B
     assert len(lake.log.read(4).datasets["events"].files) == 8
 
 
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_copy_that_a_power_cut_has_cut_is_downloaded_again(tmp_path: Path, bucket: Bucket, left: int) -> None:
+    """The bucket has all of it: the machine that was cut goes on, and reads what was committed."""
+    lake = machine(tmp_path, bucket)
+    run_once(lake)
+    copies = list(lake.store.rglob("*.parquet"))
+    for path in copies:
+        path.chmod(0o600)
+        os.truncate(path, left)
+
+    run_once(lake)
+
+    assert len(copies) > 3
+    assert rows_are_right(lake, 2)
+
+
 def test_without_its_package_a_bucket_is_an_error_that_names_it(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
