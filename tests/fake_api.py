@@ -38,13 +38,14 @@ class Asked:
 class Answer:
     """What to send, and how to get it wrong.
 
-    `cut` sends only so many bytes of what follows the headers, then closes;
-    `drip_s` waits after each byte; `reset` ends the connection with a RST.
+    A header of several values is sent on as many lines. `cut` sends only so many bytes
+    of what follows the headers, then closes; `drip_s` waits after each byte; `reset`
+    ends the connection with a RST.
     """
 
     status: int = 200
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     framing: str = "length"
     cut: int | None = None
     delay_s: float = 0.0
@@ -55,7 +56,7 @@ class Answer:
 
     def wire(self) -> tuple[bytes, bytes]:
         """The head and the body as they go over the wire."""
-        head = {"Content-Type": "application/json", **self.headers}
+        head: dict[str, str | tuple[str, ...]] = {"Content-Type": "application/json", **self.headers}
         body = self.body
         if self.framing == "length":
             head.setdefault("Content-Length", str(len(body)))
@@ -64,7 +65,11 @@ class Answer:
             body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
         else:
             head["Connection"] = "close"
-        lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        lines = "".join(
+            f"{name}: {value}\r\n"
+            for name, values in head.items()
+            for value in ((values,) if isinstance(values, str) else values)
+        )
         return f"HTTP/1.1 {self.status} Scripted\r\n{lines}\r\n".encode(), body
 
 

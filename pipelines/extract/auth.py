@@ -212,8 +212,8 @@ class Session(Renewable):
         Raises:
             AuthError: There is none.
         """
-        set_cookie = re.search(rf"(?:^|,\s*){re.escape(self.cookie or '')}=([^;,]+)", headers.get("set-cookie", ""))
-        found = find(answer, self.token) if self.token else set_cookie and set_cookie[1]
+        cookies = re.findall(rf"(?:^|,\s*){re.escape(self.cookie or '')}=([^;,]+)", headers.get("set-cookie", ""))
+        found = find(answer, self.token) if self.token else cookies and cookies[-1]
         if not isinstance(found, str) or not found:
             what = f"no token at {self.token!r}" if self.token else f"no cookie {self.cookie!r}"
             raise AuthError(f"the login's answer has {what}", "check `auth: {session: ...}`")

@@ -32,7 +32,7 @@ from pipelines.extract.patience import TryAgain, patiently
 from pipelines.extract.tokens import Keepsake, Tokens, not_given, parsed
 from pipelines.extract.verdict import accept
 from pipelines.extract.watch import Watch
-from pipelines.extract.wire import Wire, headers_of, with_missing
+from pipelines.extract.wire import Wire, headers_of, received, with_missing
 
 Listen = Callable[[EventKind, float, int, str], None]
 """Takes the kind of event, its seconds, its bytes and a note."""
@@ -280,7 +280,7 @@ class Client:
         timeout = self.connection.timeout
         raw = self._wire.send(method, url, headers, content, connect_s=timeout.connect, read_s=timeout.read)
         try:
-            headers = {name.lower(): value for name, value in raw.headers.items()}
+            headers = received(raw.headers)
             cap = self.connection.max_response
             codings = body.codings(headers.get("content-encoding", ""))
             wire = body.read(raw, cap=cap, deadline=deadline)

@@ -17,10 +17,11 @@ from pipelines.extract.lean_requests import HTTPAdapter, requests
 from pipelines.extract.watch import use_watched_connections
 
 if TYPE_CHECKING:
-    from urllib3 import HTTPResponse
+    from urllib3 import HTTPHeaderDict, HTTPResponse
     from urllib3.connectionpool import ConnectionPool
 
 _ORIGINS = 64
+_LISTS = ("link", "set-cookie", "content-encoding")
 
 
 class Wire:
@@ -66,6 +67,15 @@ def headers_of(layers: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """All headers of *layers*; of one that is in several, whatever its case, the last counts."""
     found = {name.lower(): (name, value) for layer in layers for name, value in layer.items()}
     return dict(found.values())
+
+
+def received(lines: HTTPHeaderDict) -> dict[str, str]:
+    """The headers of an answer by their names in lower case.
+
+    A list that is sent on several lines is one list; of any other header the last line counts.
+    """
+    found = {name.lower(): value for name, value in lines.items()}
+    return found | {name: lines[name] for name in _LISTS if name in found}
 
 
 def with_missing(url: str, params: list[tuple[str, str]]) -> str:

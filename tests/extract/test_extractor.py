@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,23 @@ def test_every_record_arrives_once_and_in_order(shop: Shop, style: str, paginate
     assert [row["id"] for row in outcome.rows("orders")] == list(range(100))
     assert [page.order[-1] for page in outcome.pages["orders"]] == list(range(15))
     assert outcome.extractions["orders"].verdict == verdict, outcome.extractions["orders"].evidence
+
+
+def test_links_on_several_lines_are_one_list(shop: Shop) -> None:
+    """`next` on a line of its own, before `last`."""
+    shop.api.pages("/orders", records=35, page_size=10, style="link_header")
+    whole = shop.api.routed("/orders")
+
+    def page(asked: Asked) -> Answer:
+        answer = whole(asked)
+        following = [link for link in answer.headers.values() if isinstance(link, str)]
+        return replace(answer, headers={"Link": (*following, f'<{shop.api.url}/orders?page=4>; rel="last"')})
+
+    shop.api.route("/orders", page)
+
+    outcome = shop.one(paginate="link_header")
+
+    assert [row["id"] for row in outcome.rows("orders")] == list(range(35))
 
 
 def test_addressable_pages_are_fetched_side_by_side(shop: Shop) -> None:

@@ -127,6 +127,12 @@ def test_a07_no_token_is_in_an_error_or_a_log(shop: Shop, caplog: pytest.LogCapt
             ("cookie", "SID=s-1"),
             id="cookie",
         ),
+        pytest.param(
+            {"login": "/login", "body": {"user": "u"}, "cookie": "SID"},
+            say({}, headers={"Set-Cookie": ("SID=s-1; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/", "lang=en")}),
+            ("cookie", "SID=s-1"),
+            id="cookies-on-two-lines",
+        ),
     ],
 )
 def test_a_login_gives_what_every_request_carries(
