@@ -109,16 +109,20 @@ class Tally(Struct):
         elif kind == "waited":
             self.count("waited_s", seconds)
 
-    def close_chain(self, chain: Chain, *, declared: bool, guarded: bool) -> None:
+    def close_chain(self, chain: Chain, *, declared: bool, guarded: bool, most: int | None = None) -> None:
         """Take in a chain whose pages are all there.
 
-        *declared*: the configuration says that there is one page; *guarded*: a row that moves between pages is noticed.
+        *declared*: the configuration says that there is one page; *guarded*: a row that moves between pages is noticed;
+        *most*: the API gives no more records of one chain.
         """
         where = chain.question.request.safe_url
         with self.lock:
             self.chains += 1
             self.doubts += [f"{note} at {where}" for note in chain.notes]
-            if len(chain.totals) > 1:
+            if most is not None and chain.records >= most and chain.records != chain.total:
+                what = f"{chain.records:,} records of a window of which the API gives {most:,} at most"
+                self.missing.append(f"{what}: make `window` shorter, or tell the total, at {where}")
+            elif len(chain.totals) > 1:
                 self._changed(min(chain.totals), max(chain.totals), chain.total or 0, where)
             elif chain.total is not None:
                 self._compare(chain, chain.records, chain.total, "records")

@@ -162,7 +162,7 @@ class Extractor:
         if resource.is_finished:
             return
         kept = page if stored else self._answers.masked(resource, page)
-        if step.number == 0 and (halves := resource.halves(chain, page)):
+        if halves := resource.halves(step, page):
             _ = stored or self._answers.keep(resource, step.key, kept)  # for a run that resumes
             self._split(resource, halves)
             return
@@ -257,7 +257,8 @@ class Extractor:
             told = self._answers.counted(resource, self._connection, chain)
             chain.total = chain.total if told is None else told
         declared, numbered = isinstance(resource.endpoint.paginate, NoPages), resource.endpoint.paginator.is_numbered
-        resource.tally.close_chain(chain, declared=declared, guarded=not numbered or resource.notices_moves)
+        guarded = not numbered or resource.notices_moves
+        resource.tally.close_chain(chain, declared=declared, guarded=guarded, most=resource.most)
         with self._changed:
             resource.open_chains -= 1
         self._finish_if_done(resource)

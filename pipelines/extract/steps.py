@@ -17,6 +17,7 @@ from pipelines.extract.numbered import Paginator
 from pipelines.extract.page import Page, Request
 
 NO_JOINT = Joint()
+_TOO_LATE = "make `window` shorter; or say `most`, and where page 1 tells the total, so that the window is halved then"
 
 
 class ResourceRun(Struct):
@@ -46,8 +47,13 @@ class ResourceRun(Struct):
 
     @property
     def counts_records(self) -> bool:
-        """Whether there is, or may be, a total to compare with."""
-        return self.endpoint.count is not None or self.endpoint.paginator.tells_total
+        """Whether there is, or may be, a number to compare that of the records with."""
+        return bool(self.endpoint.count or self.most) or self.endpoint.paginator.tells_total
+
+    @property
+    def most(self) -> int | None:
+        """How many records of one window the API gives, where it does not give them all."""
+        return self.endpoint.incremental.most if self.endpoint.incremental else None
 
     @property
     def overlaps(self) -> bool:
@@ -60,20 +66,24 @@ class ResourceRun(Struct):
         """Whether a row that moves between two pages is noticed."""
         return self.overlaps or self.endpoint.paginator.rereads
 
-    def halves(self, chain: Chain, page: Page) -> list[Question]:
-        """Two questions instead of that of *chain*, where the API does not give all of its window.
+    def halves(self, step: Step, page: Page) -> list[Question]:
+        """Two questions instead of the one of *step*, where the API does not give all of its window.
 
         Raises:
-            DecodeError: The window is too short to be halved.
+            DecodeError: The window is too short to be halved, or records of it were handed on already.
         """
-        most = self.endpoint.incremental.most if self.endpoint.incremental else None
+        if step.number:
+            if page.splits:
+                what = f"{page.request.safe_url}: a page after the first says that the window is too long"
+                raise DecodeError(what, _TOO_LATE)
+            return []
         if not page.splits:
-            if most is None or page.skipped:
+            if self.most is None or page.skipped:
                 return []
             total = self.endpoint.paginator.total(page)
-            if (page.count if total is None else total) < most:
+            if (page.count if total is None else total) < self.most:
                 return []
-        found = self.asker.halves(chain.question)
+        found = self.asker.halves(step.chain.question)
         if not found:
             what = f"{page.request.safe_url}: the API does not give all records of the shortest window"
             raise DecodeError(what, "narrow the question with `params` or `for_each`")
