@@ -141,6 +141,10 @@ class Chain(Struct):
     totals: set[int] = field(default_factory=set)
     """Every total that the API told while the chain was read."""
     last_page: int | None = None
+    last_pages: set[int] = field(default_factory=set)
+    """Every number of pages that the API told while the chain was read."""
+    blank: int | None = None
+    """The first page without records; pages count from 0."""
     anchor: str = ""
     """Digest of the last record so far, where pages follow by number and no total is told."""
     latest: deque[tuple[Request, Stored]] = field(default_factory=lambda: deque(maxlen=LOOK_BACK))
@@ -169,8 +173,8 @@ class Chain(Struct):
                 raise PaginationLoop(f"{request.safe_url}: more than {max_pages} pages", hint)
             self.asked.add(key)
 
-    def take_in(self, page: Page, *, counts: bool, repeated: int = 0, again: bool = False) -> None:
-        """Note what *page*, asked for the first time or *again*, says; so many of its records are *repeated*.
+    def take_in(self, page: Page, number: int, *, counts: bool, repeated: int = 0, again: bool = False) -> None:
+        """Note what page *number*, asked for the first time or *again*, says; so many of its records are *repeated*.
 
         Raises:
             PaginationLoop: Its records are those of another page of this chain, or no page has any for very long.
@@ -178,6 +182,8 @@ class Chain(Struct):
         empty = page.is_empty
         with self.lock:
             self.pages += 1
+            if empty or page.skipped:
+                self.blank = number if self.blank is None else min(number, self.blank)
             self.empty_in_a_row = self.empty_in_a_row + 1 if empty else 0
             if self.empty_in_a_row > _MOST_EMPTY and not self.is_addressed:
                 what = f"{page.request.safe_url}: {_MOST_EMPTY:,} pages in a row are empty, and there are always more"

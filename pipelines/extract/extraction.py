@@ -123,22 +123,31 @@ class Tally(Struct):
                 what = f"{chain.records:,} records of a window of which the API gives {most:,} at most"
                 self.missing.append(f"{what}: make `window` shorter, or tell the total, at {where}")
             elif len(chain.totals) > 1:
-                self._changed(min(chain.totals), max(chain.totals), chain.total or 0, where)
+                self._changed("total", chain.totals, chain.total or 0, where)
             elif chain.total is not None:
                 self._compare(chain, chain.records, chain.total, "records")
             elif chain.last_page is not None:
-                self._compare(chain, chain.pages, max(chain.last_page, 1), "pages")
+                self._compare_pages(chain, max(chain.last_page, 1), where)
             elif declared:
                 self.declared += 1
             else:
                 self.unguarded += chain.pages > 2 and not guarded
 
-    def _changed(self, least: int, most: int, first: int, where: str) -> None:
+    def _changed(self, what: str, told: set[int], first: int, where: str) -> None:
+        least, most = min(told), max(told)
         if least < first:
-            lost = f"the total fell from {first:,} to {least:,} while it was read: a row may have been passed by"
+            lost = f"the {what} fell from {first:,} to {least:,} while it was read: a row may have been passed by"
             self.missing.append(f"{lost}, at {where}")
         else:
-            self.doubts.append(f"the total grew from {first:,} to {most:,} while it was read, at {where}")
+            self.doubts.append(f"the {what} grew from {first:,} to {most:,} while it was read, at {where}")
+
+    def _compare_pages(self, chain: Chain, told: int, where: str) -> None:
+        if len(chain.last_pages) > 1:
+            self._changed("number of pages", chain.last_pages, told, where)
+        if chain.blank is not None and chain.blank + 1 < told:
+            self.missing.append(f"page {chain.blank + 1:,} of {told:,} has no records, at {where}")
+        elif len(chain.last_pages) < 2:
+            self._compare(chain, chain.pages, told, "pages")
 
     def _compare(self, chain: Chain, found: int, told: int, what: str) -> None:
         if what == "records":

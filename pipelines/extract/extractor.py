@@ -173,7 +173,7 @@ class Extractor:
             self._lanes.follow(resource.name, replace(back, request=self._checked(back.request)))
             return
         counts, repeated = resource.counts_records, len(joint.repeated)
-        chain.take_in(page, counts=counts, repeated=repeated, again=step.again)
+        chain.take_in(page, step.number, counts=counts, repeated=repeated, again=step.again)
         following = [
             replace(after, request=self._checked(after.request)) for after in step.following(resource, page, joint)
         ]

@@ -71,7 +71,12 @@ class Paginator(Value):
         return None
 
     def total(self, page: Page) -> int | None:
-        """How many records the API says there are, in the body or else in a header."""
+        """How many records the API says there are; None where that cannot be, such as -1 for an unknown number."""
+        told = self.told_total(page)
+        return None if told is None or told < page.count else told
+
+    def told_total(self, page: Page) -> int | None:
+        """The total as it stands in the body, or else in a header."""
         told = whole_number(page.find(self.total_at)) if self.total_at else None
         if told is None and self.total_header:
             told = whole_number((page.header(self.total_header) or "").rpartition("/")[2].strip())
@@ -192,15 +197,18 @@ class TotalPages(PageNumber):
         last = self.last_page(page)
         if last is None:
             where = f"in the header {self.from_header}" if self.from_header else f"at {self.source!r}"
-            raise DecodeError(f"no number of pages {where}", "point `total_pages: {from: ...}` at it")
+            hint = "point `total_pages: {from: ...}` at it; where the API does not always tell it, say `page_number`"
+            raise DecodeError(f"no number of pages {where}", hint)
         number = self._asked(page, self.param, self.start_at)
         return self._at(page.request, self.param, number + 1) if number - self.start_at + 1 < last else None
 
     def last_page(self, page: Page) -> int | None:
-        """The number at `from`; an answer without content has no page."""
+        """The number at `from`; none below 1 where there are records. An answer without content has no page."""
         if self.from_header:
-            return whole_number(page.header(self.from_header))
-        return 0 if page.is_empty_body else whole_number(page.find(self.source))
+            last = whole_number(page.header(self.from_header))
+        else:
+            last = 0 if page.is_empty_body else whole_number(page.find(self.source))
+        return None if last is not None and last < 1 and page.count else last
 
 
 class Offset(Counted):

@@ -166,13 +166,18 @@ class Step(Struct, frozen=True, dict=True):
         if page.skipped:
             return []
         total = paginator.total(page)
+        last = None if total is not None or page.is_empty_body else paginator.last_page(page)
         if total is not None:
             chain.totals.add(total)
+        if last is not None:
+            chain.last_pages.add(last)
         if chain.is_addressed and self.number:
             return []
         # the rest of a walk can only be compared with what was there when it began
         chain.total = total if chain.total is None else chain.total
         if self.number == 0:
+            if total is None and (told := paginator.told_total(page)) is not None:
+                chain.notes.append(f"the API tells a total of {told:,}, but {page.count:,} records come")
             chain.last_page = paginator.last_page(page)
             rest = paginator.rest(page)
             if rest is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -144,6 +146,106 @@ def test_a_total_in_a_header_proves_completeness_and_names_all_pages(
     assert [row["id"] for row in outcome.rows("orders")] == list(range(35))
     assert outcome.extractions["orders"].verdict == "complete", outcome.extractions["orders"].evidence
     assert (shop.api.calls["/orders"], shop.api.most_running) == (4, 3 if requests_after_page_one[0] == "s" else 1)
+
+
+@pytest.mark.parametrize("told", [-1, 0, 9], ids=["minus-one", "zero", "fewer-than-the-page"])
+@pytest.mark.parametrize("kind", ["page_number", "offset"])
+def test_a_total_that_cannot_be_ends_no_paging(shop: Shop, kind: str, told: int) -> None:
+    """35 records in pages of ten, counted as -1, 0 or 9: such as Elasticsearch with `track_total_hits: false`."""
+    shop.api.pages("/orders", records=35, page_size=10, style=kind)
+    whole = shop.api.routed("/orders")
+    shop.api.route("/orders", lambda asked: say({**json.loads(whole(asked).body), "total": told}))
+
+    outcome = shop.one(paginate={kind: {"total": "total"}})
+
+    extraction = outcome.extractions["orders"]
+    assert [row["id"] for row in outcome.rows("orders")] == list(range(35))
+    assert (extraction.verdict, extraction.error) == ("unproved", None)
+    assert f"the API tells a total of {told}, but 10 records come" in extraction.evidence
+
+
+def test_one_answer_with_more_records_than_the_api_counts_is_unproved(shop: Shop) -> None:
+    shop.api.answer("/orders", say({"data": [{"id": number} for number in range(20)], "total": 19}))
+
+    extraction = shop.one(paginate={"none": {"total": "total"}}).extractions["orders"]
+
+    assert (extraction.verdict, extraction.error) == ("unproved", None), extraction.evidence
+
+
+@pytest.mark.parametrize("told", [-1, 0])
+@pytest.mark.parametrize("place", ["body", "header"])
+def test_a_number_of_pages_that_cannot_be_is_an_error(shop: Shop, told: int, place: str) -> None:
+    """A full page 1 of no pages at all: nobody knows how many there are."""
+    rows = [{"id": number} for number in range(10)]
+    shop.api.answer("/orders", say({"data": rows, "pages": told}, headers={"X-Pages": str(told)}))
+    paginate = {"total_pages": {"from": "pages"} if place == "body" else {"from_header": "X-Pages"}}
+
+    error = shop.one(paginate=paginate).error("orders")
+
+    assert error.kind == "DecodeError"
+    assert "no number of pages" in error.message
+
+
+def test_no_pages_of_no_records_are_complete(shop: Shop) -> None:
+    shop.api.answer("/orders", say({"data": [], "pages": 0}))
+
+    extraction = shop.one(paginate={"total_pages": "pages"}).extractions["orders"]
+
+    assert (extraction.verdict, extraction.error) == ("complete", None), extraction.evidence
+
+
+EMPTY, SKIPPED, NO_CONTENT = say({"data": [], "pages": 10}), Answer(404), Answer(204)
+
+
+@pytest.mark.parametrize(
+    ("empty", "nothing", "verdict", "evidence"),
+    [
+        pytest.param(range(5, 11), EMPTY, "incomplete", "page 5 of 10 has no records", id="from-page-5-on"),
+        pytest.param([5], EMPTY, "incomplete", "page 5 of 10 has no records", id="page-5"),
+        pytest.param([5], SKIPPED, "incomplete", "page 5 of 10 has no records", id="page-5-skipped"),
+        pytest.param([5], NO_CONTENT, "incomplete", "page 5 of 10 has no records", id="page-5-no-content"),
+        pytest.param([1], EMPTY, "incomplete", "page 1 of 10 has no records", id="page-1"),
+        pytest.param([10], EMPTY, "complete", "all 10 pages", id="the-last"),
+        pytest.param([10], SKIPPED, "complete", "all 10 pages", id="the-last-skipped"),
+    ],
+)
+def test_an_empty_page_among_those_that_the_api_tells_is_incomplete(
+    shop: Shop, empty: Sequence[int], nothing: Answer, verdict: str, evidence: str
+) -> None:
+    def page(asked: Asked) -> Answer:
+        number = int(asked.params["page"])
+        return nothing if number in empty else say({"data": [{"id": number}], "pages": 10})
+
+    shop.api.route("/orders", page)
+
+    extraction = shop.one(paginate={"total_pages": "pages"}, errors=[{"status": 404, "do": "skip"}]).extractions
+
+    assert (extraction["orders"].verdict, extraction["orders"].error) == (verdict, None)
+    assert evidence in extraction["orders"].evidence
+
+
+@pytest.mark.parametrize(
+    ("later", "verdict", "evidence"),
+    [
+        pytest.param(3, "incomplete", "the number of pages fell from 4 to 3 while it was read", id="fell"),
+        pytest.param(5, "unproved", "the number of pages grew from 4 to 5 while it was read", id="grew"),
+    ],
+)
+def test_g07_g08_a_number_of_pages_that_changes_while_paging_is_told(
+    shop: Shop, later: int, verdict: str, evidence: str
+) -> None:
+    """Of 31 records one is gone before page 3 is asked for, or ten have come: rows may have moved between pages."""
+
+    def page(asked: Asked) -> Answer:
+        number = int(asked.params["page"])
+        return say({"data": [{"id": number}], "pages": later if number > 2 else 4})
+
+    shop.api.route("/orders", page)
+
+    extraction = shop.one(paginate={"total_pages": "pages"}).extractions["orders"]
+
+    assert (extraction.verdict, extraction.error) == (verdict, None)
+    assert evidence in extraction.evidence
 
 
 def test_a_run_that_resumes_still_knows_the_total_of_a_header(shop: Shop) -> None:
