@@ -28,7 +28,7 @@ from pipelines.extract.failures import translated
 from pipelines.extract.limits import Budgets
 from pipelines.extract.origins import Origins, origin_of
 from pipelines.extract.page import Page, Request, text
-from pipelines.extract.patience import TryAgain, patiently
+from pipelines.extract.patience import TryAgain, least_pause_s, patiently
 from pipelines.extract.tokens import Keepsake, Tokens, not_given, parsed
 from pipelines.extract.verdict import accept
 from pipelines.extract.watch import Watch
@@ -128,10 +128,12 @@ class Client:
                     return self._exchange(request, endpoint, listen)
                 except TryAgain as failure:
                     place.welcome = not failure.throttled
+                    if (pause_s := least_pause_s(failure, self.connection.retry)) is not None:
+                        self._budget.pause(pause_s)  # before others that wait can have the place
                     raise
 
         def notice(failure: TryAgain, wait_s: float) -> None:
-            if failure.throttled:
+            if failure.throttled and failure.wait_s is None:
                 self._budget.pause(wait_s)
             listen("throttled" if failure.throttled else "retried", wait_s, 0, failure.error.kind)
 

@@ -48,7 +48,7 @@ def patiently(
 
     One attempt with another access token is allowed beyond `attempts`.
 
-    A throttled attempt's wait is left to *notice*, as it concerns the whole host. *spent_s* is the time
+    A throttled attempt's wait is left to the host's budget, as it concerns all of the host. *spent_s* is the time
     since the call, without what attempts waited for their turn; the waits that the API asked for count.
 
     Raises:
@@ -121,6 +121,15 @@ def _again(  # noqa: PLR0913  # what `patiently` was told, and how it began
         retry=retry_if_exception_type(TryAgain),
         retry_error_callback=give_up,
     )(once_more)
+
+
+def least_pause_s(failure: TryAgain, retry: Retry) -> float | None:
+    """Seconds for which all of the host waits in any case; None for an attempt that concerns no other.
+
+    None, too, where the host asks for more than anybody waits: each request then fails by itself, at once.
+    """
+    pause_s = retry.wait / 2 if failure.wait_s is None else failure.wait_s
+    return pause_s if failure.throttled and pause_s <= retry.total else None
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

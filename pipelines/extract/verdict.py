@@ -40,7 +40,8 @@ def accept(page: Page, endpoint: Endpoint, retried_statuses: Collection[int]) ->
     if rule is not None:
         mistake = ApiError(_what(page, f"is an error by the rule {rule.outline!r}"), "see `errors` of the resource")
         if rule.action == "retry":
-            raise TryAgain(mistake, retry_after_s(page.headers))
+            asked = retry_after_s(page.headers)
+            raise TryAgain(mistake, asked, throttled=asked is not None)
         mistake.lasting = True
         raise mistake
     if page.status not in ACCEPTED:

@@ -6,10 +6,12 @@ import gzip
 import resource as usage
 import signal
 import socket
+import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -22,8 +24,11 @@ from hypothesis import strategies as st
 
 from pipelines.errors import DecodeError, PipelineError, Truncated
 from pipelines.extract.body import inflate
+from pipelines.extract.client import Client
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.page import Request
 from tests.extract.conftest import IMPATIENT, Shop
-from tests.fake_api import Answer, FakeApi, fake_api, say
+from tests.fake_api import Answer, Asked, FakeApi, fake_api, say
 
 WHOLE = say({"data": [{"id": 1}, {"id": 2}]})
 LINES = b'{"id": 1}\n{"id": 2}\n' * 200
@@ -257,6 +262,56 @@ def test_t16_a_retry_after_pauses_every_thread_of_that_host_and_one_request_prob
     assert max(gaps) >= 0.9
     assert times[resumed + 1] - times[resumed] >= 0.015, "the others follow the answer to the probe"
     assert len(outcome.rows("orders")) == 200
+
+
+def test_t16_a_rule_that_retries_pauses_the_whole_host_as_the_api_asks(shop: Shop) -> None:
+    """A 403 that a rule takes for a limit, with Retry-After: the seven other threads ask nothing meanwhile."""
+    shop.settings = {"limits": {"in_flight": 8}}
+    limited = threading.Event()
+
+    def route(asked: Asked) -> Answer:
+        if asked.params["n"] == "3" and not limited.is_set():
+            limited.set()
+            return say({"message": "a secondary rate limit"}, 403, headers={"Retry-After": "1"}, delay_s=0.05)
+        return say({"data": [{"id": 1}]}, delay_s=0.02)
+
+    shop.api.route("/orders", route)
+    outcome = shop.one(
+        params={"n": "{n}"},
+        for_each={"values": {"n": list(range(200))}},
+        errors=[{"status": 403, "when": "contains(message, 'secondary rate')", "do": "retry"}],
+    )
+
+    times = shop.api.times("/orders")
+    assert max(after - before for before, after in pairwise(times)) >= 0.9
+    assert outcome.extractions["orders"].throttled_s >= 1
+    assert len(outcome.rows("orders")) == 200
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Threads that wait are let in at once, so that what can come between two steps of another does."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless_threads")
+def test_t16_nobody_takes_the_place_of_a_request_that_was_throttled(shop: Shop) -> None:
+    """Sixteen threads wait for the one place: none asks between the 429 and the end of the pause."""
+    shop.settings = {"limits": {"in_flight": 1}}
+    shop.api.answer("/orders", Answer(429, headers={"Retry-After": "1"}, delay_s=0.1), WHOLE)
+    client, endpoint = Client(shop.connection()), Endpoint(path="/orders", records="data")
+
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(client.fetch, Request("GET", f"{shop.api.url}/orders"), endpoint) for _ in range(16)]
+        counts = [one.result().count for one in asked]
+    client.close()
+
+    first, second, *_ = shop.api.times("/orders")
+    assert second - first >= 1.1
+    assert (counts, shop.api.calls["/orders"]) == ([2] * 16, 17)
 
 
 def test_t17_a_retry_after_date_is_honoured(shop: Shop) -> None:
