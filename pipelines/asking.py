@@ -62,7 +62,7 @@ class Asking:
         while following and len(found) < pages:
             step = following.pop(0)
             found.append(self._client.fetch(step.request, endpoint))
-            chain.take_in(found[-1], counts=run.counts_records)
+            chain.take_in(found[-1], step.number, counts=run.counts_records)
             following += step.following(run, found[-1])
         return FirstPages(question, tuple(found), len(following) if chain.is_addressed or not following else None)
 
