@@ -243,6 +243,8 @@ def _parents(carries: Sequence[Mapping[str, Json]], names: Sequence[str], shape:
 
 def _with_carry(table: pa.Table, rows: Sequence[int], parents: ExactPage, names: Sequence[str]) -> pa.Table:
     """*table* with the columns *names* of *parents*, each value for all rows of its page."""
+    if not names:
+        return table
     kept = [count for page, count in enumerate(rows) if page not in parents.rejects]
     places = pa.array([place for place, count in enumerate(kept) for _ in range(count)], pa.int64())
     for name in names:
