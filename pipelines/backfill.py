@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from pipelines.config.settings import Settings
 from pipelines.config.source import Source
 from pipelines.errors import ConfigError, CursorError
-from pipelines.extract.watermark import instant
+from pipelines.extract.zones import instant
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit
 from pipelines.planning import Planned, plan_of
@@ -51,6 +51,8 @@ class Window(Struct, frozen=True):
 def split(span: Span, every: Every) -> list[Span]:
     """*span* cut at each day, week or first of a month; the end of one is the start of the next.
 
+    The days are those of each resource, by the zone of its bounds.
+
     Raises:
         ConfigError: A bound is no day or instant, or the span ends before it begins.
     """
@@ -60,7 +62,9 @@ def split(span: Span, every: Every) -> list[Span]:
         raise ConfigError(f"windows are spans of time: {error.message}", "write days, such as 2024-01-31") from None
     if lower >= upper:
         raise ConfigError(f"the span ends before it begins: {span.start} to {span.end}", "swap its ends")
-    return list(_cut(lower, upper, every))
+    first, *others = _cut(lower, upper, every)
+    *before, last = [replace(first, start=span.start), *others]
+    return [*before, replace(last, end=span.end)]
 
 
 def windows(source: Source, settings: Settings, span: Span, every: Every, *, again: bool = False) -> list[Window]:
@@ -95,8 +99,8 @@ def not_over(found: Sequence[Window]) -> str:
 
 def _reached(source: Source, span: Span, now: datetime) -> tuple[bool, bool]:
     """Whether *span* has begun for any resource, and whether it is over for all."""
-    asked, start, end = asked_for_spans(source.resources).values(), instant(span.start), instant(span.end)
-    return any(one.reaches(start, now) for one in asked), all(one.reaches(end, now) for one in asked)
+    asked = asked_for_spans(source.resources).values()
+    return any(one.reaches(span.start, now) for one in asked), all(one.reaches(span.end, now) for one in asked)
 
 
 def _cut(lower: datetime, upper: datetime, every: Every) -> Iterator[Span]:

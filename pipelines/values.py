@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
@@ -68,6 +69,15 @@ def _unit(parse: Any, pattern: str, example: str) -> tuple[Any, ...]:
     return BeforeValidator(parse), WithJsonSchema(schema)
 
 
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"no time zone {name!r}; write it as Europe/Madrid or UTC") from error
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
 Seconds = Annotated[float, *_unit(parse_duration, _DURATION, "30s")]
 PerSecond = Annotated[float, *_unit(parse_rate, _RATE, "10/s")]
 Bytes = Annotated[int, *_unit(parse_size, _SIZE, "64MB")]

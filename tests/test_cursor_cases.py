@@ -12,8 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
+from pipelines.backfill import split
 from pipelines.errors import ConfigError
 from pipelines.load.lake import Lake
+from pipelines.report.spans import Span
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.ledger_api import NOW, LedgerApi, row
 
@@ -294,6 +296,86 @@ def test_c08_a_declared_zone_makes_the_right_instants_of_the_hour_that_comes_twi
     written = [f"{at.astimezone(UTC):%m-%d %H:%M:%S}" for at in ledger.stored("at")]
     assert written == ["03-31 00:59:59", "10-27 00:30:00", "10-27 02:30:00"]
     assert ledger.asked("since")[1] == "2024-10-27T02:30:00Z"
+
+
+class LocalTime:
+    """An API in New York: `at` names no zone, and neither do the bounds that it compares with it."""
+
+    def __init__(self, ledger: LedgerApi, layout: str) -> None:
+        self.rows: list[dict[str, Any]] = []
+        ledger.configure(
+            incremental=f", format: '{layout}'",
+            more="    columns: {at: {type: timestamp, zone: America/New_York}}\n",
+        )
+        ledger.api.route("/rows", self._page)
+
+    def _page(self, asked: Asked) -> Answer:
+        since, until = asked.params["since"], asked.params["until"]
+        due = [row for row in self.rows if since <= row["at"] and row["at"][: len(until)] <= until]
+        return say({"data": due, "total": len(due)})
+
+
+@pytest.mark.parametrize(
+    ("layout", "first", "second", "since"),
+    [
+        pytest.param(
+            "%Y-%m-%d %H:%M:%S", "2024-06-01 10:00:00", "2024-06-01 10:30:00",
+            ["2024-01-01 00:00:00", "2024-06-01 10:00:00"], id="times",
+        ),
+        pytest.param(
+            "date", "2024-06-01 21:00:00", "2024-06-01 22:00:00", ["2024-01-01", "2024-06-01"], id="evenings"
+        ),
+    ],
+)  # fmt: skip
+def test_c08_bounds_are_written_in_the_zone_that_the_cursor_is_in(
+    ledger: LedgerApi, layout: str, first: str, second: str, since: list[str]
+) -> None:
+    """In UTC the next run would ask from 14:00, or from the day after, and never for the second row."""
+    api = LocalTime(ledger, layout)
+    api.rows = [row(1, first)]
+    ledger.read(now=datetime(2024, 6, 2, 1, 30, tzinfo=UTC))
+    api.rows.append(row(2, second))
+
+    ledger.read(now=datetime(2024, 6, 2, 3, tzinfo=UTC))
+
+    assert ledger.stored("id") == [1, 2]
+    assert ledger.asked("since") == since
+
+
+def test_c08_a_span_without_zone_is_one_of_the_cursor(ledger: LedgerApi) -> None:
+    """1 June in New York, read again from its midnight to the next; then to 20:00 UTC, which is 16:00 there."""
+    api = LocalTime(ledger, "%Y-%m-%d %H:%M:%S")
+    api.rows = [row(1, "2024-05-31 23:59:59"), row(2, "2024-06-01 00:00:00"), row(3, "2024-06-01 17:00:00")]
+    later = datetime(2024, 7, 1, tzinfo=UTC)
+
+    ledger.read(now=later, span=Span("2024-06-01", "2024-06-01T20:00:00Z"))
+    first = ledger.stored("id")
+    ledger.read(now=later, span=Span("2024-06-01", "2024-06-02"))
+
+    assert (first, ledger.stored("id")) == ([2], [2, 3])
+    assert ledger.asked("until") == ["2024-06-01 16:00:00", "2024-06-02 00:00:00"]
+
+
+def test_c08_windows_of_a_backfill_begin_and_end_as_they_are_written() -> None:
+    """What names no zone is in that of the cursor still, the days between as well."""
+    spans = split(Span("2024-01-31T12:00:00", "2024-02-02T06:00:00Z"), "day")
+
+    assert [(span.start, span.end) for span in spans] == [
+        ("2024-01-31T12:00:00", "2024-02-01"), ("2024-02-01", "2024-02-02"), ("2024-02-02", "2024-02-02T06:00:00Z"),
+    ]  # fmt: skip
+
+
+def test_c08_a_row_of_the_second_of_two_equal_hours_is_asked_for(ledger: LedgerApi) -> None:
+    """New York, 3 November 2024: 01:10 comes after 01:30, for the clock goes back at 02:00."""
+    api = LocalTime(ledger, "%Y-%m-%d %H:%M:%S")
+    api.rows = [row(1, "2024-11-03 01:30:00")]
+    ledger.read(now=datetime(2024, 11, 3, 5, 45, tzinfo=UTC))
+    api.rows.append(row(2, "2024-11-03 01:10:00"))
+
+    ledger.read(now=datetime(2024, 11, 3, 6, 45, tzinfo=UTC))
+
+    assert ledger.stored("id") == [1, 2]
+    assert ledger.asked("since")[1] == "2024-11-03 00:59:59"
 
 
 def test_c08_an_hour_that_the_clock_skips_is_no_time(ledger: LedgerApi) -> None:

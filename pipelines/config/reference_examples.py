@@ -145,8 +145,8 @@ RESOURCE: dict[str, tuple[str, ...]] = {
     ),
     "Incremental": (
         "key: id\nwrite: upsert\nincremental:\n  cursor: updated_at\n  since_param: from\n  until_param: to\n"
-        "  start: 2024-01-01\n  end: 2025-01-01\n  format: date\n  bounds: closed\n  window: 7d\n  most: 10000\n"
-        "  lag: 3d\n  settle: 1h\n  on_missing: include\n  ordered: ascending",
+        "  start: 2024-01-01\n  end: 2025-01-01\n  format: date\n  zone: Europe/Madrid\n  bounds: closed\n"
+        "  window: 7d\n  most: 10000\n  lag: 3d\n  settle: 1h\n  on_missing: include\n  ordered: ascending",
         "path: /repos/{repos.full_name}/issues\nfor_each: {resource: repos}\nkey: id\nwrite: upsert\n"
         "incremental: {cursor: updated_at, since_param: since, start: 2024-01-01, per: repos}",
     ),

@@ -25,8 +25,12 @@ class Resource(Endpoint, Shape, Target):
     """One table-to-be: how it is fetched, what its rows look like, where they go."""
 
     def endpoint(self) -> Endpoint:
-        """The part that extraction reads."""
-        return Endpoint.model_construct(**_fields(self, Endpoint))
+        """The part that extraction reads; bounds are in the zone of the cursor's column, if they need one."""
+        part = Endpoint.model_construct(**_fields(self, Endpoint))
+        column = self.columns.get(self.incremental.cursor) if self.incremental else None
+        if self.incremental is None or column is None or column.zone is None:
+            return part
+        return part.model_copy(update={"incremental": self.incremental.with_zone(column.zone)})
 
     def shape(self) -> Shape:
         """The part that the transform stage reads."""

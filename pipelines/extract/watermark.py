@@ -7,20 +7,23 @@ is pure: the run's clock comes in as an argument and is frozen for the run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
 from pipelines.errors import CursorError
-from pipelines.values import Seconds, Value
+from pipelines.extract.zones import after_repeated, before_repeated, in_zone, instant, is_local, midnight, moved
+from pipelines.values import Seconds, Value, Zone
 
 Kind = Literal["instant", "number", "text"]
 Comparable = datetime | Decimal | str
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
 _PER_SECOND = {"epoch_s": 1, "epoch_ms": 1000}
 
 
@@ -98,6 +101,11 @@ class Incremental(Value):
     start: Annotated[str, BeforeValidator(_as_text)] = Field(description="where the first run begins")
     end: Annotated[str | None, BeforeValidator(_as_text)] = Field(None, description="never ask beyond; default: now")
     format: str = Field("iso", description="date, iso, epoch_s, epoch_ms, number, text or a strftime pattern")
+    zone: Zone | None = Field(
+        None,
+        description="IANA time zone of the bounds, `start` and `end`, where `format` is date or a pattern that names"
+        " none; by default that of the cursor's column, or UTC",
+    )
     lag: Seconds = Field(0.0, description="read this much again, for late and revised records")
     settle: Seconds = Field(0.0, description="leave out the newest this much, until it is final")
     window: Seconds | None = Field(None, description="slices of this length, fetched side by side")
@@ -125,6 +133,8 @@ class Incremental(Value):
     def _fits_together(self) -> Incremental:
         if self.format not in ("date", "iso", "number", "text", *_PER_SECOND) and "%" not in self.format:
             raise ValueError("`format` is date, iso, epoch_s, epoch_ms, number, text or a strftime pattern")
+        if self.zone and not is_local(self.format):
+            raise ValueError("`zone` is for bounds that name none: `format: date`, or a pattern without %z")
         if self.kind != "instant" and (self.window or self.lag or self.settle):
             raise ValueError(f"`window`, `lag` and `settle` are spans of time; `format: {self.format}` has none")
         try:
@@ -133,6 +143,15 @@ class Incremental(Value):
         except CursorError as error:
             raise ValueError(f"`start` and `end`: {error.message}") from None
         return self
+
+    def with_zone(self, zone: str) -> Incremental:
+        """The same with *zone*, where the bounds need one and none is said."""
+        return self if self.zone or not is_local(self.format) else self.model_copy(update={"zone": zone})
+
+    @property
+    def begin(self) -> str:
+        """`start`, with its zone where that is not UTC."""
+        return self._instant(self.start).isoformat() if self.zone else self.start
 
     def since(self, watermark: Watermark | None) -> str:
         """The lower bound to ask for, written as the API wants it; it lies *lag* before the watermark."""
@@ -147,54 +166,55 @@ class Incremental(Value):
         """The upper bound to ask for: `end`, or *now* less `settle`."""
         return (self.end or "") if self.kind != "instant" else self.write(self._until(now))
 
-    def reaches(self, moment: datetime, now: datetime) -> bool:
-        """Whether all that is older than *moment* can be asked for at *now*; `settle` leaves out the newest."""
-        return moment <= now - timedelta(seconds=self.settle)
+    def reaches(self, bound: str, now: datetime) -> bool:
+        """Whether all that is older than *bound* can be asked for at *now*; `settle` leaves out the newest."""
+        return self._instant(bound) <= now - timedelta(seconds=self.settle)
 
     def windows(self, watermark: Watermark | None, now: datetime) -> list[Window]:
         """The slices from the watermark to the frozen upper bound, oldest first; one without `window`.
 
-        With `bounds: closed` and a format of days the slices do not share a day;
-        otherwise the end of one is the start of the next, so that nothing lies between.
+        With `bounds: closed` and a format of days the slices do not share a day; otherwise the end of one
+        is the start of the next, so that nothing lies between, and none is a time that comes twice.
         """
         if self.kind != "instant":
             return [Window(self.since(watermark), self.until(now))]
         lower, upper = self._since(watermark.value if watermark else ""), self._until(now)
-        by_day = self.bounds == "closed" and self.format == "date"
-        if by_day:
-            lower, upper = _day(lower), _day(upper)
+        if self._by_day:
+            lower, upper = midnight(lower, self._place), midnight(upper, self._place)
         if lower > upper:
             return []
         if self.window is None:
             return [Window(self.write(lower), self.write(upper), 0, lower, upper)]
-        return list(self._slices(lower, upper, by_day=by_day))
+        return list(self._slices(lower, upper))
 
     def halves(self, window: Window) -> list[Window]:
         """*window* as two that leave nothing out; none where it cannot be halved."""
-        by_day = self.bounds == "closed" and self.format == "date"
-        step = timedelta(days=1) if self.format == "date" else timedelta(seconds=1)
-        middle = window.lower + (window.upper - window.lower) // 2 // step * step
-        after = middle + step if by_day else middle
-        if middle <= window.lower and not (by_day and after <= window.upper):
+        lower, upper = window.lower, window.upper
+        if self.format == "date":
+            step, length = _DAY, in_zone(upper, self._place) - in_zone(lower, self._place)
+        else:
+            step, length = timedelta(seconds=1), upper - lower
+        middle = self._later(lower, length // 2 // step * step)
+        after = self._later(middle, step) if self._by_day else middle
+        if not (after <= upper if self._by_day else lower < middle < upper):
             return []
         return [
-            Window(window.start, self.write(middle), 0, window.lower, middle),
-            Window(self.write(after), window.end, 1, after, window.upper),
+            Window(window.start, self.write(middle), 0, lower, middle),
+            Window(self.write(after), window.end, 1, after, upper),
         ]
 
     def write(self, instant: datetime) -> str:
         """*instant* as the API reads it."""
+        local = in_zone(instant, self._place)
         if self.format == "date":
-            return instant.date().isoformat()
+            return local.date().isoformat()
         if self.format in _PER_SECOND:
             return str(
                 (instant - _EPOCH) // timedelta(seconds=1) if self.format == "epoch_s" else _milliseconds(instant)
             )
         if self.format == "iso":
-            return instant.isoformat(timespec="milliseconds" if instant.microsecond else "seconds").replace(
-                "+00:00", "Z"
-            )
-        return instant.strftime(self.format)
+            return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds").replace("+00:00", "Z")
+        return local.strftime(self.format)
 
     def plain(self, bound: str) -> Json:
         """A *bound* as a JSON body has it: a number, where the format is one."""
@@ -210,22 +230,41 @@ class Incremental(Value):
         """
         return (watermark.value or None) if watermark else None
 
+    @property
+    def _by_day(self) -> bool:
+        return self.bounds == "closed" and self.format == "date"
+
+    @property
+    def _place(self) -> tzinfo:
+        return ZoneInfo(self.zone) if self.zone else UTC
+
+    def _instant(self, value: str) -> datetime:
+        return instant(value, self._place)
+
     def _since(self, known: str) -> datetime:
-        lower = instant(known) - timedelta(seconds=self.lag) if known else instant(self.start)
-        return max(lower, instant(self.start))
+        start = self._instant(self.start)
+        lower = self._instant(known) - timedelta(seconds=self.lag) if known else start
+        return before_repeated(max(lower, start), self._place)
 
     def _until(self, now: datetime) -> datetime:
         settled = now.astimezone(UTC) - timedelta(seconds=self.settle)
-        return min(settled, instant(self.end)) if self.end else settled
+        return min(settled, self._instant(self.end)) if self.end else settled
 
-    def _slices(self, lower: datetime, upper: datetime, *, by_day: bool) -> list[Window]:
+    def _later(self, moment: datetime, span: timedelta) -> datetime:
+        """*moment* and *span*: by the calendar where bounds are days, else at a time that does not come twice."""
+        if self.format != "date":
+            return after_repeated(moment + span, self._place)
+        later = moved(moment, span, self._place)
+        return midnight(later, self._place) if self._by_day else later
+
+    def _slices(self, lower: datetime, upper: datetime) -> list[Window]:
         length = timedelta(seconds=self.window or 0)
-        if by_day:
-            length = max(timedelta(days=length.days), timedelta(days=1))
+        if self._by_day:
+            length = max(timedelta(days=length.days), _DAY)
         windows: list[Window] = []
-        while lower <= upper and (by_day or lower < upper or not windows):
-            end = lower + length
-            last = min(end - timedelta(days=1) if by_day else end, upper)
+        while lower <= upper and (self._by_day or lower < upper or not windows):
+            end = self._later(lower, length)
+            last = min(self._later(end, -_DAY) if self._by_day else end, upper)
             windows.append(Window(self.write(lower), self.write(last), len(windows), lower, last))
             lower = end
         return windows
@@ -252,26 +291,6 @@ def comparable(value: str, kind: Kind) -> Comparable:
 def _is_after(value: str, old: str, kind: Kind) -> bool:
     older, newer = comparable(old, kind), comparable(value, kind)
     return bool(newer > older)  # type: ignore[operator]  # one kind, so one type
-
-
-def instant(value: str) -> datetime:
-    """The instant that *value* names: a day begins at midnight, a time without zone is UTC.
-
-    Raises:
-        CursorError: *value* is no ISO date or time.
-    """
-    try:
-        if value.isdigit() and len(value) != 8:
-            raise ValueError
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        hint = "declare the cursor's column as timestamp, or set `incremental: {format: number}`"
-        raise CursorError(f"the cursor value {value[:40]!r} is no ISO date or time", hint) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _day(moment: datetime) -> datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _milliseconds(moment: datetime) -> int:

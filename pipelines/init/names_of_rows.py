@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pipelines.batch import Json
-from pipelines.extract.watermark import instant
+from pipelines.extract.zones import instant
 from pipelines.init.types import Guess
 
 _KEYS = ("id", "uuid", "guid", "_id", "key", "code", "sku", "number", "slug", "iso3", "iso2", "symbol", "name")

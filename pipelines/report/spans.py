@@ -12,7 +12,7 @@ from pipelines.config.source import Resource
 from pipelines.errors import ConfigError, CursorError
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.placeholders import names
-from pipelines.extract.watermark import Incremental, Watermark, comparable, instant
+from pipelines.extract.watermark import Incremental, Watermark, comparable
 from pipelines.load.draft import Draft
 from pipelines.load.log import Commit
 from pipelines.report.result import ResourceReport
@@ -59,8 +59,9 @@ class Span(Struct, frozen=True):
 
 
 def asked_for_spans(resources: Mapping[str, Resource]) -> dict[str, Incremental]:
-    """How those are incremental that can be asked for a span."""
-    return {name: one.incremental for name, one in resources.items() if one.incremental and _takes_spans(one)}
+    """How those are incremental that can be asked for a span, with the zone of their bounds."""
+    able = {name: one.endpoint().incremental for name, one in resources.items() if _takes_spans(one)}
+    return {name: incremental for name, incremental in able.items() if incremental}
 
 
 def all_endpoints(resources: Mapping[str, Resource]) -> dict[str, Endpoint]:
@@ -112,8 +113,7 @@ def mark_done(
     """
     if span is None or not span.part_of:
         return
-    end = instant(span.end)
-    cut = {name for name, one in asked_for_spans(resources).items() if not one.reaches(end, clock(name))}
+    cut = {name for name, one in asked_for_spans(resources).items() if not one.reaches(span.end, clock(name))}
     waiting = waiting_for(reports, resources)
     whole = [one.resource for one in reports if one.verdict in ("complete", "unproved")]
     for name in (one for one in whole if one not in waiting and one not in cut):

@@ -90,6 +90,120 @@ def test_windows_cover_all_time_up_to_the_frozen_bound(
     assert told == [(start, end, number) for number, (start, end) in enumerate(expected)]
 
 
+NEW_YORK = "America/New_York"
+
+
+@pytest.mark.parametrize(
+    ("layout", "zone", "expected"),
+    [
+        pytest.param("date", NEW_YORK, "2024-01-19", id="the-evening-before"),
+        pytest.param("date", "Asia/Tokyo", "2024-01-20", id="the-same-day"),
+        pytest.param("date", None, "2024-01-20", id="utc"),
+        pytest.param("%Y-%m-%d %H:%M", NEW_YORK, "2024-01-19 22:30", id="local"),
+        pytest.param("%d/%m/%Y", NEW_YORK, "19/01/2024", id="local-day"),
+    ],
+)
+def test_a_bound_that_names_no_zone_is_written_in_that_of_the_api(
+    layout: str, zone: str | None, expected: str
+) -> None:
+    assert incremental(format=layout, zone=zone).since(Watermark("2024-01-20T03:30:00Z")) == expected
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        pytest.param("iso", "2024-01-20T03:30:00Z", id="iso"),
+        pytest.param("epoch_s", "1705721400", id="epoch"),
+        pytest.param("%Y-%m-%dT%H:%M:%S%z", "2024-01-20T03:30:00+0000", id="offset"),
+        pytest.param("%Y-%m-%dT%H:%M:%SZ", "2024-01-20T03:30:00Z", id="a-z"),
+        pytest.param("%Y-%m-%dT%H:%M:%S+00:00", "2024-01-20T03:30:00+00:00", id="an-offset-of-none"),
+        pytest.param("%d/%m/%Y", "19/01/2024", id="none"),
+    ],
+)
+def test_the_zone_of_the_column_is_for_bounds_that_name_none(layout: str, expected: str) -> None:
+    assert incremental(format=layout).with_zone(NEW_YORK).since(Watermark("2024-01-20T03:30:00Z")) == expected
+    assert incremental(format="%d/%m/%Y", zone="UTC").with_zone(NEW_YORK).zone == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        pytest.param(
+            {"format": "date", "bounds": "closed", "start": "2024-03-08", "end": "2024-03-13", "window": "2d"},
+            [("2024-03-08", "2024-03-09"), ("2024-03-10", "2024-03-11"), ("2024-03-12", "2024-03-13")],
+            id="closed-days-one-of-23-hours",
+        ),
+        pytest.param(
+            {"format": "date", "bounds": "closed", "start": "2024-11-02", "end": "2024-11-05", "window": "1d"},
+            [(f"2024-11-0{day}", f"2024-11-0{day}") for day in (2, 3, 4, 5)],
+            id="closed-days-one-of-25-hours",
+        ),
+        pytest.param(
+            {"format": "date", "bounds": "half_open", "start": "2024-11-02", "end": "2024-11-05", "window": "1d"},
+            [(f"2024-11-0{day}", f"2024-11-0{day + 1}") for day in (2, 3, 4)],
+            id="half-open-days",
+        ),
+        pytest.param(
+            {"format": "%d %H:%M", "start": "2024-11-02T01:30", "end": "2024-11-04T01:30", "window": "1d"},
+            [("02 01:30", "03 02:00"), ("03 02:00", "04 01:30")],
+            id="no-window-ends-in-an-hour-that-comes-twice",
+        ),
+        pytest.param(
+            {"format": "date", "start": "2024-03-01T20:00", "end": "2024-03-02T20:00:00Z"},
+            [("2024-03-01", "2024-03-02")],
+            id="a-bound-with-a-zone",
+        ),
+    ],
+)
+def test_windows_are_cut_by_the_clock_of_the_zone(written: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    windows = incremental(zone=NEW_YORK, **written).windows(None, datetime(2025, 1, 1, tzinfo=UTC))
+
+    assert [(window.start, window.end) for window in windows] == expected
+
+
+def test_days_that_begin_at_one_are_all_asked_for() -> None:
+    """São Paulo had no midnight on 4 November 2018."""
+    days = incremental(
+        zone="America/Sao_Paulo", format="date", bounds="closed", start="2018-11-03", end="2018-11-06", window="1d"
+    )
+
+    windows = days.windows(None, NOW)
+
+    assert [(window.start, window.end) for window in windows] == [(f"2018-11-0{day}",) * 2 for day in (3, 4, 5, 6)]
+
+
+@pytest.mark.parametrize("bounds", ["closed", "half_open"])
+@pytest.mark.parametrize(("start", "end"), [("2024-03-08", "2024-03-13"), ("2024-11-01", "2024-11-06")])
+def test_halves_of_days_with_23_or_25_hours_leave_no_day_out_and_share_none(start: str, end: str, bounds: str) -> None:
+    days = incremental(zone=NEW_YORK, format="date", bounds=bounds, start=start, end=end)
+    last = 1 if bounds == "closed" else 0
+
+    found, whole = [], days.windows(None, datetime(2025, 1, 1, tzinfo=UTC))
+    while whole:
+        window = whole.pop(0)
+        halves = days.halves(window)
+        whole = halves + whole
+        found += [] if halves else [(int(window.start[-2:]), int(window.end[-2:]) + last)]
+
+    assert found == [(day, day + 1) for day in range(int(start[-2:]), int(end[-2:]) + last)]
+
+
+@pytest.mark.parametrize("hour", ["05:00", "05:30", "06:00", "06:59"])
+def test_a_lower_bound_in_an_hour_that_comes_twice_lies_before_it(hour: str) -> None:
+    """05:00 to 07:00 UTC are 01:00 to 02:00 in New York, twice; of the bounds around them none is moved."""
+    local = incremental(zone=NEW_YORK, format="%d %H:%M:%S")
+
+    assert local.since(Watermark(f"2024-11-03T{hour}:00Z")) == "03 00:59:59"
+    assert local.since(Watermark("2024-11-03T04:59:58Z")) == "03 00:59:58"
+    assert local.since(Watermark("2024-11-03T07:00:00Z")) == "03 02:00:00"
+
+
+@pytest.mark.parametrize("year", ["0001-01-01", "9999-12-31T23:59:59"])
+@pytest.mark.parametrize("zone", [NEW_YORK, "Asia/Tokyo"])
+def test_the_first_and_the_last_day_of_the_calendar_are_days_in_every_zone(year: str, zone: str) -> None:
+    assert incremental(zone=zone, format="date", start=year).since(None) in (year[:10], "9999-12-31")
+
+
 @pytest.mark.parametrize(
     ("kind", "old", "new", "expected"),
     [
@@ -144,6 +258,10 @@ def test_a_cursor_that_cannot_be_compared_is_an_error(kind: Kind, value: str) ->
         {"format": "number", "start": "1", "window": "7d"},
         {"lag": 3600},
         {"since": "x"},
+        {"zone": "Mars/Base", "format": "date"},
+        {"zone": "Europe/Madrid"},
+        {"zone": "Europe/Madrid", "format": "%Y-%m-%dT%H:%M:%SZ"},
+        {"zone": "Europe/Madrid", "format": "epoch_s"},
     ],
 )
 def test_an_incremental_that_cannot_work_is_refused(written: dict[str, Any]) -> None:
