@@ -72,7 +72,7 @@ def _unit(parse: Any, pattern: str, example: str) -> tuple[Any, ...]:
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(f"no time zone {name!r}; write it as Europe/Madrid or UTC") from error
     return name
 

@@ -103,9 +103,7 @@ NEW_YORK = "America/New_York"
         pytest.param("%d/%m/%Y", NEW_YORK, "19/01/2024", id="local-day"),
     ],
 )
-def test_a_bound_that_names_no_zone_is_written_in_that_of_the_api(
-    layout: str, zone: str | None, expected: str
-) -> None:
+def test_a_bound_that_names_no_zone_is_written_in_that_of_the_api(layout: str, zone: str | None, expected: str) -> None:
     assert incremental(format=layout, zone=zone).since(Watermark("2024-01-20T03:30:00Z")) == expected
 
 
@@ -178,7 +176,8 @@ def test_halves_of_days_with_23_or_25_hours_leave_no_day_out_and_share_none(star
     days = incremental(zone=NEW_YORK, format="date", bounds=bounds, start=start, end=end)
     last = 1 if bounds == "closed" else 0
 
-    found, whole = [], days.windows(None, datetime(2025, 1, 1, tzinfo=UTC))
+    found: list[tuple[int, int]] = []
+    whole = days.windows(None, datetime(2025, 1, 1, tzinfo=UTC))
     while whole:
         window = whole.pop(0)
         halves = days.halves(window)
@@ -259,6 +258,8 @@ def test_a_cursor_that_cannot_be_compared_is_an_error(kind: Kind, value: str) ->
         {"lag": 3600},
         {"since": "x"},
         {"zone": "Mars/Base", "format": "date"},
+        {"zone": "Europe", "format": "date"},
+        {"zone": "", "format": "date"},
         {"zone": "Europe/Madrid"},
         {"zone": "Europe/Madrid", "format": "%Y-%m-%dT%H:%M:%SZ"},
         {"zone": "Europe/Madrid", "format": "epoch_s"},
