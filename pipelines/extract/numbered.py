@@ -264,33 +264,6 @@ class Offset(Counted):
         return [self._at(page.request, self.param, offset) for offset in offsets]
 
 
-class HasMore(Paginator):
-    """Pages are numbered, and a flag in the body says whether another follows."""
-
-    source: JmesPath = Field("has_more", alias="from", description="JMESPath to the flag")
-    param: str = Field("page", description="query parameter for the page number")
-    start_at: int = Field(1, alias="first", ge=0, description="number of the first page")
-
-    @property
-    def is_numbered(self) -> bool:
-        """It is."""
-        return True
-
-    def first(self, request: Request) -> Request:
-        """Ask for the first page by its number."""
-        return request.with_params({self.param: self.start_at})
-
-    def next_request(self, page: Page) -> Request | None:
-        """Count one further while the flag is true."""
-        if not is_set(page.find(self.source)):
-            return None
-        return page.request.with_params({self.param: _asked(page, self.param, self.start_at) + 1})
-
-
-def _asked(page: Page, param: str, default: int) -> int:
-    return int(page.request.param(param) or default)
-
-
 def is_short(count: int, size: int | None, until: Until) -> bool:
     """Whether a page of *count* records is the last, for there is room in it.
 

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from pipelines.batch import Json
 from pipelines.errors import DecodeError
-from pipelines.extract.numbered import HasMore, Offset, PageNumber, Paginator, TotalPages, Until, is_set, is_short
+from pipelines.extract.numbered import Offset, PageNumber, Paginator, TotalPages, Until, is_set, is_short
 from pipelines.extract.page import Page, Request
 from pipelines.records import JmesPath, find
 from pipelines.values import OneOf
@@ -123,6 +123,30 @@ class LastId(Paginator):
         if value is None:
             raise DecodeError(f"the last record has no {self.record_field!r}", "set `last_id: {field: ...}`")
         return page.request.with_params({self.param: value})
+
+
+class HasMore(Paginator):
+    """Pages are numbered, and a flag in the body says whether another follows."""
+
+    source: JmesPath = Field("has_more", alias="from", description="JMESPath to the flag")
+    param: str = Field("page", description="query parameter for the page number")
+    start_at: int = Field(1, alias="first", ge=0, description="number of the first page")
+
+    @property
+    def is_numbered(self) -> bool:
+        """It is."""
+        return True
+
+    def first(self, request: Request) -> Request:
+        """Ask for the first page by its number."""
+        return request.with_params({self.param: self.start_at})
+
+    def next_request(self, page: Page) -> Request | None:
+        """Count one further while the flag is true."""
+        if not is_set(page.find(self.source)):
+            return None
+        number = int(page.request.param(self.param) or self.start_at)
+        return page.request.with_params({self.param: number + 1})
 
 
 AnyPaginator = Annotated[
