@@ -34,7 +34,7 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
     incremental = asked.incremental
     marks = {"": watermark.value, **watermark.parents} if watermark else {}
     floors = {parent: mark for parent, mark in marks.items() if mark}
-    start = incremental.begin if incremental else ""
+    start = incremental.start if incremental else ""
     lowest = (watermark.lowest() if watermark else "") or start
     appended = _tops(dataset, incremental) if incremental and resource.write == "append" else {}
     edge = [path for path, top in appended.items() if incremental and reaches(top, lowest, incremental.kind)]

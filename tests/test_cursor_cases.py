@@ -356,6 +356,20 @@ def test_c08_a_span_without_zone_is_one_of_the_cursor(ledger: LedgerApi) -> None
     assert ledger.asked("until") == ["2024-06-01 16:00:00", "2024-06-02 00:00:00"]
 
 
+def test_c08_a_span_that_is_appended_again_stores_no_row_of_its_first_hours_twice(ledger: LedgerApi) -> None:
+    """00:30 in Madrid lies before the midnight of UTC."""
+    zone = "    columns: {at: {type: timestamp, zone: Europe/Madrid}}\n"
+    ledger.configure(write="append", incremental=", format: '%Y-%m-%d %H:%M:%S', bounds: half_open", more=zone)
+    rows = [row(1, "2024-06-01 00:30:00"), row(2, "2024-06-01 12:00:00")]
+    ledger.api.route("/rows", lambda asked: say({"data": rows, "total": 2}))
+
+    for _ in range(2):
+        ledger.read(span=Span("2024-06-01", "2024-06-02"), now=datetime(2024, 7, 1, tzinfo=UTC))
+
+    assert ledger.stored("id") == [1, 2]
+    assert ledger.asked("since") == ["2024-06-01 00:00:00"]
+
+
 def test_c08_windows_of_a_backfill_begin_and_end_as_they_are_written() -> None:
     """What names no zone is in that of the cursor still, the days between as well."""
     spans = split(Span("2024-01-31T12:00:00", "2024-02-02T06:00:00Z"), "day")

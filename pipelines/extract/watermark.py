@@ -148,11 +148,6 @@ class Incremental(Value):
         """The same with *zone*, where the bounds need one and none is said."""
         return self if self.zone or not is_local(self.format) else self.model_copy(update={"zone": zone})
 
-    @property
-    def begin(self) -> str:
-        """`start`, with its zone where that is not UTC."""
-        return self._instant(self.start).isoformat() if self.zone else self.start
-
     def since(self, watermark: Watermark | None) -> str:
         """The lower bound to ask for, written as the API wants it; it lies *lag* before the watermark."""
         known = watermark.value if watermark else ""

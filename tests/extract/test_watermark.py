@@ -268,3 +268,12 @@ def test_a_cursor_that_cannot_be_compared_is_an_error(kind: Kind, value: str) ->
 def test_an_incremental_that_cannot_work_is_refused(written: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         incremental(**written)
+
+
+@pytest.mark.parametrize(
+    ("hour", "expected"), [pytest.param(3, False, id="evening-in-new-york"), pytest.param(5, True, id="midnight-there")]
+)
+def test_a_day_is_over_where_the_api_is(hour: int, expected: bool) -> None:
+    new_york = incremental(format="date", zone="America/New_York")
+
+    assert new_york.reaches("2024-02-01", datetime(2024, 2, 1, hour, tzinfo=UTC)) is expected
