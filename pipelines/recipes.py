@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from pipelines.config.source import Resource
 from pipelines.cursors import Cursor, reaches
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.watermark import Incremental, Watermark
+from pipelines.extract.zones import before_repeated, instant
 from pipelines.load.log import Dataset
 from pipelines.milled import Recipe
 
@@ -32,10 +34,11 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
     *ahead*: it has rows that the watermark does not cover, of parents that have none yet among them.
     """
     incremental = asked.incremental
-    marks = {"": watermark.value, **watermark.parents} if watermark else {}
+    known = _before_repeated(watermark, resource, incremental) if watermark and incremental else None
+    marks = {"": known.value, **known.parents} if known else {}
     floors = {parent: mark for parent, mark in marks.items() if mark}
     start = incremental.start if incremental else ""
-    lowest = (watermark.lowest() if watermark else "") or start
+    lowest = (known.lowest() if known else "") or start
     appended = _tops(dataset, incremental) if incremental and resource.write == "append" else {}
     edge = [path for path, top in appended.items() if incremental and reaches(top, lowest, incremental.kind)]
     # an API may give rows from before where it was asked to begin; only a watermark tells that they are stored
@@ -59,6 +62,20 @@ def recipe_of(  # noqa: PLR0913  # all that a worker must know, each by name
         transforms=settings.transforms,
         slice_bytes=settings.batch_size,
     )
+
+
+def _before_repeated(watermark: Watermark, resource: Resource, incremental: Incremental) -> Watermark:
+    """*watermark*, or before an hour that comes twice where it lies in one: both are read as the first of them."""
+    column = resource.columns.get(incremental.cursor)
+    if resource.write != "append" or incremental.kind != "instant" or column is None or column.zone is None:
+        return watermark
+    zone = ZoneInfo(column.zone)
+
+    def before(mark: str) -> str:
+        return before_repeated(instant(mark), zone).isoformat() if mark else ""
+
+    parents = {parent: before(mark) for parent, mark in watermark.parents.items()}
+    return Watermark(before(watermark.value), watermark.kind, parents)
 
 
 def _cursor_of(incremental: Incremental, where: str) -> Cursor:

@@ -301,9 +301,10 @@ def test_c08_a_declared_zone_makes_the_right_instants_of_the_hour_that_comes_twi
 class LocalTime:
     """An API in New York: `at` names no zone, and neither do the bounds that it compares with it."""
 
-    def __init__(self, ledger: LedgerApi, layout: str) -> None:
+    def __init__(self, ledger: LedgerApi, layout: str, write: str = "upsert") -> None:
         self.rows: list[dict[str, Any]] = []
         ledger.configure(
+            write=write,
             incremental=f", format: '{layout}'",
             more="    columns: {at: {type: timestamp, zone: America/New_York}}\n",
         )
@@ -379,9 +380,10 @@ def test_c08_windows_of_a_backfill_begin_and_end_as_they_are_written() -> None:
     ]  # fmt: skip
 
 
-def test_c08_a_row_of_the_second_of_two_equal_hours_is_asked_for(ledger: LedgerApi) -> None:
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_c08_a_row_of_the_second_of_two_equal_hours_is_asked_for(ledger: LedgerApi, write: str) -> None:
     """New York, 3 November 2024: 01:10 comes after 01:30, for the clock goes back at 02:00."""
-    api = LocalTime(ledger, "%Y-%m-%d %H:%M:%S")
+    api = LocalTime(ledger, "%Y-%m-%d %H:%M:%S", write)
     api.rows = [row(1, "2024-11-03 01:30:00")]
     ledger.read(now=datetime(2024, 11, 3, 5, 45, tzinfo=UTC))
     api.rows.append(row(2, "2024-11-03 01:10:00"))
@@ -390,6 +392,20 @@ def test_c08_a_row_of_the_second_of_two_equal_hours_is_asked_for(ledger: LedgerA
 
     assert ledger.stored("id") == [1, 2]
     assert ledger.asked("since")[1] == "2024-11-03 00:59:59"
+
+
+def test_c08_a_row_of_the_second_of_two_equal_hours_is_appended_once(ledger: LedgerApi) -> None:
+    """New York; the API is asked in UTC, and told when a row was written by the clock on the wall."""
+    ledger.configure(write="append", more="    columns: {at: {type: timestamp, zone: America/New_York}}\n")
+    rows = [row(1, "2024-11-03 00:50:00"), row(2, "2024-11-03 01:30:00")]
+    ledger.api.route("/rows", lambda asked: say({"data": rows, "total": len(rows)}))
+    ledger.read(now=datetime(2024, 11, 3, 5, 45, tzinfo=UTC))
+    rows.append(row(3, "2024-11-03 01:10:00"))
+
+    second, third = (ledger.read(now=datetime(2024, 11, 3, hour, 15, tzinfo=UTC)) for hour in (6, 7))
+
+    assert (second.new, third.new) == (1, 0)
+    assert ledger.stored("id") == [1, 2, 3]
 
 
 def test_c08_an_hour_that_the_clock_skips_is_no_time(ledger: LedgerApi) -> None:
