@@ -87,7 +87,8 @@ class Answers:
         count = resource.endpoint.count
         path, value = (fill_path(count.path, chain.question.scope), count.value) if count else ("", "@")
         question = replace(chain.question.request, url=connection.url(path))
-        endpoint = Endpoint(path=path, records=NoRecords(), errors=resource.endpoint.errors)
+        own = resource.endpoint
+        endpoint = Endpoint(path=path, headers=own.headers, records=NoRecords(), errors=own.errors)
         page, _ = self.get(replace(resource, endpoint=endpoint), question, question.fingerprint)
         if page.skipped:
             return None

@@ -106,17 +106,17 @@ def test_a01_an_allowed_origin_is_asked_without_credentials(shop: Shop, elsewher
 
 @pytest.mark.parametrize("trusted", [False, True])
 def test_a01_headers_of_a_resource_go_where_credentials_go(shop: Shop, elsewhere: FakeApi, *, trusted: bool) -> None:
-    """But for the format that is wanted, which is no secret."""
+    """But for the format that is wanted, which is no secret; by a link, and for a count."""
     shop.settings = {"allow_hosts": [{"origin": elsewhere.url, "with_credentials": trusted}]}
     shop.api.answer("/orders", say({"data": [{"id": 1}], "next": f"{elsewhere.url}/orders"}))
+    elsewhere.answer("/count", say({"count": 2}))
     headers = {"Authorization": f"Bearer {CANARY}", "Accept": "application/vnd.shop+json"}
 
-    outcome = shop.one(paginate="next_url", headers=headers)
+    outcome = shop.one(paginate="next_url", headers=headers, count={"path": f"{elsewhere.url}/count"})
 
-    (asked,) = elsewhere.asked
     assert len(outcome.rows("orders")) == 2
-    assert (CANARY in repr(asked)) is trusted
-    assert asked.headers["accept"] == "application/vnd.shop+json"
+    assert {asked.path: CANARY in repr(asked) for asked in elsewhere.asked} == {"/orders": trusted, "/count": trusted}
+    assert {asked.headers["accept"] for asked in elsewhere.asked} == {"application/vnd.shop+json"}
 
 
 def test_a01_the_token_of_a_page_goes_to_an_allowed_origin_in_its_header(shop: Shop, elsewhere: FakeApi) -> None:
