@@ -107,7 +107,7 @@ class SourceRun:
             extractions, ledgers = self._fetch_and_mill(spool)
             milled = {name: (told_of_pages(extractions[name], spool), ledgers[name]) for name in self._endpoints}
             reports = self.settling.settled(milled)
-            mark_backfilled(self.draft, self._span, reports, self._source.resources)
+            mark_backfilled(self.draft, self._span, reports, self._source.resources, ledgers)
             mark_done(self.draft, self._span, reports, self._source.resources, spool.plan.clock_of)
             began = time.monotonic()
             committed = self._lake.commit(self.draft)

@@ -171,6 +171,23 @@ def test_a_new_parent_that_a_backfill_read_first_is_not_stored_twice(
     assert forge.stored() == stored
 
 
+def test_stored_rows_are_not_all_read_again_once_every_parent_of_a_backfill_has_a_watermark(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`e` joins with an old row; four stored rows lie where a watermark begins, and five before any."""
+    forge.configure("append")
+    forge.run()
+    forge.add("d", *(issue(number, 1) for number in range(5)), issue(5, 8))
+    forge.run(partial(run_source, span=Span("2024-03-01", "2024-03-09")))
+    forge.run()
+    forge.add("e", issue(1, 1))
+    monkeypatch.setattr("pipelines.load.boundary.MAX_ROWS", 4)
+
+    forge.run()
+
+    assert forge.stored() == [("a", 1), ("a", 2), ("b", 1), *(("d", number) for number in range(6)), ("e", 1)]
+
+
 @pytest.mark.parametrize("write", ["append", "upsert"])
 def test_a_watermark_set_by_hand_holds_for_every_parent(forge: Forge, write: str) -> None:
     """All parents are asked from there; `append` takes nothing older."""

@@ -15,6 +15,7 @@ from pipelines.extract.placeholders import names
 from pipelines.extract.watermark import Incremental, Watermark, comparable
 from pipelines.load.draft import Draft
 from pipelines.load.log import Commit
+from pipelines.milling import Ledger
 from pipelines.report.result import ResourceReport
 
 
@@ -77,8 +78,8 @@ def watermark_of(draft: Draft, name: str) -> Watermark | None:
 
 def is_ahead(draft: Draft, name: str) -> bool:
     """Whether rows of the resource *name* are committed that its watermark does not cover."""
-    state = draft.state(name) or {}
-    return bool(state.get("ahead") or state.get("backfilled"))
+    state, watermark = draft.state(name) or {}, watermark_of(draft, name)
+    return bool(state.get("ahead") or _without_mark(state.get("backfilled", ()), watermark))
 
 
 def windows_done(head: Commit | None, names: Iterable[str], part_of: str) -> set[str]:
@@ -91,13 +92,24 @@ def windows_done(head: Commit | None, names: Iterable[str], part_of: str) -> set
 
 
 def mark_backfilled(
-    draft: Draft, span: Span | None, reports: Sequence[ResourceReport], resources: Mapping[str, Resource]
+    draft: Draft,
+    span: Span | None,
+    reports: Sequence[ResourceReport],
+    resources: Mapping[str, Resource],
+    ledgers: Mapping[str, Ledger],
 ) -> None:
-    """Let the commit say where *span* appended rows of parents that may have no watermark yet, now or later."""
+    """Let the commit name the parents without a watermark of whom *span* appended rows."""
     for report in reports if span else ():
-        resource = resources[report.resource]
-        if resource.write == "append" and resource.for_each and report.rows_written:
-            draft.set_state(report.resource, {**(draft.state(report.resource) or {}), "backfilled": True})
+        name, resource = report.resource, resources[report.resource]
+        state = draft.state(name) or {}
+        read = {parent for milled in ledgers[name].milled for parent in milled.cursors}
+        found = _without_mark({*state.get("backfilled", ()), *read}, watermark_of(draft, name))
+        if found and resource.write == "append" and resource.for_each and report.rows_written:
+            draft.set_state(name, {**state, "backfilled": sorted(found)})
+
+
+def _without_mark(parents: Iterable[str], watermark: Watermark | None) -> set[str]:
+    return set(parents) - set(watermark.parents if watermark else ())
 
 
 def mark_done(
