@@ -59,13 +59,24 @@ def after_repeated(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def moved(moment: datetime, span: timedelta, zone: tzinfo) -> datetime:
-    """*moment* moved on by *span* as the clock of *zone* shows it: by days to the same time of another day."""
-    return (in_zone(moment, zone) + span).astimezone(UTC)
+    """*moment* moved on by *span* as the clock of *zone* shows it: by days to the same time of another day.
+
+    Back to the first moment of the calendar at most.
+    """
+    try:
+        return (in_zone(moment, zone) + span).astimezone(UTC)
+    except OverflowError:
+        if span > timedelta():
+            raise
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def midnight(moment: datetime, zone: tzinfo) -> datetime:
-    """When the day of *moment* begins in *zone*."""
-    return in_zone(moment, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
+    """When the day of *moment* begins in *zone*; *moment*, where that is before the calendar."""
+    try:
+        return in_zone(moment, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
+    except OverflowError:
+        return moment
 
 
 def _repeated(moment: datetime, zone: tzinfo) -> tuple[datetime, datetime] | None:

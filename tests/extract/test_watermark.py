@@ -203,6 +203,16 @@ def test_the_first_and_the_last_day_of_the_calendar_are_days_in_every_zone(year:
     assert incremental(zone=zone, format="date", start=year).since(None) in (year[:10], "9999-12-31")
 
 
+@pytest.mark.parametrize("zone", [NEW_YORK, "Asia/Tokyo", None])
+def test_the_first_days_of_the_calendar_are_windows_in_every_zone(zone: str | None) -> None:
+    """Year 1 begins in Tokyo before it does in UTC, where no year is before it."""
+    days = incremental(zone=zone, format="date", bounds="closed", start="0001-01-01", window="1d")
+
+    windows = days.windows(None, datetime(1, 1, 3, 12, tzinfo=UTC))
+
+    assert [(window.start, window.end) for window in windows] == [(f"0001-01-0{day}",) * 2 for day in (1, 2, 3)]
+
+
 @pytest.mark.parametrize(
     ("kind", "old", "new", "expected"),
     [
