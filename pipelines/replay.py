@@ -27,7 +27,7 @@ from pipelines.milled import rejects_of
 from pipelines.milling import Ledger
 from pipelines.recipes import recipe_of
 from pipelines.report.result import Problem, ResourceReport, SourceReport
-from pipelines.report.spans import Span, all_endpoints, parents_of
+from pipelines.report.spans import Span, all_endpoints, parents_of, zones_of
 from pipelines.source_run import Shared, SourceRun
 
 _PER_COMMIT = 10**9  # more batches than a commit has: parts of a later one sort after those of an earlier one
@@ -118,13 +118,15 @@ class _Replay:
         names = [name for name, commits in self._commits.items() if number in commits]
         endpoints = self._endpoints(plan, names)
         watermarks = {name: Watermark.from_json(plan.watermarks.get(name)) for name in endpoints}
+        zones = zones_of(source.resources)
         recipes = {
             name: recipe_of(
                 name,
                 source.resources[name],
                 source=source.name,
                 asked=endpoint,
-                watermark=watermarks[name],
+                # in another zone the same rows may lie before it
+                watermark=watermarks[name] if plan.zones.get(name) == zones.get(name) else None,
                 ahead=name in plan.ahead,
                 dataset=self._so_far(name, ledgers),
                 store=self._lake.store,
@@ -146,11 +148,14 @@ class _Replay:
         return {name: extractions[name] for name in names}
 
     def _endpoints(self, plan: Plan, names: list[str]) -> dict[str, Endpoint]:
-        """What was asked then: *names* and their parents, within the span of a backfill; counts are not asked again."""
+        """What was asked then: *names* and their parents, within the span of a backfill, in the zones of then.
+
+        Counts are not asked again.
+        """
         resources = self._source.resources
         asked = Span(*plan.span).endpoints(resources) if plan.span else all_endpoints(resources)
         needed = {*names, *(parent for name in names for parent in parents_of(name, resources))}
-        return {name: one.model_copy(update={"count": None}) for name, one in asked.items() if name in needed}
+        return {name: _as_asked(one, plan.zones.get(name)) for name, one in asked.items() if name in needed}
 
     def _so_far(self, name: str, ledgers: Mapping[str, Ledger]) -> Dataset:
         """The rows that pages of earlier commits have made, and those that stay."""
@@ -160,6 +165,12 @@ class _Replay:
         parts = [part for milled in ledgers[name].milled for part in milled.parts]
         made = tuple(LiveFile.of(part, 0, number) for number, part in enumerate(parts))
         return replace(dataset, files=(*dataset.files, *made), columns=ledgers[name].columns_beside(dataset.columns))
+
+
+def _as_asked(endpoint: Endpoint, zone: str | None) -> Endpoint:
+    """*endpoint* without its count; its bounds were in *zone*."""
+    incremental = endpoint.incremental and endpoint.incremental.model_copy(update={"zone": zone})
+    return endpoint.model_copy(update={"count": None, "incremental": incremental})
 
 
 def _add(ledger: Ledger, milled: Ledger, error: PipelineError | None, number: int) -> None:

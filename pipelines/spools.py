@@ -20,7 +20,7 @@ from pipelines.load.draft import Draft
 from pipelines.load.lake import Lake
 from pipelines.milling import Ledger
 from pipelines.report.result import ResourceReport
-from pipelines.report.spans import Span, is_ahead, parents_of
+from pipelines.report.spans import Span, is_ahead, parents_of, zones_of
 
 _A_DAY_S = 86_400
 _BAD_PAGES = frozenset(
@@ -52,7 +52,8 @@ def open_spool(  # noqa: PLR0913  # all that pages depend on, each by name
     number = draft.head.n if draft.head else 0
     folder = spool_folder(settings, source.name)
     ahead = tuple(name for name in watermarks if span is None and is_ahead(draft, name))
-    plan = Plan(asks, built_on(number, source, span), now, known, first, bounds, ahead=ahead)
+    zones = zones_of(source.resources)
+    plan = Plan(asks, built_on(number, source, span), now, known, first, bounds, ahead=ahead, zones=zones)
     oldest = now - timedelta(seconds=settings.spool_retention or _A_DAY_S)
     return Spool(folder.with_suffix(".backfill") if span else folder, plan, oldest=oldest)
 

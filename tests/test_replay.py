@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from pipelines.report.result import SourceReport
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import FakeApi, say
+from tests.ledger_api import LedgerApi, row
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SHOP = """\
@@ -235,3 +237,31 @@ def test_a_replay_leaves_appended_rows_of_a_commit_alone_if_the_one_before_is_fo
     assert refused.problem is not None
     assert "as the commit before 3 is forgotten" in refused.problem.message
     assert stock.prices() == {"a": "a", "b": "b", "c": "c"}
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("America/New_York", 15), ("Asia/Tokyo", 1)])
+@pytest.mark.parametrize("noted", [True, False], ids=["zone-noted", "of-an-older-version"])
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_pages_are_found_though_the_cursor_is_in_another_zone_now(
+    api: FakeApi, tmp_path: Path, write: str, zone: str, hour: int, *, noted: bool
+) -> None:
+    """Ten o'clock was taken for that of UTC, and is that of *zone*; an older version noted no zone and meant UTC."""
+    ledger, layout = LedgerApi(api, tmp_path), ", format: '%Y-%m-%d %H:%M:%S'"
+    columns = "    columns: {{at: {{type: timestamp, zone: {}}}}}\n"
+    rows = [row(1, "2024-03-01 10:00:00")]
+    api.route("/rows", lambda asked: say({"data": rows, "total": len(rows)}))
+    ledger.configure(write=write, incremental=layout, more=columns.format("UTC"))
+    ledger.read()
+    rows.append(row(2, "2024-03-01 10:30:00"))
+    ledger.read()
+    for plan in ledger.data.glob("spool/ledger/kept/*/plan.json"):
+        told = orjson.loads(plan.read_bytes())
+        plan.write_bytes(orjson.dumps({key: value for key, value in told.items() if noted or key != "zones"}))
+    ledger.configure(write=write, incremental=layout, more=columns.format(zone))
+    project = load_project({}, root=tmp_path, data=ledger.data)
+
+    report = replay_source(project.sources["ledger"], Shared("r", NOW, project.settings, Here()))
+
+    assert [report.problem, *(one.problem for one in report.resources)] == [None, None]
+    assert [f"{at.astimezone(UTC):%H:%M}" for at in ledger.stored("at")] == [f"{hour:02}:00", f"{hour:02}:30"]
+    assert len(api.asked) == 2

@@ -44,7 +44,7 @@ class Plan(Struct, frozen=True):
     Pages are of use to plans of the same `basis`. `watermarks` and `span` are what the
     questions start from, `first` the resources without any row before, `clocks` those of
     earlier runs that the resources with pages of theirs go on with. Of those that are `ahead`
-    more rows are committed than their watermark covers.
+    more rows are committed than their watermark covers. `zones` are those of their bounds.
     """
 
     config_hash: str
@@ -55,6 +55,7 @@ class Plan(Struct, frozen=True):
     span: tuple[str, str] | None = None
     clocks: Mapping[str, datetime] = field(default_factory=dict)
     ahead: tuple[str, ...] = ()
+    zones: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def basis(self) -> tuple[str, int]:

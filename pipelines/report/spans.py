@@ -70,6 +70,12 @@ def all_endpoints(resources: Mapping[str, Resource]) -> dict[str, Endpoint]:
     return {name: resource.endpoint() for name, resource in resources.items()}
 
 
+def zones_of(resources: Mapping[str, Resource]) -> dict[str, str]:
+    """The zones of the bounds that name none, by resource."""
+    asked = {name: one.incremental for name, one in all_endpoints(resources).items()}
+    return {name: one.zone for name, one in asked.items() if one and one.zone}
+
+
 def watermark_of(draft: Draft, name: str) -> Watermark | None:
     """How far the resource *name* has been committed."""
     state = draft.state(name) or {}
