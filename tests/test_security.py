@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_api import FakeApi, say
+from tests.fake_api import FakeApi, fake_api, say
 from tests.ledger_api import LedgerApi, row
 from tests.test_faults import TESTS
 
@@ -29,6 +29,30 @@ def test_every_threat_has_an_answer_and_tests_that_exist() -> None:
     assert list(named) == [f"S{number}" for number in range(1, 28)]
     assert [row for row in rows if len(row) != 4 or not named[row[0]]] == []
     assert {test for tests in named.values() for test in tests} - TESTS == set()
+
+
+def test_s01_what_defaults_say_is_kept_from_an_origin_that_only_a_path_names(api: FakeApi, tmp_path: Path) -> None:
+    """Of three resources there one has a header and a body of its own, one those of `defaults`, one no body."""
+    with fake_api("localhost") as elsewhere:
+        elsewhere.answer("/rows", say([{"id": 1}]))
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config" / "ledger.yaml").write_text(
+            f"base_url: {api.url}\n"
+            f"allow_hosts: ['{elsewhere.url}']\n"
+            "defaults: {headers: {X-Key: c4nary, X-Lent: c4nary}, body: {key: c4nary}, paginate: none}\n"
+            "resources:\n"
+            f"  rows: {{path: '{elsewhere.url}/rows', headers: {{X-Key: own}}, body: {{key: own}}}}\n"
+            f"  others: {{path: '{elsewhere.url}/rows'}}\n"
+            f"  bare: {{path: '{elsewhere.url}/rows', body: null}}\n"
+        )
+
+        report = LedgerApi(api, tmp_path).run()
+
+        problems = [one.problem and one.problem.kind for one in report.resources]
+        assert problems == [None, "OriginError", None]
+        told = [(one.headers.get("x-key"), one.body) for one in elsewhere.asked if one.body]
+        assert told == [("own", b'{"key":"own"}')]
+        assert (len(elsewhere.asked), "c4nary" in repr(elsewhere.asked)) == (2, False)
 
 
 def test_s09_no_code_of_ours_unpickles_or_evaluates() -> None:

@@ -224,6 +224,8 @@ def _resources(document: Document, data: Json) -> tuple[dict[str, Resource], lis
     for name, value in written.items():
         try:
             resources[name] = Resource.model_validate(value, context={"folder": document.path.parent})
+            lent = (keys[2:] for keys in document.moved if keys[:2] == ("resources", name))
+            resources[name]._lent = frozenset(lent)
         except ValidationError as error:
             problems += explain(error, document, prefix=("resources", name), schema=json_schema())
     return resources, problems

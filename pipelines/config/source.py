@@ -27,6 +27,7 @@ class Resource(Endpoint, Shape, Target):
     def endpoint(self) -> Endpoint:
         """The part that extraction reads; bounds are in the zone of the cursor's column, if they need one."""
         part = Endpoint.model_construct(**_fields(self, Endpoint))
+        part._lent = self._lent
         column = self.columns.get(self.incremental.cursor) if self.incremental else None
         if self.incremental is None or column is None or column.zone is None:
             return part

@@ -12,7 +12,7 @@ from pipelines.errors import DecodeError
 from pipelines.extract.chains import Chain
 from pipelines.extract.client import Client
 from pipelines.extract.connection import Connection
-from pipelines.extract.endpoint import Endpoint, NoRecords
+from pipelines.extract.endpoint import NoRecords
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.numbered import whole_number
 from pipelines.extract.page import Page, Request
@@ -87,8 +87,8 @@ class Answers:
         count = resource.endpoint.count
         path, value = (fill_path(count.path, chain.question.scope), count.value) if count else ("", "@")
         question = replace(chain.question.request, url=connection.url(path))
-        own = resource.endpoint
-        endpoint = Endpoint(path=path, headers=own.headers, records=NoRecords(), errors=own.errors)
+        asked = {"path": path, "records": NoRecords(), "format": "json", "idempotent": True, "weight": 1}
+        endpoint = resource.endpoint.model_copy(update=asked)
         page, _ = self.get(replace(resource, endpoint=endpoint), question, question.fingerprint)
         if page.skipped:
             return None

@@ -123,7 +123,7 @@ class Asker(Struct, frozen=True):
         body = None if endpoint.payload is None else dumps(fill(endpoint.payload, {**scope, "window": in_body}))
         headers = tuple((name, text(value)) for name, value in fill(endpoint.headers, scope).items())
         url = self.connection.url(fill_path(endpoint.path, scope))
-        return Request(endpoint.verb, url, _pairs(params), headers, body)
+        return Request(endpoint.verb, url, _pairs(params), headers, body, endpoint.home)
 
 
 class Chain(Struct):

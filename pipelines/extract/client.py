@@ -215,7 +215,7 @@ class Client:
         """Send *request*, following redirects within its origin."""
         url = self.origins.configured(request.full_url)
         method = request.method
-        if request.body is not None and not self.origins.sees_credentials(url):
+        if request.body is not None and not (self.origins.sees_credentials(url) or endpoint.shows_body(request, url)):
             raise OriginError(f"{request.safe_url}: no body goes there, as no credentials do", _BODY_HINT)
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self._headers_for(url, request, endpoint, token)
@@ -259,7 +259,7 @@ class Client:
             [
                 {"Accept": _ACCEPT_TYPE[layout], **({"Content-Type": "application/json"} if has_body else {})},
                 self._headers if trusted else self._bare,
-                dict(request.headers if trusted else endpoint.harmless(request.headers)),
+                dict(request.headers if trusted else endpoint.harmless(request, url)),
                 carried,
                 length,
             ]

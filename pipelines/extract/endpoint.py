@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, PrivateAttr, model_validator
 
 from pipelines.batch import Json, as_written
 from pipelines.extract.fan_out import ForEachField
 from pipelines.extract.numbered import Paginator
+from pipelines.extract.origins import origin_of
+from pipelines.extract.page import Request
 from pipelines.extract.paginators import AnyPaginator, NoPages
 from pipelines.extract.rules import ErrorRule
 from pipelines.extract.watermark import Incremental
@@ -81,6 +82,9 @@ class Endpoint(Value):
     count: Count | None = Field(None, description="address that tells the number of records, as a proof")
     weight: int = Field(1, ge=1, le=MOST_WEIGHT, description="how much one request counts in `limits`, rate and daily")
 
+    _lent: frozenset[tuple[str | int, ...]] = PrivateAttr(frozenset())
+    """The keys whose values are those of `defaults`."""
+
     @model_validator(mode="after")
     def _one_body(self) -> Endpoint:
         if self.body is not None and self.graphql is not None:
@@ -111,7 +115,27 @@ class Endpoint(Value):
         """Whether a request that may have arrived can be sent again."""
         return self.verb == "GET" if self.idempotent is None else self.idempotent
 
-    def harmless(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Those of a request's *headers* that any origin may see: what paging added, and the format that is wanted."""
-        own = {name.lower() for name in self.headers} - {"accept"}
-        return [(name, value) for name, value in headers if name.lower() not in own]
+    @property
+    def home(self) -> str:
+        """The origin that the file names in `path`; empty where it names none, or a placeholder does."""
+        try:
+            origin = origin_of(self.path)
+        except ValueError:
+            return ""
+        return "" if "{" in origin else origin
+
+    def shows_body(self, request: Request, url: str) -> bool:
+        """Whether the body of *request* goes to *url*, where no credentials go: one of its own does at home."""
+        return not self._lent & {("body",), ("graphql",)} and request.home == origin_of(url)
+
+    def harmless(self, request: Request, url: str) -> list[tuple[str, str]]:
+        """Those headers of *request* that go to *url*, where no credentials go.
+
+        What paging added, the format that is wanted and, at home, what the resource itself says.
+        """
+        at_home = request.home == origin_of(url)
+        withheld = {name.lower() for name in self.headers if not at_home or self._is_lent(name)} - {"accept"}
+        return [(name, value) for name, value in request.headers if name.lower() not in withheld]
+
+    def _is_lent(self, header: str) -> bool:
+        return bool(self._lent & {("headers",), ("headers", header)})

@@ -51,6 +51,8 @@ class Request(Struct, frozen=True):
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
+    home: str = ""
+    """The origin that the file names for it, in the resource's own `path`."""
 
     @property
     def fingerprint(self) -> str:

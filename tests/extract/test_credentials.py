@@ -120,11 +120,11 @@ def test_a01_headers_of_a_resource_go_where_credentials_go(shop: Shop, elsewhere
 
 
 def test_a01_the_token_of_a_page_goes_to_an_allowed_origin_in_its_header(shop: Shop, elsewhere: FakeApi) -> None:
-    shop.settings = {"allow_hosts": [elsewhere.url]}
+    shop.settings = {"headers": {"X-Key": CANARY}, "allow_hosts": [elsewhere.url]}
     elsewhere.answer("/orders", say({"data": [{"id": 1}], "after": "p-2"}), say({"data": [{"id": 2}]}))
     cursor = {"cursor": {"from": "after", "header": "X-After"}}
 
-    outcome = shop.one(path=f"{elsewhere.url}/orders", paginate=cursor, headers={"X-Key": CANARY})
+    outcome = shop.one(path=f"{elsewhere.url}/orders", paginate=cursor)
 
     assert len(outcome.rows("orders")) == 2
     assert [asked.headers.get("x-after") for asked in elsewhere.asked] == [None, "p-2"]
@@ -139,6 +139,57 @@ def test_a01_no_body_goes_to_an_origin_that_sees_no_credentials(shop: Shop, else
 
     assert (error.kind, elsewhere.connections) == ("OriginError", 0)
     assert CANARY not in str(error)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        pytest.param({}, id="headers"),
+        pytest.param({"body": {"q": "all"}}, id="body"),
+        pytest.param({"graphql": {"query": "all"}}, id="graphql"),
+    ],
+)
+def test_a01_what_a_resource_says_goes_where_its_own_path_leads(
+    shop: Shop, elsewhere: FakeApi, question: dict[str, Any]
+) -> None:
+    """But no credentials, which are for base_url."""
+    common = {"auth": {"bearer": CANARY}, "headers": {"X-Common": CANARY}, "params": {"k": CANARY}}
+    shop.settings = {**common, "allow_hosts": [elsewhere.url]}
+    elsewhere.answer("/count", say({"count": 1}))
+    count = {"path": f"{elsewhere.url}/count"}
+
+    outcome = shop.one(path=f"{elsewhere.url}/orders", headers={"X-Key": "own"}, count=count, **question)
+
+    told = [(asked.path, asked.headers.get("x-key"), b"all" in asked.body) for asked in elsewhere.asked]
+    assert len(outcome.rows("orders")) == 1
+    assert told == [("/orders", "own", bool(question)), ("/count", "own", bool(question))]
+    assert CANARY not in repr(elsewhere.asked)
+
+
+def test_a01_what_goes_where_the_path_leads_follows_no_link_to_another_origin(shop: Shop, elsewhere: FakeApi) -> None:
+    """The other origin gives a link to a third one, which is allowed as well."""
+    with fake_api("localhost") as third:
+        third.answer("/orders", say({"data": [{"id": 2}]}))
+        elsewhere.answer("/orders", say({"data": [{"id": 1}], "next": f"{third.url}/orders"}))
+        shop.settings = {"allow_hosts": [elsewhere.url, third.url]}
+        asked = {"path": f"{elsewhere.url}/orders", "paginate": "next_url"}
+
+        outcome = shop.one(**asked, headers={"X-Key": CANARY})
+        error = shop.one(**asked, body={"key": CANARY}, idempotent=True).error("orders")
+
+        assert (len(outcome.rows("orders")), len(third.asked)) == (2, 1)
+        assert CANARY not in repr(third.asked)
+        assert error.kind == "OriginError"
+
+
+def test_a01_an_origin_that_a_placeholder_names_is_not_named_by_the_file(shop: Shop, elsewhere: FakeApi) -> None:
+    shop.settings = {"allow_hosts": [elsewhere.url]}
+    hosts = {"values": {"host": [elsewhere.url.removeprefix("http://")]}}
+
+    outcome = shop.one(path="http://{host}/orders", for_each=hosts, headers={"X-Key": CANARY})
+
+    assert (len(outcome.rows("orders")), len(elsewhere.asked)) == (1, 1)
+    assert CANARY not in repr(elsewhere.asked)
 
 
 def test_a02_a_base_url_that_redirects_elsewhere_is_refused(shop: Shop, elsewhere: FakeApi) -> None:
