@@ -39,6 +39,11 @@ class Ledger(Struct):
         """Records in all pages so far."""
         return sum(milled.rows_read for milled in self.milled)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the rows that came of the batches so far."""
+        return tuple({column["name"]: None for milled in self.milled if milled.parts for column in milled.columns})
+
     def refuse_disorder(self, recipe: Recipe) -> None:
         """Note it as the error where a page begins before the end of the page before it, against its declared order."""
         if recipe.cursor is None or recipe.cursor.ordered is None or self.error is not None:

@@ -158,8 +158,8 @@ class Settling:
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
             warnings += of_older(report.name, change.kept)
-            columns = change.schema.names if change.schema and ledger.rows_read else None
-            warnings += of_kept(report.name, self._recipes[name].target.deletes, columns, is_whole=not rejected)
+            deletes, stored = self._recipes[name].target.deletes, change.schema.names if change.schema else ()
+            warnings += of_kept(report.name, deletes, ledger.names, stored, is_whole=not rejected)
             watermark = self._reached(name, extraction, ledger)
         except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
             self._lake.discard((*parts, *rejected))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pipelines
 from pipelines.config.project import load_project
@@ -18,37 +19,58 @@ resources:
   stock: {{path: /stock, write: upsert}}
 """
 UNMET = "`deletes: {when: _deleted}` names no column that rows have: none is taken for gone"
+LACKING = "`deletes: {when: !active}` names no column that the rows of this run have: none of them is taken for gone"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 MARKED = """\
 base_url: {base}
-defaults: {{key: id, records: data, paginate: {{next_url: next}}, deletes: {{when: _deleted}}}}
+defaults: {{key: id, records: data, paginate: {{next_url: next}}, deletes: {{when: "{when}"}}}}
 resources:
   prices: {{path: /prices, write: history}}
   stock: {{path: /stock, write: upsert}}
 """
+Told = tuple[int, list[tuple[str, ...]]]
+
+
+def read(api: FakeApi, folder: Path, when: str, days: list[list[dict[str, Any]]]) -> list[Told]:
+    """Exit code and warnings of a run on each of *days*, whose records are all that the API has."""
+    (folder / "config").mkdir()
+    (folder / "config" / "shop.yaml").write_text(MARKED.format(base=api.url, when=when))
+    told = []
+    for day, records in enumerate(days):
+        for path in ("/prices", "/stock"):
+            api.pages(path, records=records)
+        project = load_project({"THREADMILL_DATA": str(folder / "data"), "THREADMILL_WORKERS": "1"}, root=folder)
+        report = run(project, now=NOON + timedelta(days=day))
+        told.append((report.exit_code, [one.warnings for one in report.sources[0].resources]))
+    return told
 
 
 def test_an_api_may_mark_only_what_is_gone(api: FakeApi, tmp_path: Path) -> None:
     """Days without a deletion before and after the one that has one; that no record says so is told until then."""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "shop.yaml").write_text(MARKED.format(base=api.url))
-    days = [[{"id": 1}, {"id": 2}], [{"id": 1, "_deleted": True}], [{"id": 3}]]
-    told = []
+    days: list[list[dict[str, Any]]] = [[{"id": 1}, {"id": 2}], [{"id": 1, "_deleted": True}], [{"id": 3}]]
 
-    for day, records in enumerate(days):
-        for path in ("/prices", "/stock"):
-            api.pages(path, records=records)
-        project = load_project({"THREADMILL_DATA": str(tmp_path / "data"), "THREADMILL_WORKERS": "1"}, root=tmp_path)
-        report = run(project, now=NOON + timedelta(days=day))
-        told.append((report.exit_code, [one.warnings for one in report.sources[0].resources]))
+    told = read(api, tmp_path, "_deleted", days)
 
     spans = pipelines.read("prices", data=tmp_path / "data")
     warnings = [(f"shop.{name}: {UNMET}",) for name in ("prices", "stock")]
     assert told == [(0, warnings), (0, [(), ()]), (0, [(), ()])]
     assert sorted(spans[spans["is_current"]]["id"]) == [2, 3]
     assert sorted(pipelines.read("stock", data=tmp_path / "data")["id"]) == [2, 3]
+
+
+def test_rows_are_kept_where_the_api_gives_the_field_another_name(api: FakeApi, tmp_path: Path) -> None:
+    """On the second day no record has `active`, so that `!active` is true of all of them."""
+    days = [[{"id": 1, "active": True}, {"id": 2, "active": True}], [{"id": 1, "enabled": True}]]
+
+    told = read(api, tmp_path, "!active", days)
+
+    spans = pipelines.read("prices", data=tmp_path / "data")
+    warnings = [(f"shop.{name}: {LACKING}",) for name in ("prices", "stock")]
+    assert told == [(0, [(), ()]), (0, warnings)]
+    assert sorted(spans[spans["is_current"]]["id"]) == [1, 2]
+    assert sorted(pipelines.read("stock", data=tmp_path / "data")["id"]) == [1, 2]
 
 
 def test_full_reads_become_a_history_and_an_upsert_forgets_what_is_gone(api: FakeApi, tmp_path: Path) -> None:

@@ -52,6 +52,16 @@ class Deletes(Value):
         found = ((name if name in columns else alike.get(_letters(name)), name) for name in names)
         return {column: name for column, name in found if column is not None}
 
+    @property
+    def marks_what_tells_nothing(self) -> bool:
+        """Whether `when` is true of a row that has none of the columns that it names, as `!active` is."""
+        return self.when is not None and jmespath.compile(self.when).search({}) not in _FALSE
+
+    @property
+    def without_marks(self) -> Deletes:
+        """The same without `when`, by which no row is gone then."""
+        return self.model_copy(update={"when": None})
+
     def marked(self, table: pa.Table, columns: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """For each row whether `when` is true of it; asked once for each different combination of values.
 
@@ -65,7 +75,7 @@ class Deletes(Value):
         expression = jmespath.compile(self.when)
         here = [column for column in told if column in table.column_names]
         if not here:
-            return np.full(len(table), expression.search({}) not in _FALSE)
+            return np.full(len(table), self.marks_what_tells_nothing)
         names = [told[column] for column in here]
         frame = pl.DataFrame(pl.from_arrow(table.select(here).rename_columns(names)))
         distinct = frame.unique(maintain_order=True)
@@ -76,14 +86,22 @@ class Deletes(Value):
         return codes[_CODE].to_numpy().astype(bool)
 
 
-def of_kept(where: str, deletes: Deletes | None, columns: Sequence[str] | None, *, is_whole: bool) -> tuple[str, ...]:
-    """Warnings about rows that are kept, though they may be gone; *columns* are those of all rows, if any were read."""
+def of_kept(
+    where: str, deletes: Deletes | None, read: Sequence[str], stored: Sequence[str], *, is_whole: bool
+) -> tuple[str, ...]:
+    """Warnings about rows that are kept, though they may be gone.
+
+    *read* are the columns of the rows just read, none where there were none, *stored* those of all rows.
+    """
     told = []
     if deletes and deletes.missing and not is_whole:
         told.append(f"{where}: as records were set aside, none that is missing is taken for gone")
-    if deletes and deletes.when and columns is not None and not deletes.told_by(columns):
-        named = f"`deletes: {{when: {deletes.when}}}` names no column that rows have"
-        told.append(f"{where}: {named}: none is taken for gone")
+    if deletes and deletes.when and read and not deletes.told_by(read):
+        named = f"`deletes: {{when: {deletes.when}}}` names no column that"
+        if not deletes.told_by(stored):
+            told.append(f"{where}: {named} rows have: none is taken for gone")
+        elif deletes.marks_what_tells_nothing:
+            told.append(f"{where}: {named} the rows of this run have: none of them is taken for gone")
     return tuple(told)
 
 

@@ -230,6 +230,19 @@ def test_a_batch_without_the_field_that_says_what_is_gone_has_nulls(shop: Shop, 
     assert current == [(2, "B"), (3, "C")]
 
 
+@pytest.mark.parametrize("write", ["upsert", "history"])
+@pytest.mark.parametrize("when", ["!active", "active != `true`"])
+def test_a_run_without_the_field_that_says_so_takes_no_row_for_gone(shop: Shop, write: str, when: str) -> None:
+    """Either is true of a row that has no such field."""
+    target = Target.model_validate({"key": "id", "write": write, "deletes": {"when": when}})
+    shop.load(target, prices((1, "a"), (2, "b")).append_column("active", pa.array([True, True])))
+
+    shop.load(target, prices((1, "A")), prices((2, "b"), (3, "c")))
+
+    current = [(row["id"], row["price"]) for row in sorted_rows(shop) if row.get("is_current", True)]
+    assert current == [(1, "A"), (2, "b"), (3, "c")]
+
+
 def sorted_rows(shop: Shop) -> list[dict[str, Any]]:
     table = pq.read_table(shop.root / "parquet/shop/prices", partitioning=None)
     return sorted(table.to_pylist(), key=lambda row: int(row["id"]))
