@@ -21,10 +21,11 @@ from pipelines.errors import ExpectationFailed, SchemaError
 from pipelines.load.casting import outgrown, refuse_regrouping
 from pipelines.load.changes import Change, Place, Step, Unit, by_partition, recasts, refuse_unknown, resolve, work
 from pipelines.load.log import Dataset, LiveFile
+from pipelines.load.partitions import parse
 from pipelines.load.reform import reformed
 from pipelines.load.schema import OnMismatch, recast, record_schema, same_columns, unify, with_known_types
 from pipelines.load.stored import STAGED, file_schema, groups
-from pipelines.load.target import VALIDITY
+from pipelines.load.target import VALIDITY, Target
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -163,12 +164,22 @@ def _replace(
     schema = with_known_types(unify(schemas.values()), known) if staged else known
     if schema is None or not staged:
         return Change(schema=schema, counts={"removed": dataset.rows})
-    refuse_unknown(place, list(dict.fromkeys([*schema.names, *(known.names if known is not None else ())])))
+    schema = _with_named(schema, known, place.target)
+    refuse_unknown(place, schema.names)
     odd = [part for part in staged if not same_columns(schemas[part.path], schema)]
     if known is None or not same_columns(known, schema):
         counts = {"new": sum(part.rows for part in staged), "removed": dataset.rows}
         return _adopt(place, (), staged, odd, schema=schema, counts=counts)
     return _compare(place, dataset, staged, odd, schema)
+
+
+def _with_named(schema: pa.Schema, known: pa.Schema | None, target: Target) -> pa.Schema:
+    """*schema* and those columns of *known* that rows are divided or sorted by: an API may leave out what is null."""
+    named = {*target.sort_by, *(parse(text).field for text in target.partition_by)}
+    for field in known or ():
+        if field.name in named and field.name not in schema.names:
+            schema = schema.append(field)
+    return schema
 
 
 def _compare(place: Place, dataset: Dataset, staged: list[Part], odd: list[Part], schema: pa.Schema) -> Step:
