@@ -55,7 +55,10 @@ class Draft:
         return self.dataset(name).state
 
     def set_files(self, name: str, change: Change, target: Target) -> None:
-        """Let *change* happen to the dataset; its files stay in the order in which their rows were read."""
+        """Let *change* happen to the dataset; its files stay in the order in which their rows were read.
+
+        Files of different folders have no order where one run read rows of both, or `compact` made one of several.
+        """
         first = len(change.kept)
         parts = _ordered(change.added)
         added = [LiveFile.of(part, self._commit.n, i) for i, part in enumerate(parts)]

@@ -222,7 +222,7 @@ class Lake:
         return self.commit(draft)
 
     def compact(self, run: str, do: Work = _here, *, file_bytes: int = 32_000_000, code_version: str = "") -> Committed:
-        """Merge small files in a commit of its own; rows, order and watermarks stay. Call it with the lock held."""
+        """Merge small files in one commit; rows, order in folders and watermarks stay. Call it with the lock held."""
         # these read rows; a lake that is only looked at needs none of them
         from pipelines.load.changes import Place, resolve
         from pipelines.load.compact import compact
