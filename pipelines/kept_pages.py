@@ -29,7 +29,8 @@ class KeptPages:
 
     def _commits_of(self, name: str) -> list[int]:
         """The commits whose pages of *name* count: all that are kept, or the newest if a read says what is gone."""
-        found = [number for number in self.plans if _pages(self.folder, number, name).exists()]
+        taken_in = [number for number, plan in self.plans.items() if name not in plan.failed]
+        found = [number for number in taken_in if _pages(self.folder, number, name).exists()]
         write = self._source.resources[name].write
         if write == "replace" or self.drops_missing(name):
             return found[-1:]

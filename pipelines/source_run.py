@@ -34,6 +34,7 @@ from pipelines.settling import Settling
 from pipelines.spools import (
     asked_again,
     built_on,
+    failed_parents,
     forget_pages,
     open_spool,
     spool_folder,
@@ -119,10 +120,11 @@ class SourceRun:
                 base = built_on(number or 0, self._source, self._span)
                 unfinished = worth_keeping(reports, milled, spool)
                 again = asked_again(unfinished, reports, self._source.resources)
+                failed = failed_parents(reports, self._source.resources)
                 for report in reports:
-                    if report.problem and report.resource not in unfinished:
+                    if report.problem and report.resource not in (*unfinished, *failed):
                         spool.drop(report.resource)
-                spool.settle(unfinished, commit=base, keep=keep, again=again)
+                spool.settle(unfinished, commit=base, keep=keep, again=again, failed=failed)
         self._tell("committed", seconds=time.monotonic() - began, size=number or 0)
         if not committed.pending:
             sweep(self._lake, shared)

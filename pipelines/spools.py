@@ -126,5 +126,11 @@ def asked_again(
     return [name for name in whole if name in parents and _is_from_a_watermark(name, resources)]
 
 
+def failed_parents(reports: Sequence[ResourceReport], resources: Mapping[str, Resource]) -> list[str]:
+    """The resources that failed once all was read, so that children are committed: only their pages name these."""
+    parents = {parent for one in reports if one.problem is None for parent in parents_of(one.resource, resources)}
+    return [one.resource for one in reports if one.problem and one.resource in parents]
+
+
 def _is_from_a_watermark(name: str, resources: Mapping[str, Resource]) -> bool:
     return any(resources[one].incremental for one in (name, *parents_of(name, resources)))

@@ -41,6 +41,23 @@ resources:
     paginate: {{next_url: next}}
     write: replace
 """
+FORGE = """\
+base_url: {url}
+resources:
+  repos:
+    path: /repos
+    records: data
+    paginate: {{next_url: next}}
+    key: id
+    expect: [{{min_rows: 100}}]
+  issues:
+    for_each: {{resource: repos}}
+    path: /repos/{{repos.id}}/issues
+    carry: {{repo: id}}
+    records: data
+    paginate: none
+    key: [repo, id]
+"""
 Route = Callable[[Asked], Answer]
 
 
@@ -200,6 +217,28 @@ def test_pages_of_a_resource_that_failed_are_not_those_of_the_commit(
     assert sorted(path.name for path in kept.iterdir()) == ["plan.json", "tags.pages"]
     assert [replayed.problem, *(one.problem for one in replayed.resources)] == [None, None]
     assert len(seen(project / "data", "long/tags")) == PAGES * SIZE
+
+
+def test_children_are_made_anew_from_pages_of_a_parent_that_failed_once_they_were_read(
+    api: FakeApi, project: Path
+) -> None:
+    """Three repos are too few, and no row of theirs is committed, by a replay neither."""
+    (project / "config" / "long.yaml").write_text(FORGE.format(url=api.url))
+    api.pages("/repos", records=3, page_size=2)
+    for repo in range(3):
+        api.answer(f"/repos/{repo}/issues", say({"data": [{"id": 1}, {"id": 2}]}))
+    report, failed = run(project)
+    asked = len(api.asked)
+    loaded = load_project({}, root=project, data=project / "data")
+
+    replayed = replay_source(loaded.sources["long"], Shared("r2", datetime.now(UTC), loaded.settings, Here()))
+
+    assert failed["repos"].problem is not None
+    assert (report.commit, failed["repos"].problem.kind) == (1, "ExpectationFailed")
+    assert [(one.resource, one.problem) for one in replayed.resources] == [("issues", None)]
+    assert (replayed.problem, len(api.asked)) == (None, asked)
+    assert len(seen(project / "data", "long/issues")) == 6
+    assert not (project / "data" / "spool" / "long" / "repos.pages").exists()
 
 
 def test_pages_fetched_for_another_configuration_are_dropped(api: FakeApi, project: Path) -> None:

@@ -44,7 +44,9 @@ class Plan(Struct, frozen=True):
     Pages are of use to plans of the same `basis`. `watermarks` and `span` are what the
     questions start from, `first` the resources without any row before, `clocks` those of
     earlier runs that the resources with pages of theirs go on with. Of those that are `ahead`
-    more rows are committed than their watermark covers. `zones` are those of their bounds.
+    more rows are committed than their watermark covers. `zones` are those of their bounds. Of
+    those that `failed` pages are kept for their children's sake alone: the commit took in none
+    of their rows.
     """
 
     config_hash: str
@@ -56,6 +58,7 @@ class Plan(Struct, frozen=True):
     clocks: Mapping[str, datetime] = field(default_factory=dict)
     ahead: tuple[str, ...] = ()
     zones: Mapping[str, str] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
 
     @property
     def basis(self) -> tuple[str, int]:
@@ -124,23 +127,31 @@ class Spool:
             (self.folder / f"{resource}.pages").unlink(missing_ok=True)
 
     def settle(
-        self, unfinished: Collection[str], *, commit: int, keep: Path | None = None, again: Collection[str] = ()
+        self,
+        unfinished: Collection[str],
+        *,
+        commit: int,
+        keep: Path | None = None,
+        again: Collection[str] = (),
+        failed: Collection[str] = (),
     ) -> None:
         """After commit number *commit*: hold on to the pages of *unfinished* resources, and of those asked *again*.
 
         Their watermarks have not moved, so the next run asks the same and resumes.
-        With *keep* those that the commit took in go into that folder, which `kept` reads.
+        With *keep* those that the commit took in go into that folder, which `kept` reads, and
+        those of *failed* parents, by which children were asked that it took in.
         """
         self.close()
-        taken_in = [path for path in self.folder.glob("*.pages") if path.stem not in unfinished]
+        pages, stays = list(self.folder.glob("*.pages")), {*unfinished, *again}
+        taken_in = [path for path in pages if path.stem not in unfinished or path.stem in failed]
         if keep is not None and taken_in:
             keep.mkdir(parents=True, mode=0o750, exist_ok=True)
             for path in taken_in:
                 # no second name: the next run adds pages to those that are asked again
-                (shutil.copy if path.stem in again else Path.rename)(path, keep / path.name)
-            self._write_plan(keep, self.plan)
-        for path in taken_in:
-            if path.stem not in again:
+                (shutil.copy if path.stem in stays else Path.rename)(path, keep / path.name)
+            self._write_plan(keep, replace(self.plan, failed=tuple(failed)))
+        for path in pages:
+            if path.stem not in stays:
                 path.unlink(missing_ok=True)
         if unfinished or again:
             self.plan = replace(self.plan, commit=commit)
@@ -277,9 +288,9 @@ def _stored_plan(folder: Path) -> Plan | None:
     try:
         stored = orjson.loads((folder / _PLAN).read_bytes())
         clock, span = datetime.fromisoformat(stored.pop("clock")), stored.pop("span", None)
-        first, ahead = tuple(stored.pop("first", ())), tuple(stored.pop("ahead", ()))
+        names = {name: tuple(stored.pop(name, ())) for name in ("first", "ahead", "failed")}
         clocks = {name: datetime.fromisoformat(at) for name, at in stored.pop("clocks", {}).items()}
-        return Plan(**stored, clock=clock, first=first, span=tuple(span) if span else None, clocks=clocks, ahead=ahead)
+        return Plan(**stored, **names, clock=clock, span=tuple(span) if span else None, clocks=clocks)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
