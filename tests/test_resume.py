@@ -41,6 +41,17 @@ resources:
     paginate: {{next_url: next}}
     write: replace
 """
+THINGS = """\
+base_url: {url}
+limits: {{in_flight: 1}}
+resources:
+  items:
+    for_each: {{values: {{thing: [1, 2, 3, 4, 5]}}}}
+    path: /things/{{thing}}
+    records: data
+    paginate: none
+    key: id
+"""
 FORGE = """\
 base_url: {url}
 resources:
@@ -49,7 +60,7 @@ resources:
     records: data
     paginate: {{next_url: next}}
     key: id
-    expect: [{{min_rows: 100}}]
+    expect: [{{min_rows: {least}}}]
   issues:
     for_each: {{resource: repos}}
     path: /repos/{{repos.id}}/issues
@@ -201,6 +212,51 @@ def test_a_page_that_stays_refused_is_reached_from_the_start(
     assert len(seen(project / "data", "long/items")) == PAGES * SIZE
 
 
+@pytest.mark.parametrize("answer", [say({"message": "no"}, status=400), say({"message": "sorry"})])
+def test_pages_of_other_questions_are_kept_where_a_first_page_stays_refused(
+    api: FakeApi, project: Path, answer: Answer
+) -> None:
+    """The third of five questions is refused twice: no token of an earlier page leads there."""
+    (project / "config" / "long.yaml").write_text(THINGS.format(url=api.url))
+    for number in range(1, 6):
+        api.answer(f"/things/{number}", say({"data": [{"id": number}]}))
+    good = api.routed("/things/3")
+    api.answer("/things/3", answer)
+    failed = [run(project)[1]["items"] for _ in range(2)]
+    api.route("/things/3", good)
+    before = len(api.asked)
+
+    run(project)
+
+    assert all(one.problem is not None for one in failed)
+    assert [asked.path for asked in api.asked[before:]] == ["/things/3", "/things/4", "/things/5"]
+    assert len(seen(project / "data", "long/items")) == 5
+
+
+def test_pages_of_children_are_kept_where_a_page_of_their_parent_is_no_good(api: FakeApi, project: Path) -> None:
+    """Page 2 of the parent is no JSON, twice: its first page is asked for again, and no page of a child."""
+    (project / "config" / "long.yaml").write_text(FORGE.format(url=api.url, least=1))
+    api.pages("/repos", records=3, page_size=2)
+    for repo in range(3):
+        api.answer(f"/repos/{repo}/issues", say({"data": [{"id": 1}, {"id": 2}]}))
+    good, spooled = api.routed("/repos"), project / "data" / "spool" / "long" / "issues.pages"
+
+    def broken(asked: Asked) -> Answer:
+        eventually(lambda: spooled.exists() and spooled.read_bytes().count(b'{"f":"') == 2)
+        return Answer(200, b"<html>down</html>")
+
+    api.route("/repos", lambda asked: broken(asked) if asked.params else good(asked))
+    failed = [run(project)[1]["issues"] for _ in range(2)]
+    api.route("/repos", good)
+    before = len(api.asked)
+
+    run(project)
+
+    assert [one.problem.kind for one in failed if one.problem] == ["DecodeError", "DecodeError"]
+    assert sorted(asked.path for asked in api.asked[before:]) == ["/repos", "/repos", "/repos/2/issues"]
+    assert len(seen(project / "data", "long/issues")) == 6
+
+
 @pytest.mark.parametrize("answer", [say({"message": "sorry"}), say({"data": [], "next": "?page=1"})])
 def test_pages_of_a_resource_that_failed_are_not_those_of_the_commit(
     api: FakeApi, project: Path, answer: Answer
@@ -223,7 +279,7 @@ def test_children_are_made_anew_from_pages_of_a_parent_that_failed_once_they_wer
     api: FakeApi, project: Path
 ) -> None:
     """Three repos are too few, and no row of theirs is committed, by a replay neither."""
-    (project / "config" / "long.yaml").write_text(FORGE.format(url=api.url))
+    (project / "config" / "long.yaml").write_text(FORGE.format(url=api.url, least=100))
     api.pages("/repos", records=3, page_size=2)
     for repo in range(3):
         api.answer(f"/repos/{repo}/issues", say({"data": [{"id": 1}, {"id": 2}]}))

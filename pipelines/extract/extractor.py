@@ -142,6 +142,8 @@ class Extractor:
             try:
                 self._take(resource, turn.step)
             except PipelineError as error:
+                # a first page has no token that could have ended: pages of other questions do not lead to it
+                error.lasting = error.lasting and turn.step.number > 0
                 self._fail(resource, error)
             except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
                 defect = Defect.of(error, f"{self._name}.{resource.name}")
@@ -286,7 +288,9 @@ class Extractor:
         self._backlog.drop(resource.name, error)
         self._tell("finished", resource.name, note=error.kind)
         for child in resource.children:
-            self._fail(child, type(error)(f"its parent {resource.name} failed: {error.message}", error.hint))
+            told = type(error)(f"its parent {resource.name} failed: {error.message}", error.hint)
+            told.lasting = False  # none of its own pages leads there
+            self._fail(child, told)
 
     def _tell(self, kind: EventKind, resource: str, seconds: float = 0.0, size: int = 0, note: str = "") -> None:
         self._listen(Event(kind, resource, time.monotonic(), seconds, size, note))
