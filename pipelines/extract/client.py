@@ -113,20 +113,21 @@ class Client:
             PipelineError: No acceptable answer, after all retries that make sense.
         """
         stop = stop or threading.Event()
-        began, idle_s = time.monotonic(), 0.0
+        began, idle_s, is_renewed = time.monotonic(), 0.0, False
 
         def spent_s() -> float:
             return time.monotonic() - began - idle_s
 
         def attempt() -> Page:
-            nonlocal idle_s
+            nonlocal idle_s, is_renewed
             with self._budget.place(endpoint.weight, stop) as place:
                 idle_s += place.waited_s
                 if place.waited_s > _NOTABLE_S:
                     listen("waited", place.waited_s, 0, "")
                 try:
-                    return self._exchange(request, endpoint, listen)
+                    return self._exchange(request, endpoint, listen, renews=not is_renewed)
                 except TryAgain as failure:
+                    is_renewed = is_renewed or failure.renews
                     place.welcome = not failure.throttled
                     if (pause_s := least_pause_s(failure, self.connection.retry)) is not None:
                         self._budget.pause(pause_s)  # before others that wait can have the place
@@ -163,8 +164,8 @@ class Client:
         full_url = with_missing(url, self._params) if self.origins.sees_credentials(url) else url
         return curl_line(request.method, full_url, sent, request.body, secret=secret, refer=self._refer)
 
-    def _exchange(self, request: Request, endpoint: Endpoint, listen: Listen) -> Page:
-        """One attempt, from sending to the verdict on the answer."""
+    def _exchange(self, request: Request, endpoint: Endpoint, listen: Listen, *, renews: bool) -> Page:
+        """One attempt, from sending to the verdict on the answer; unless it *renews*, a refused token ends it."""
         began = time.monotonic()
         deadline = began + self.connection.timeout.total
         what = f"{request.method} {request.safe_url}"
@@ -176,7 +177,7 @@ class Client:
         try:
             page = accept(page, endpoint, self.connection.retry.statuses)
         except TryAgain as failure:
-            if failure.renews and not (self._tokens and self._tokens.refused(token, endpoint.path)):
+            if failure.renews and not (renews and self._tokens and self._tokens.refused(token, endpoint.path)):
                 raise failure.error from None
             raise
         if self._tokens:

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipelines.errors import OriginError
+from pipelines.errors import AuthError, OriginError
+from pipelines.extract.client import Client
 from pipelines.extract.connection import Connection
+from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.origins import Origins
+from pipelines.extract.page import Page, Request
 from tests.extract.conftest import Shop
 from tests.fake_api import Answer, Asked, FakeApi, fake_api, say
 
@@ -423,6 +426,29 @@ def test_a04_a_path_that_refuses_every_token_has_one_new_token_asked_for(shop: S
 
     assert (len(outcome.rows("orders")), outcome.error("reports").kind) == (64, "AuthError")
     assert tokens.issued == 2
+
+
+def test_a04_a_request_that_refuses_every_token_has_one_new_token_asked_for(shop: Shop) -> None:
+    """Another account takes each token before this one refuses it."""
+    shop.settings = {**TokenApi(shop.api).settings, "retry": {"attempts": 5, "wait": "5ms"}}
+    shop.api.answer("/accounts/1/orders", say({"data": [{"id": 1}]}))
+    client = Client(shop.connection())
+
+    def ask(account: int) -> Page:
+        endpoint = Endpoint(path="/accounts/{id}/orders", records="data")
+        return client.fetch(Request("GET", f"{shop.api.url}/accounts/{account}/orders"), endpoint)
+
+    def refuse(asked: Asked) -> Answer:
+        ask(1)
+        return say({"message": "no"}, 401)
+
+    shop.api.route("/accounts/7/orders", refuse)
+
+    with pytest.raises(AuthError):
+        ask(7)
+
+    client.close()
+    assert shop.api.calls == {"/token": 2, "/accounts/1/orders": 2, "/accounts/7/orders": 2}
 
 
 @pytest.mark.parametrize("status", [400, 401])
