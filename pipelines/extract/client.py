@@ -125,7 +125,7 @@ class Client:
                 if place.waited_s > _NOTABLE_S:
                     listen("waited", place.waited_s, 0, "")
                 try:
-                    return self._exchange(request, endpoint, listen, renews=not is_renewed)
+                    return self._exchange(request, endpoint, listen, stop, renews=not is_renewed)
                 except TryAgain as failure:
                     is_renewed = is_renewed or failure.renews
                     place.welcome = not failure.throttled
@@ -164,12 +164,14 @@ class Client:
         full_url = with_missing(url, self._params) if self.origins.sees_credentials(url) else url
         return curl_line(request.method, full_url, sent, request.body, secret=secret, refer=self._refer)
 
-    def _exchange(self, request: Request, endpoint: Endpoint, listen: Listen, *, renews: bool) -> Page:
+    def _exchange(
+        self, request: Request, endpoint: Endpoint, listen: Listen, stop: threading.Event, *, renews: bool
+    ) -> Page:
         """One attempt, from sending to the verdict on the answer; unless it *renews*, a refused token ends it."""
         began = time.monotonic()
         deadline = began + self.connection.timeout.total
         what = f"{request.method} {request.safe_url}"
-        token = self._tokens.current() if self._tokens else ""
+        token = self._tokens.current(stop) if self._tokens else ""
         answer = self._watched(what, endpoint, deadline, lambda: self._ask(request, endpoint, deadline, token))
         listen("answered", time.monotonic() - began, answer.wire_bytes, str(answer.status))
         self._budget.learn(self.connection.limits, answer.headers, time.time())
@@ -194,12 +196,12 @@ class Client:
                     raise Interrupted("the run was asked to stop", "run again to resume") from None
                 raise translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
 
-    def _new_token(self, auth: Renewable) -> Granted:
+    def _new_token(self, auth: Renewable, stop: threading.Event) -> Granted:
         """What the token endpoint gives; it is asked once, no redirect is followed."""
         address = self.connection.url(auth.address)
         what = f"POST {address.partition('?')[0]}"
         endpoint = Endpoint(path=address, idempotent=True)
-        with self._keepsake.held():
+        with self._keepsake.held(stop, self.connection.timeout.total):
             deadline = time.monotonic() + self.connection.timeout.total
             headers, form = auth.question(self._keepsake.newest)
             sent = headers_of([self._bare, headers, {"Content-Length": str(len(form))}])

@@ -14,13 +14,15 @@ from pathlib import Path
 import orjson
 
 from pipelines.batch import Json
-from pipelines.errors import AuthError, HttpError, PipelineError, StoreError
+from pipelines.errors import AuthError, HttpError, Interrupted, PipelineError, StoreError, Timeout
 from pipelines.extract.auth import Granted
 from pipelines.values import holds_control
 
 _EARLY_S = 30.0
+_LOOK_EVERY_S = 0.05
 _PASSING = (408, 425, 429)
-Ask = Callable[[], Granted]
+Ask = Callable[[threading.Event], Granted]
+"""Asks the token endpoint; what is set ends a wait for others that do so."""
 
 
 class Tokens:
@@ -35,15 +37,16 @@ class Tokens:
         self._doubtful: set[str] = set()
         self._refusal: AuthError | None = None
 
-    def current(self) -> str:
+    def current(self, stop: threading.Event) -> str:
         """A token that should be good; fetched if there is none, or if it ends soon.
 
         Raises:
             AuthError: The token endpoint gives none, or gave none before: it is not asked again.
+            Interrupted: *stop* was set while another process was renewing it.
         """
         with self._lock:
             if not self._token or self._clock() > self._ends_at:
-                self._renew()
+                self._renew(stop)
             return self._token
 
     def accepted(self, token: str, path: str) -> None:
@@ -66,13 +69,13 @@ class Tokens:
             self._token = ""
             return True
 
-    def _renew(self) -> None:
+    def _renew(self, stop: threading.Event) -> None:
         # the own monotonic clock: the server's time of day says nothing about ours
         asked = self._clock()
         if self._refusal is not None:
             raise AuthError(*self._refusal.args)
         try:
-            granted = self._ask()
+            granted = self._ask(stop)
             if holds_control(granted.token):
                 raise AuthError("the token endpoint gave a token with a control character", "look at its answer")
         except AuthError as error:
@@ -98,11 +101,15 @@ class Keepsake:
         self._first = hashlib.sha256(first.encode()).hexdigest()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """No other process renews within the block: of two that send the same token, one would be refused.
+    def held(self, stop: threading.Event, patience_s: float) -> Iterator[None]:
+        """No other process renews within the block; who finds one that does waits so long.
+
+        Of two that send the same token, one would be refused.
 
         Raises:
             StoreError: A new token could not be kept either.
+            Timeout: The other process does not end.
+            Interrupted: *stop* was set while waiting.
         """
         if self._path is None or not self._changes:
             yield
@@ -116,7 +123,7 @@ class Keepsake:
                 f"cannot keep a new refresh token in {self._path}: {error.strerror}", "make room or permit writing"
             ) from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+            _lock(file, self._path.stem, stop, patience_s)
             yield
         finally:
             os.close(file)
@@ -155,6 +162,22 @@ class Keepsake:
                 f"cannot keep the new refresh token in {self._path}: {error.strerror}",
                 "make room or permit writing; then put a fresh refresh token into the configuration",
             ) from error
+
+
+def _lock(file: int, source: str, stop: threading.Event, patience_s: float) -> None:
+    """Lock *file* until it is closed."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                what = f"another process has been renewing the token of {source} for {patience_s:,.0f} s"
+                raise Timeout(what, "end it, or raise `timeout: {total: ...}`") from None
+            if stop.wait(_LOOK_EVERY_S):
+                raise Interrupted("the run was asked to stop", "run again to resume") from None
+        else:
+            return
 
 
 def parsed(body: bytes) -> Json:

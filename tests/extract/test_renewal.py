@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,7 +15,7 @@ from urllib.parse import parse_qsl
 import orjson
 import pytest
 
-from pipelines.errors import AuthError
+from pipelines.errors import AuthError, Interrupted, PipelineError, Timeout
 from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.page import Request
@@ -44,13 +49,14 @@ class Issuer:
 
 def client(shop: Shop, path: Path | None, secrets: list[str] | None = None, **auth: Any) -> Client:
     told = {"token_url": f"{shop.api.url}/token", "client_id": "c", "refresh_token": "refresh-number-0", **auth}
-    shop.settings = {"auth": {"oauth2_refresh_token": told}}
+    shop.settings = {**shop.settings, "auth": {"oauth2_refresh_token": told}}
     return Client(shop.connection(), keepsake=path, conceal=(secrets if secrets is not None else []).append)
 
 
-def fetch(client: Client, shop: Shop) -> int:
+def fetch(client: Client, shop: Shop, stop: threading.Event | None = None) -> int:
+    orders = Endpoint(path="/orders", records="data")
     try:
-        return client.fetch(Request("GET", f"{shop.api.url}/orders"), Endpoint(path="/orders", records="data")).count
+        return client.fetch(Request("GET", f"{shop.api.url}/orders"), orders, stop=stop).count
     finally:
         client.close()
 
@@ -80,6 +86,34 @@ def test_who_renews_later_uses_the_token_that_another_process_got_meanwhile(shop
 
     assert counts == [1, 1]
     assert [form["refresh_token"] for form in issuer.forms] == ["refresh-number-0", "refresh-number-1"]
+
+
+@contextmanager
+def renewed_by_another(path: Path) -> Iterator[None]:
+    """Within the block a process that never answers is renewing the token."""
+    path.parent.mkdir(parents=True)
+    with path.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.parametrize(("total", "kind"), [("300s", Interrupted), ("100ms", Timeout)])
+def test_k04_who_waits_for_a_token_that_another_process_renews_can_be_stopped(
+    shop: Shop, total: str, kind: type[PipelineError]
+) -> None:
+    """At once where the run is asked to, or when the time for an answer is over."""
+    issuer, path, stop = Issuer(shop.api), shop.folder / "auth" / "shop.json", threading.Event()
+    shop.settings = {"timeout": {"total": total}}
+    run = client(shop, path)
+
+    with ThreadPoolExecutor() as threads, renewed_by_another(path):
+        waiting = threads.submit(fetch, run, shop, stop)
+        if kind is Interrupted:
+            stop.set()
+        error = waiting.exception(timeout=10)
+
+    assert type(error) is kind
+    assert issuer.forms == []
 
 
 def test_another_refresh_token_in_the_configuration_goes_before_the_one_that_was_kept(shop: Shop) -> None:
