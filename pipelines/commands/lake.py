@@ -103,8 +103,9 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
         (lake,) = lakes_of(settings, (source,))
         with lake.lock(run_id("rollback")):
             done = lake.rollback(number, run_id("rollback"), code_version=CODE_VERSION)
-            # not before: the head may name a file that is lost, which is why it is left
-            lake.recover()
+            if not done.pending:
+                # not before: the head may name a file that is lost, which is why it is left
+                lake.recover()
     head = done.head.n if done.head else None
     if as_json:
         print_json({"source": source, "commit": head, "changed": done.changed, "pending": done.pending})
@@ -112,6 +113,9 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
         click.echo(f"{source}: commit {head} holds what commit {number} held")
     else:
         click.echo(f"{source}: nothing to do, commit {head} holds what commit {number} held")
+    if done.pending:
+        what = f"commit {head} is not shown yet: {done.warning}"
+        click.echo(f"warning: {source}: {what}\n  hint: the next run shows it", err=True)
     cataloged(settings)
 
 

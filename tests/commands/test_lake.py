@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,25 @@ def test_rollback_and_diff_tell_what_changed(data: Path) -> None:
     assert [seen(data, name) for name in TARGETS] == [expected(name, 1) for name in TARGETS]
     assert "commits 1 and 3 of shop hold the same" in threadmill("diff", SOURCE, "1", "3").stdout
     assert "nothing to do" in threadmill("rollback", SOURCE, "1").stdout
+
+
+def test_a_rollback_that_cannot_be_shown_yet_is_a_commit_all_the_same(data: Path) -> None:
+    """A file stands where the view is put together; once it is gone, the next command that writes shows the commit."""
+    aside = data / "lake" / SOURCE / "aside"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.touch()
+
+    result = threadmill("rollback", SOURCE, "1", "--json")
+    before = [seen(data, name) for name in TARGETS]
+    aside.unlink()
+    answer("vacuum", SOURCE)
+
+    done = orjson.loads(result.stdout)
+    assert (result.exit_code, done["commit"], done["changed"]) == (0, 3, True)
+    assert set(done["pending"]) == set(TARGETS)
+    assert "warning: shop: commit 3 is not shown yet: showing the commit failed" in result.stderr
+    assert before == [expected(name, 2) for name in TARGETS]
+    assert [seen(data, name) for name in TARGETS] == [expected(name, 1) for name in TARGETS]
 
 
 def test_the_catalog_tells_of_what_a_command_committed(data: Path) -> None:
