@@ -11,7 +11,7 @@ from contextlib import closing
 
 from msgspec.structs import replace
 
-from pipelines.batch import Part
+from pipelines.batch import Json, Part
 from pipelines.config.source import Source
 from pipelines.errors import ConfigError, PipelineError
 from pipelines.extract.endpoint import Endpoint
@@ -164,7 +164,15 @@ class _Replay:
             return replace(dataset, columns=None)
         parts = [part for milled in ledgers[name].milled for part in milled.parts]
         made = tuple(LiveFile.of(part, 0, number) for number, part in enumerate(parts))
-        return replace(dataset, files=(*dataset.files, *made), columns=ledgers[name].columns_beside(dataset.columns))
+        columns = self._with_later_ones(name, ledgers[name].columns_beside(dataset.columns))
+        return replace(dataset, files=(*dataset.files, *made), columns=columns)
+
+    def _with_later_ones(self, name: str, made: tuple[Json, ...] | None) -> tuple[Json, ...] | None:
+        """The columns *made* so far, and those that a run has accepted later, whose types its pages settle."""
+        head, names = self._run.draft.head, {column["name"] for column in made or ()}
+        stored = head.datasets[name].record_columns if head and name in head.datasets else None
+        later = [column["name"] for column in stored or () if column["name"] not in names]
+        return made and (*made, *({"name": column, "type": "null"} for column in later))
 
 
 def _as_asked(endpoint: Endpoint, zone: str | None) -> Endpoint:

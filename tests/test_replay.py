@@ -43,7 +43,11 @@ class Stock:
 
     def read(self, **prices: str | int) -> SourceReport:
         """What a run makes of these *prices* by id, a day after the one before."""
-        self._api.answer("/stock", say({"data": [{"id": key, "price": price} for key, price in prices.items()]}))
+        return self.take(*({"id": key, "price": price} for key, price in prices.items()))
+
+    def take(self, *records: dict[str, Any]) -> SourceReport:
+        """What it makes of these *records*."""
+        self._api.answer("/stock", say({"data": records}))
         self._days += 1
         report = run_source(*self._asked())
         assert [report.problem, *(one.problem for one in report.resources)] == [None, None]
@@ -154,6 +158,24 @@ def test_a_replay_sets_the_same_records_aside_though_nobody_declared_the_type(st
 
     assert [(one.problem, one.rejected) for one in report.resources] == [(None, 1)]
     assert stock.prices() == {"a": "2"}
+
+
+@pytest.mark.parametrize("policy", ["ignore", "fail"])
+def test_a_replay_keeps_a_column_that_a_later_run_accepted(stock: Stock, policy: str) -> None:
+    """New columns are added on the second day only; no type is declared."""
+    stock.configure(f"write: upsert, on_new_column: {policy}")
+    stock.read(a=1)
+    stock.configure("write: upsert, on_new_column: add")
+    stock.take({"id": "b", "price": 2, "stars": 5})
+    stock.configure(f"write: upsert, on_new_column: {policy}")
+    stock.take({"id": "c", "price": 3, "stars": 4})
+    before = stock.stored()
+
+    report = stock.replay()
+
+    assert [one.problem for one in report.resources] == [None]
+    assert [row["stars"] for row in stock.stored()] == [None, 5, 4]
+    assert stock.stored() == before
 
 
 def test_a_replay_of_a_newest_read_without_records_leaves_none(stock: Stock) -> None:
