@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 from pipelines.transform.column_types import ColumnType
 from pipelines.transform.exact import type_of
 from pipelines.transform.plan import Reading
-from pipelines.transform.times import FIRST_SECOND, LAST_SECOND, PER_SECOND
+from pipelines.transform.times import FIRST_SECOND, LAST_SECOND, PER_SECOND, instant_of
 
 _EXACT_FLOAT = 2.0**53
 _RULES_SECOND = 2_114_380_800
-"""From 2037 on the offsets of a zone follow from its rule, which Arrow does not read."""
+"""From 2037 on the offsets of a zone follow from its rule, which Arrow does not read; 9999 may stand for "never"."""
 
 
 class Refused(Exception):
@@ -31,7 +31,7 @@ def finished(reading: Reading, array: pa.Array) -> pa.Array:
     """The column of *reading* from its values as they came.
 
     Raises:
-        Refused: A number may have been rounded, or a time lies outside the years that there are or that Arrow knows.
+        Refused: A number may have been rounded, or a time lies outside the years that there are.
         pyarrow.ArrowException: A text is no time.
     """
     kind = reading.declared
@@ -57,15 +57,23 @@ def _times(kind: ColumnType, zone: str | None, values: pa.Array) -> pa.Array:
         if zone is None:
             raise
         local = values.cast(pa.timestamp(kind.unit))
-        _refuse_rules(local, PER_SECOND[kind.unit])
-        instants = pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="raise").cast(kind.arrow)
+        instants = _in_zone(local, values, kind, zone)
     return _in_years(instants, instants.cast(pa.int64()), PER_SECOND[kind.unit])
 
 
-def _refuse_rules(local: pa.Array, per_second: int) -> None:
-    last = pc.max(local.cast(pa.int64())).as_py()
-    if last is not None and last >= _RULES_SECOND * per_second:
-        raise Refused
+def _in_zone(local: pa.Array, texts: pa.Array, kind: ColumnType, zone: str) -> pa.Array:
+    """The instants of *local* times of *zone*; from 2037 on each different one of *texts* is read exactly, once."""
+    by_rule = pc.greater_equal(local.cast(pa.int64()), _RULES_SECOND * PER_SECOND[kind.unit]).fill_null(False)
+    listed = pc.if_else(by_rule, pa.scalar(None, local.type), local)
+    instants = pc.assume_timezone(listed, zone, ambiguous="earliest", nonexistent="raise").cast(kind.arrow)
+    if not by_rule.true_count:
+        return instants
+    named = texts.filter(by_rule).dictionary_encode()
+    try:
+        exact = [instant_of(text, kind.unit, zone) for text in named.dictionary.to_pylist()]
+    except ValueError as error:
+        raise Refused from error
+    return pc.replace_with_mask(instants, by_rule, pa.array(exact, pa.int64()).take(named.indices).cast(kind.arrow))
 
 
 def _in_years(array: pa.Array, counts: pa.Array, per_second: float) -> pa.Array:

@@ -274,6 +274,20 @@ def test_c08_times_become_the_right_instant(declared: Any, value: str, instant: 
     assert str(decoded.table["a"][0].as_py()) == instant
 
 
+def test_a_date_that_stands_for_never_leaves_its_page_to_the_fast_path() -> None:
+    """Each different time from 2037 on is read by the rule of the zone, the others by its list."""
+    times = ["2024-07-01T12:00:00", "9999-12-31T00:00:00", None, "2050-07-01T12:00:00.5", "9999-12-31T00:00:00"]
+    body, _ = page(*({"till": time} for time in times))
+
+    decoded = both(body, columns={"till": {"type": "timestamp", "zone": "Europe/Madrid"}})
+
+    assert [str(time) for time in decoded.table["till"].to_pylist()] == [
+        "2024-07-01 10:00:00+00:00", "9999-12-30 23:00:00+00:00", "None", "2050-07-01 10:00:00.500000+00:00",
+        "9999-12-30 23:00:00+00:00",
+    ]  # fmt: skip
+    assert (decoded.fast_pages, decoded.exact_pages) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("declared", "value", "kind"),
     [
