@@ -11,11 +11,12 @@ nothing keeps their order.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pipelines.config.source import Resource
 from pipelines.extract.paginators import LastId
 from pipelines.extract.placeholders import names
+from pipelines.load.deletes import letters
 from pipelines.records import Records, root_names
 from pipelines.transform.columns import parse_path
 from pipelines.transform.mask import steps_of
@@ -48,8 +49,8 @@ def _keys(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _told_apart_by(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The columns of the key that are the same for different records, or for none."""
-    for column in resource.key:
+    """The columns of the key that are the same for different records, or for none; `replace` asks for no key."""
+    for column in resource.key if resource.write != "replace" else ():
         for path in _covering(resource, column):
             if (rule := resource.mask[path]) in ("drop", "last4"):
                 what = f"`{path}: {rule}` under `mask` would make one row of different records, or none"
@@ -61,18 +62,23 @@ def _compared(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
     deciding: list[tuple[tuple[str, ...], str]] = [(("version",), resource.version)] if resource.version else []
     if resource.incremental:
         deciding.append((("incremental", "cursor"), resource.incremental.cursor))
-    if resource.deletes and resource.deletes.when:
-        deciding += [(("deletes", "when"), name) for name in sorted(root_names(resource.deletes.when) or ())]
     for keys, column in deciding:
         if any(_covering(resource, column)):
             yield keys, f"{column!r} is masked, and compares as its masked value; {_OTHER_FIELD}"
+    if (deletes := resource.deletes) is None:
+        return
+    for name in deletes.names:
+        if any(resource.mask[path] == "drop" or name in deletes.weighed for path in _covering(resource, name, letters)):
+            yield ("deletes", "when"), f"{name!r} is masked, and compares as its masked value; {_OTHER_FIELD}"
 
 
-def _covering(resource: Resource, column: str) -> Iterator[str]:
-    """The paths of `mask` that cover the field which *column* is read from."""
-    declared = resource.columns.get(column)
+def _covering(resource: Resource, column: str, spelling: Callable[[str], str] = str) -> Iterator[str]:
+    """The paths of `mask` that cover the field which *column* is read from; names are alike if their *spelling* is."""
+    named = spelling(column)
+    alike = {spelling(name): one for name, one in resource.columns.items()}
+    declared = resource.columns.get(column) or alike.get(named)
     source = declared.source if declared else None
-    if column in resource.carry and source is None:
+    if source is None and named in map(spelling, resource.carry):
         return
     for path in resource.mask:
         steps = steps_of(path)
@@ -81,7 +87,7 @@ def _covering(resource: Resource, column: str) -> Iterator[str]:
             is_covered = read[: len(steps)] == steps
         else:
             is_column = resource.format == "csv" or len(steps) <= resource.flatten + 1
-            is_covered = is_column and spelled(steps, resource.rename) == column
+            is_covered = is_column and spelling(spelled(steps, resource.rename)) == named
         if is_covered:
             yield path
 

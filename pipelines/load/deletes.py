@@ -43,13 +43,22 @@ class Deletes(Value):
             raise ValueError("`deletes` needs `when` or `missing: true`")
         return self
 
+    @property
+    def names(self) -> list[str]:
+        """The fields that `when` names."""
+        return _fields(jmespath.compile(self.when).parsed) if self.when is not None else []
+
+    @property
+    def weighed(self) -> list[str]:
+        """Those of which it asks more than whether they are there."""
+        return _weighed(jmespath.compile(self.when).parsed) if self.when is not None else []
+
     def told_by(self, columns: Sequence[str]) -> dict[str, str]:
         """Those of *columns* that `when` names, each with its name there: that of its field, `_deleted`, will do."""
         if self.when is None:
             return {}
-        alike = {_letters(column): column for column in columns}
-        names = _fields(jmespath.compile(self.when).parsed)
-        found = ((name if name in columns else alike.get(_letters(name)), name) for name in names)
+        alike = {letters(column): column for column in columns}
+        found = ((name if name in columns else alike.get(letters(name)), name) for name in self.names)
         return {column: name for column, name in found if column is not None}
 
     @property
@@ -105,7 +114,8 @@ def of_kept(
     return tuple(told)
 
 
-def _letters(name: str) -> str:
+def letters(name: str) -> str:
+    """*name* as columns and fields have it in common: `_deleted`, `deleted`; `deletedBy`, `deleted_by`."""
     return _NO_LETTER.sub("", name).casefold()
 
 
@@ -113,4 +123,21 @@ def _fields(node: Any) -> list[str]:
     """The names that a parsed expression mentions."""
     if node["type"] == "field":
         return [str(node["value"])]
-    return list(dict.fromkeys(name for child in node["children"] if isinstance(child, dict) for name in _fields(child)))
+    return list(dict.fromkeys(name for child in _children(node) for name in _fields(child)))
+
+
+def _weighed(node: Any) -> list[str]:
+    """Those of them that stand in a function, or are compared with anything but null."""
+    children = _children(node)
+    is_compared = node["type"] == "comparator" and not any(map(_is_null, children))
+    if is_compared or node["type"] == "function_expression":
+        return _fields(node)
+    return list(dict.fromkeys(name for child in children for name in _weighed(child)))
+
+
+def _is_null(node: Any) -> bool:
+    return node["type"] == "literal" and node["value"] is None
+
+
+def _children(node: Any) -> list[Any]:
+    return [child for child in node["children"] if isinstance(child, dict)]
