@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,10 +120,10 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def shown_errors() -> Iterator[None]:
+def shown_errors(done: Sequence[Any] | None = None) -> Iterator[None]:
     """Show an error as its message and hint, or as a line of the log where that is JSON; leave with its code.
 
-    A program that asked for JSON finds it on standard output as well.
+    A program that asked for JSON finds it on standard output as well: behind what was *done*, where that is a list.
     """
     try:
         yield
@@ -131,7 +131,8 @@ def shown_errors() -> Iterator[None]:
         told = {"kind": error.kind, "message": error.message, "hint": error.hint, "repeat": error.curl}
         fields = {**told, "exit_code": error.exit_code}
         if wants_json():
-            print_json({"error": fields})
+            failed = {"error": fields}
+            print_json(failed if done is None else [*done, failed])
         if is_json_wanted():
             log.error("command failed", extra={"fields": fields})
         else:

@@ -173,13 +173,14 @@ def _read(due: list[Window], given: dict[str, Any], *, as_json: bool) -> int:
 
     reports: list[dict[str, Any]] = []
     code = 0
-    for window in due:
-        report, code = report_of((window.source,), given, work=partial(run_source, span=window.span))
-        reports.append(report.document())
-        if not as_json:
-            show_report(report)
-        if code:
-            break
+    with shown_errors(reports):
+        for window in due:
+            report, code = report_of((window.source,), given, work=partial(run_source, span=window.span))
+            reports.append(report.document())
+            if not as_json:
+                show_report(report)
+            if code:
+                break
     if as_json:
         print_json(reports)
     return code

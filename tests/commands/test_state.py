@@ -280,6 +280,26 @@ def test_programs_are_told_of_all_windows_in_one_document(ledger: LedgerApi) -> 
     assert (resumed.exit_code, done.exit_code) == (0, 0)
 
 
+def test_windows_that_were_read_are_told_with_the_error_that_ends_the_others(ledger: LedgerApi) -> None:
+    """While May 2 is read, the source file is broken."""
+    ledger.configure()
+    ledger.is_half_open = True
+    route, configured = ledger.api.routed("/rows"), ledger.folder / "config" / "ledger.yaml"
+
+    def page(asked: Asked) -> Answer:
+        if "05-02" in asked.params["since"]:
+            configured.write_text("base_url: [")
+        return route(asked)
+
+    ledger.api.route("/rows", page)
+
+    result = threadmill("backfill", "ledger", "--from", "2024-05-01", "--to", "2024-05-04", "--every", "day", "--json")
+
+    *reports, last = orjson.loads(result.stdout)
+    assert [one["exit_code"] for one in reports] == [0, 0]
+    assert (last["error"]["kind"], last["error"]["exit_code"], result.exit_code) == ("ConfigError", 2, 2)
+
+
 def test_a_backfill_that_failed_resumes_though_a_run_came_between(ledger: LedgerApi) -> None:
     """The second of two pages fails; the next attempt asks for that page only."""
     ledger.configure(write="append")
