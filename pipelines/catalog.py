@@ -28,6 +28,7 @@ from pipelines.batch import digest
 from pipelines.catalog_page.entries import ColumnEntry, Entry
 from pipelines.catalog_page.html import html
 from pipelines.catalog_page.markdown import markdown
+from pipelines.config.naming import not_found
 from pipelines.errors import StoreError
 from pipelines.load.disk import DISK, store_errors
 from pipelines.load.facts import Facts, facts, in_time
@@ -153,6 +154,8 @@ def _written(
 
 
 def _statements(now: _Now, source: str, head: Commit) -> Iterator[str]:
+    if not_found(source):  # DuckDB would refuse to make its views
+        return
     for name, dataset in head.datasets.items():
         told = now.words.get(f"{source}.{name}", Words())
         yield from statements_of(name, now.lakes[source], dataset, told.description, told.columns)

@@ -125,10 +125,12 @@ def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.
     for source, commit in commits.items():
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(source)}")
         for name, dataset in commit.datasets.items():
-            table = f"{quoted(source)}.{quoted(name)}"
-            connection.execute(f"CREATE VIEW {table} AS {_select(connection, lakes[source], dataset)}")
+            # in full, as a source called `temp` has the name of a catalog
+            table = f"memory.{quoted(source)}.{quoted(name)}"
+            rows = _select(connection, lakes[source], dataset)
+            connection.execute(f"CREATE VIEW {table} AS {rows}")
             if names.count(name) == 1 and name not in commits:
-                connection.execute(f"CREATE VIEW {quoted(name)} AS FROM {table}")
+                connection.execute(f"CREATE VIEW {quoted(name)} AS {rows}")
     return connection.sql(query)
 
 

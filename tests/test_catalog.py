@@ -230,6 +230,19 @@ def test_the_database_shows_the_newest_commit_even_before_it_is_written_again(pr
     ]
 
 
+@pytest.mark.parametrize("source", ["catalog", "memory", "system", "temp"])
+def test_a_source_called_as_a_catalog_of_duckdb_keeps_no_other_out_of_the_database(
+    project: Project, source: str
+) -> None:
+    data = project.settings.data
+    load(data, "events", pa.table({"id": [7]}), source=source)
+
+    write_catalog(project)
+
+    assert asked(data, "SELECT count(*) FROM shop.orders") == [(3,)]
+    assert f"| [{source}.events](#{source}events) | 1 |" in (data / "CATALOG.md").read_text()
+
+
 def test_with_nothing_new_nothing_is_written_and_a_new_commit_is(project: Project) -> None:
     data = project.settings.data
     first, again = write_catalog(project), write_catalog(project)

@@ -81,6 +81,17 @@ def test_a_relation_joins_sources_and_is_not_disturbed_by_a_later_commit(data: P
     assert relation.fetchall() == [("Core", 4)]
 
 
+@pytest.mark.parametrize("source", ["catalog", "memory", "system", "temp"])
+def test_a_source_called_as_a_catalog_of_duckdb_is_read_and_hides_no_other(data: Path, source: str) -> None:
+    load(data, "events", pa.table({"id": [7], "team": ["a"]}), source=source)
+
+    frame = pipelines.read(f"{source}.events", data=data)
+    others = pipelines.sql("SELECT id FROM shop.orders UNION ALL SELECT id FROM events", data=data)
+
+    assert frame["id"].tolist() == [7]
+    assert sorted(others.fetchall()) == [(4,), (7,)]
+
+
 @pytest.mark.parametrize(("folder", "beside"), [("a[b]c", "abc"), ("a*", "abc"), ("who?", "whom"), ("it's", "its")])
 def test_a_data_folder_may_have_any_name(tmp_path: Path, folder: str, beside: str) -> None:
     """Taken as a pattern, the name is that of a copy beside it as well, whose rows are others."""

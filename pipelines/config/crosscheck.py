@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipelines.config.masked import masked_uses
+from pipelines.config.naming import NAMING, is_name, misnamed
 from pipelines.config.problems import Document, Problem, nearest
 from pipelines.config.source import Resource
 from pipelines.extract.chains import known_names
@@ -22,19 +23,12 @@ from pipelines.extract.fan_out import ForEach
 from pipelines.extract.limits import Limits
 from pipelines.extract.placeholders import names
 from pipelines.load.partitions import parse
-from pipelines.values import DEVICES
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BRACES = re.compile(r"\{[^{}]*\}?|\}")
-_NAMING = "a name is a lower-case letter, then letters, digits and _, at most 63, and no device of Windows such as con"
 _WAYS_OUT = (
     "say `bounds: half_open` if the API leaves the end out, `bounds: closed` with `format: date` if it gives that day "
     "too, or `write: upsert` with a key"
 )
-OF_DUCKDB = frozenset({"catalog", "information_schema", "main", "memory", "pg_catalog", "system", "temp"})
-"""What SQL takes for a catalog or schema of DuckDB's own, that of catalog.duckdb among them."""
-_NOT_FOUND = "is a name of DuckDB's own, by which SQL would not find the source; say another with `source: ...`"
-_RESERVED = {"marts": "is kept for derived datasets", **dict.fromkeys(OF_DUCKDB, _NOT_FOUND)}
 TRANSFORMS = Path(__file__).parents[1] / "transforms"
 """Where transforms are, unless the settings name another folder."""
 
@@ -49,9 +43,9 @@ def check(
     written = document.data.get("resources")
     known = list(written) if isinstance(written, dict) else []
     problems += [
-        document.problem(("resources", name), f"cannot name a resource; {_NAMING}")
+        document.problem(("resources", name), f"cannot name a resource; {NAMING}")
         for name in known
-        if not _is_name(name)
+        if not is_name(name)
     ]
     for name, resource in resources.items():
         for keys, what in _resource(resource, known, transforms, known_names(resources, name)):
@@ -61,17 +55,6 @@ def check(
     problems += [document.problem(("resources", name, *keys), what) for name, keys, what in _partial(resources)]
     problems += [document.problem(("resources", name, *keys), what) for name, keys, what in masked_uses(resources)]
     return problems
-
-
-def misnamed(source: str) -> str:
-    """Why *source* cannot name a source; empty where it can."""
-    if source in _RESERVED:
-        return f"{source!r} {_RESERVED[source]}"
-    return "" if _is_name(source) else f"{source!r} cannot name a source; {_NAMING}"
-
-
-def _is_name(text: str) -> bool:
-    return _NAME.fullmatch(text) is not None and text not in DEVICES
 
 
 def _resource(resource: Resource, known: list[str], transforms: Path, parents: frozenset[str]) -> Found:

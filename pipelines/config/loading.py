@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pipelines.batch import Json, as_written, digest
 from pipelines.config.crosscheck import TRANSFORMS, check
 from pipelines.config.json_schema import json_schema
+from pipelines.config.naming import not_found
 from pipelines.config.problems import Document, Keys, Problem, explain, nearest, refuse
 from pipelines.config.redact import Redactor
 from pipelines.config.references import Lookup, resolve
@@ -160,6 +161,8 @@ def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem
     warnings = list(resolved.warnings)
     if short:
         warnings.append(document.problem((), f"{len(short)} secrets are too short to be hidden in logs"))
+    if hidden := not_found(file.name):
+        warnings.append(document.problem(("source",), hidden))
     resources, found = _resources(document, resolved.data)
     source, unconnected = _connected(document, {**resolved.data, "source": file.name, "resources": resources})
     limits = source.limits if source else Limits()

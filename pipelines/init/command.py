@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.config.crosscheck import misnamed
 from pipelines.config.loading import load
+from pipelines.config.naming import misnamed, not_found
 from pipelines.config.settings import Settings, environment, read_settings
 from pipelines.errors import ConfigError, StoreError
 from pipelines.extract.origins import origin_of
@@ -39,7 +39,7 @@ def draft_source(  # noqa: PLR0913  # each is one option of the command
         ConfigError: *name* cannot name a source; nothing was asked.
         PipelineError: The API gives nothing to draft from.
     """
-    if name and (wrong := misnamed(name)):
+    if name and (wrong := misnamed(name) or not_found(name)):
         raise ConfigError(f"--name: {wrong}", "such as --name shop")
     env = environment(Path(), env)
     if openapi and not url.startswith(("http://", "https://")):

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from pydantic import ValidationError
 
 from pipelines.batch import Json
-from pipelines.config.crosscheck import OF_DUCKDB
+from pipelines.config.naming import misnamed, not_found
 from pipelines.config.problems import Document, refuse
 from pipelines.config.redact import Redactor
 from pipelines.config.references import Lookup, resolve
@@ -189,9 +189,9 @@ def file_name(text: str, default: str) -> str:
 
 
 def source_name(text: str, default: str) -> str:
-    """*text* as the name of a source, which no name of DuckDB's own can be."""
+    """*text* as the name of a source that SQL finds."""
     name = file_name(text, default)
-    return f"{name}_api" if name in OF_DUCKDB else name
+    return f"{name}_api" if misnamed(name) or not_found(name) else name
 
 
 def _name(host: str, resource: str) -> str:

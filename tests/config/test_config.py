@@ -156,6 +156,19 @@ def test_only_the_sources_asked_for_need_to_be_right(project: Project) -> None:
     assert load(Path("config"), env={}, only={"shop"}).names == ("shop",)
 
 
+@pytest.mark.parametrize("name", ["catalog", "memory", "system", "temp"])
+def test_a_source_that_sql_would_not_find_is_warned_about(project: Project, name: str) -> None:
+    project.write(f"{TOP}source: {name}\n{ONE}")
+
+    sources = project.load()
+
+    assert sources.names == (name,)
+    assert sources.warnings == (
+        f"config/shop.yaml:2: source: '{name}' is a catalog of DuckDB's own, so SQL does not find `{name}.DATASET`; "
+        "say another with `source: ...`, or go on with `pipelines.read`",
+    )
+
+
 def test_the_marts_file_is_no_source(project: Project) -> None:
     project.write(SHOP)
     project.write("anything: else\n", "marts")

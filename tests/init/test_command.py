@@ -117,7 +117,7 @@ def test_the_worked_example_of_the_page_is_what_init_writes(origins: dict[str, s
     assert written.text == shown[1]
 
 
-@pytest.mark.parametrize("name", ["my-shop", "marts", "con", "Shop"])
+@pytest.mark.parametrize("name", ["my-shop", "marts", "con", "Shop", "temp"])
 @pytest.mark.parametrize("openapi", [False, True])
 def test_a_name_that_no_source_can_have_is_refused_before_anything_is_asked(
     api: FakeApi, here: Path, name: str, openapi: bool
