@@ -1,8 +1,8 @@
 """What must hold between the parts of a source, once each part is valid by itself.
 
 Parents exist and form no circle, placeholders have a value, columns that are
-named are declared, transforms exist, no masked field is asked with, and no
-write mode would store twice what is read again.
+named are declared, transforms exist, no masked field is asked with, no value is
+listed in two ways, and no write mode would store twice what is read again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pipelines.config.listed import written_twice
 from pipelines.config.masked import masked_uses
 from pipelines.config.naming import NAMING, is_name, misnamed
 from pipelines.config.problems import Document, Problem, nearest
@@ -66,6 +67,7 @@ def _resource(resource: Resource, known: list[str], transforms: Path, parents: f
     yield from _placeholders(resource, parents)
     yield from _columns(resource)
     yield from _transform(resource, transforms)
+    yield from written_twice(resource)
 
 
 def _write(resource: Resource) -> Found:

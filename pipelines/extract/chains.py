@@ -14,7 +14,7 @@ from datetime import datetime
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pipelines.batch import Json, as_written
+from pipelines.batch import Json, Real
 from pipelines.envelope import dumps
 from pipelines.errors import Drift, PaginationLoop
 from pipelines.extract.channel import Fetched
@@ -45,6 +45,11 @@ class Question(Struct, frozen=True):
     """Those of `scope` that the children of its records can name: parents and listed values."""
 
 
+def name_of(value: Json) -> str:
+    """*value* in the name of a parent, by which its watermark is kept: 1.10 and 1.1 are one number, as ever."""
+    return text(float(value) if isinstance(value, Real) else value)
+
+
 def known_names(endpoints: Mapping[str, Endpoint], name: str) -> frozenset[str]:
     """What placeholders call the parents and listed values of the resource *name*, and of its parents."""
     found: set[str] = set()
@@ -70,7 +75,7 @@ class Asker(Struct, frozen=True):
         """The questions for one parent, whose values are in *scope*: one for each window."""
         parent = self._parent(scope)
         named = {name: scope[name] for name in self.names if name in scope}
-        carry = tuple((column, as_written(look_up(path, scope))) for column, path in self.endpoint.carry.items())
+        carry = tuple((column, look_up(path, scope)) for column, path in self.endpoint.carry.items())
         for window in self._windows(parent):
             place = order if window is None else (*order, window.order)
             asked = Question(Request("", ""), place, carry, parent, scope, window, named)
@@ -102,7 +107,7 @@ class Asker(Struct, frozen=True):
         if endpoint.incremental is None or endpoint.for_each is None:
             return ""
         used = names([endpoint.path, endpoint.params, endpoint.headers, endpoint.payload])
-        values = [text(look_up(name, scope)) for name in sorted(used) if not name.startswith("window.")]
+        values = [name_of(look_up(name, scope)) for name in sorted(used) if not name.startswith("window.")]
         if len(values) > 1:  # `a/b` and `c` are others than `a` and `b/c`
             values = [value.replace("%", "%25").replace("/", "%2F") for value in values]
         return "/".join(values)

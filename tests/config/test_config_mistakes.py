@@ -186,6 +186,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         pytest.param(resource("path: /x", "transform: os:system"), [
             r"5: resources\.r\.transform: unknown transform: transforms has no module 'os'; known: .*",
         ], id="s12-other-module"),
+        pytest.param(resource("path: /x/{v}", "for_each: {values: {v: [1, 1.9, 1.1, 1.10]}}"), [
+            r"5: resources\.r\.for_each: 1\.1 and 1\.10 would share a watermark and what `carry` writes, "
+            r"as they are equal as numbers; put them in quotes",
+        ], id="two-ways-to-write-a-number"),
+        pytest.param(resource("path: /x", "for_each: [{a: 40.40, b: 1}, {a: 40.4, b: 2}, {a: 40.4, b: 1}]",
+                              "params: {a: '{a}', b: '{b}'}"), [
+            r"5: resources\.r\.for_each: 40\.40, 1 and 40\.4, 1 would share .*",
+        ], id="two-ways-to-write-a-pair"),
         pytest.param(resource("path: /x/{year}", "for_each: {file: years.csv}"), [
             r"5: resources\.r\.for_each\.file: no such file: config/years\.csv",
         ], id="no-file"),
