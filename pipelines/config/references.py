@@ -98,7 +98,7 @@ class _Reader:
             return self._prefect(text.removeprefix(PREFECT).strip(), keys)
         if "${" in text:
             return _REFERENCE.sub(lambda match: self._found(match, keys), text)
-        if text and _is_literal_secret(keys):
+        if text and is_literal_secret(keys):
             self._literal(text, keys, "a literal secret; write ${NAME} and set it in `.env`")
         return text
 
@@ -123,7 +123,7 @@ class _Reader:
         elif value and self._is_secret(name, keys):
             self.secrets.add(value)
             self.variables[name] = value
-        elif value is None and default and (_is_literal_secret(keys) or _SECRET_NAME.search(name)):
+        elif value is None and default and (is_literal_secret(keys) or _SECRET_NAME.search(name)):
             self._literal(default, keys, f"its default is a literal secret; write ${{{name}}} and set it in `.env`")
         return (default or "") if value is None else value
 
@@ -160,7 +160,7 @@ class _Reader:
         return value
 
 
-def _is_literal_secret(keys: Keys) -> bool:
+def is_literal_secret(keys: Keys) -> bool:
     """Whether a text at *keys* ought to have been a reference."""
     leaf = next((key for key in reversed(keys) if isinstance(key, str)), "")
     if "auth" in keys:

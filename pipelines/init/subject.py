@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
-from msgspec import Struct, field
+from msgspec import Struct
 from pydantic import ValidationError
 
 from pipelines.batch import Json
@@ -25,13 +25,9 @@ from pipelines.errors import ConfigError
 from pipelines.extract.connection import Connection
 from pipelines.extract.origins import origin_of
 from pipelines.extract.page import Request
-from pipelines.init.writing import Reference
+from pipelines.init.given import REFERENCE, SECRET, Given
 from pipelines.values import DEVICES
 
-_SECRET = re.compile(
-    r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|signature)s?$", re.I
-)
-_REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}")
 _BEARER = re.compile(r"^Bearer +(\S+)$", re.I)
 _DULL = frozenset(
     {"www", "api", "rest", "data", "app", "v1", "v2", "com", "org", "net", "io", "dev", "gov", "co", "localhost"}
@@ -110,22 +106,6 @@ class Subject(Struct, frozen=True):
         return [f"variables.{known[name.lower()]}" for name in dict.fromkeys(names) if name.lower() in known]
 
 
-class _Written(Struct):
-    """The parts of the file's top while they are found."""
-
-    name: str
-    top: dict[str, Json] = field(default_factory=dict)
-    literal: dict[str, str] = field(default_factory=dict)
-
-    def reference(self, value: str, word: str) -> Reference:
-        """*value*, by reference where it was given literally."""
-        if _REFERENCE.search(value):
-            return Reference(value)
-        variable = f"{self.name}_{re.sub(r'[^A-Za-z0-9]+', '_', word)}".upper()
-        self.literal[variable] = value
-        return Reference(f"${{{variable}}}")
-
-
 def subject_of(  # noqa: PLR0913  # each is one option of the command
     url: str,
     *,
@@ -153,10 +133,11 @@ def subject_of(  # noqa: PLR0913  # each is one option of the command
     resource = file_name(_EXTENSION.sub("", segments[-1]) if segments else "records", "records")
     if graphql is not None and (field := _ROOT_FIELD.search(graphql)):
         resource = file_name(field[1], resource)
-    written = _Written(name or _name(parts.hostname or "", resource))
+    written = Given(name or _name(parts.hostname or "", resource))
     for header in headers:
         _place(header, written)
     params = _params(parts.query, written)
+    posted = posted if graphql is not None else written.posted(posted)
     base_url = "/".join([origin, *segments[:-1]])
     connection, secrets, sent = _connection(base_url, written, env, posted)
     return Subject(
@@ -168,7 +149,7 @@ def subject_of(  # noqa: PLR0913  # each is one option of the command
         top=written.top,
         connection=connection,
         secrets=secrets,
-        to_set=tuple(written.literal),
+        to_set=(*written.literal, *(name for name in written.defaults if not env.get(name))),
         is_named=name is not None,
         body=posted,
         sent=sent,
@@ -202,19 +183,20 @@ def _name(host: str, resource: str) -> str:
     return source_name(telling[-1] if telling else resource, resource)
 
 
-def _params(query: str, written: _Written) -> dict[str, list[str]]:
+def _params(query: str, written: Given) -> dict[str, list[str]]:
     """The parameters of *query*; those with secrets are written down as what every request carries."""
     params: dict[str, list[str]] = {}
     for key, values in parse_qs(query, keep_blank_values=True).items():
-        if _SECRET.search(key) or any(map(_REFERENCE.search, values)):
-            references = [written.reference(value, key) for value in values]
+        is_secret = SECRET.search(key) is not None
+        if is_secret or any(map(REFERENCE.search, values)):
+            references = [written.reference(value, key, is_secret=is_secret) for value in values]
             written.top.setdefault("params", {})[key] = alone(references)
         else:
             params[key] = values
     return params
 
 
-def _place(header: str, written: _Written) -> None:
+def _place(header: str, written: Given) -> None:
     """Write one header down as `auth`, or among `headers`."""
     name, colon, value = (part.strip() for part in header.partition(":"))
     if not colon or not name or not value:
@@ -222,10 +204,11 @@ def _place(header: str, written: _Written) -> None:
     bearer = _BEARER.match(value)
     if name.lower() == "authorization" and bearer and "auth" not in written.top:
         written.top["auth"] = {"bearer": written.reference(bearer[1], "token")}
-    elif name.lower() != "authorization" and _SECRET.search(name) and "auth" not in written.top:
+    elif name.lower() != "authorization" and SECRET.search(name) and "auth" not in written.top:
         written.top["auth"] = {"api_key": {"header": name, "value": written.reference(value, name)}}
-    elif _SECRET.search(name) or name.lower() == "cookie" or _REFERENCE.search(value):
-        written.top.setdefault("headers", {})[name] = written.reference(value, name)
+    elif SECRET.search(name) or name.lower() == "cookie" or REFERENCE.search(value):
+        is_secret = SECRET.search(name) is not None
+        written.top.setdefault("headers", {})[name] = written.reference(value, name, is_secret=is_secret)
     else:
         written.top.setdefault("headers", {})[name] = value
 
@@ -258,15 +241,15 @@ def _leaves(value: Json, above: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _connection(
-    base_url: str, written: _Written, env: Mapping[str, str], posted: Json
+    base_url: str, written: Given, env: Mapping[str, str], posted: Json
 ) -> tuple[Connection, Redactor, Json]:
     """How to ask: what the file will say, with its references resolved, patient and one at a time; and the body."""
     document = Document(Path("init"), {"base_url": base_url, **written.top, "body": posted}, {})
-    resolved = resolve(document, Lookup({**env, **written.literal}))
+    resolved = resolve(document, Lookup({**env, **written.literal}, written.defaults))
     if resolved.problems:
         raise refuse(resolved.problems)
     secrets = Redactor(resolved.secrets)
-    secrets.add(*written.literal.values())
+    secrets.add(*written.literal.values(), *written.defaults.values())
     asking = {**resolved.data, "retry": _FEW_TRIES, "limits": _ONE_AT_A_TIME}
     sent = asking.pop("body")
     try:

@@ -51,6 +51,20 @@ def test_a_secret_given_literally_becomes_a_reference_to_set(api: FakeApi) -> No
     assert _TOKEN not in written.text + summary(written, 20)
 
 
+def test_a_secret_given_as_a_default_becomes_a_reference_to_set(api: FakeApi, tmp_path: Path) -> None:
+    """A default that may be seen stays."""
+    api.route("/v1/orders", Listing(api, orders(5), link_header, headers={"X-API-Key": _TOKEN}))
+    url = f"{api.url}/v1/orders?from=${{FROM:-2024-01-01}}"
+
+    written = drafted(url, headers=[f"X-API-Key: ${{T:-{_TOKEN}}}"])
+
+    assert written.to_set == ("T",)
+    assert 'api_key: {header: X-API-Key, value: "${T}"}' in written.text
+    assert 'params: {from: "${FROM:-2024-01-01}"}' in written.text
+    assert _TOKEN not in written.text + summary(written, 20)
+    assert run_draft(written, tmp_path, T=_TOKEN).problems == []
+
+
 def test_no_more_is_asked_than_allowed_and_the_file_is_still_valid(api: FakeApi, tmp_path: Path) -> None:
     """Three requests: the records are found, pages are not, and the summary says so."""
     api.route("/v1/orders", Listing(api, orders(57), page_number(1)))

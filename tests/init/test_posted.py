@@ -151,6 +151,24 @@ def test_a_secret_in_the_body_is_written_by_its_name_only(api: FakeApi, tmp_path
     assert run_draft(written, tmp_path, T="sesame-open-7341").problems == []
 
 
+def test_a_secret_given_literally_in_the_body_becomes_a_reference_to_set(api: FakeApi, tmp_path: Path) -> None:
+    """One is a default; what `sort` calls a key is none."""
+    api.route("/v1/orders", tokens(orders(12)))
+    by = [{"token": "sesame-1"}, {"token": "sesame-2"}, {"token": "${T:-sesame-3}"}]
+    body = {"apiKey": "sesame-0", "by": by, "sort": {"key": "id"}}
+    values = {"SHOP_APIKEY": "sesame-0", "SHOP_TOKEN": "sesame-1", "SHOP_TOKEN_2": "sesame-2", "T": "sesame-3"}
+
+    written = drafted(f"{api.url}/v1/orders", body=orjson.dumps(body).decode())
+
+    sent, drawn = [orjson.loads(asked.body) for asked in api.asked], resource_of(written.text)["body"]
+    assert {(one["apiKey"], *(each["token"] for each in one["by"])) for one in sent} == {tuple(values.values())}
+    assert written.to_set == tuple(values)
+    assert [drawn["apiKey"], *(each["token"] for each in drawn["by"])] == [f"${{{name}}}" for name in values]
+    assert drawn["sort"] == {"key": "id"}
+    assert "sesame" not in written.text + summary(written, 20)
+    assert run_draft(written, tmp_path, **values).problems == []
+
+
 def test_a_search_that_answers_otherwise_when_asked_twice_is_a_question(api: FakeApi) -> None:
     rows = orders(5)
     api.route("/v1/orders", lambda asked: say({"data": [{**row, "at": len(api.asked)} for row in rows], "total": 5}))
