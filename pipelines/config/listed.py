@@ -30,4 +30,3 @@ def written_twice(resource: Resource) -> Iterator[tuple[tuple[str, ...], str]]:
         first = known.setdefault((*asked, *map(name_of, asked.values())), written)
         if first != written:
             yield ("for_each",), f"{first} and {written} would share a watermark and what `carry` writes, {_WAY_OUT}"
-
