@@ -288,7 +288,7 @@ def _stored_plan(folder: Path) -> Plan | None:
     try:
         stored = orjson.loads((folder / _PLAN).read_bytes())
         clock, span = datetime.fromisoformat(stored.pop("clock")), stored.pop("span", None)
-        stored |= {name: tuple(stored.pop(name, ())) for name in ("first", "ahead", "failed")}
+        stored |= {name: tuple(stored.get(name, ())) for name in ("first", "ahead", "failed")}
         clocks = {name: datetime.fromisoformat(at) for name, at in stored.pop("clocks", {}).items()}
         return Plan(**stored, clock=clock, span=tuple(span) if span else None, clocks=clocks)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
