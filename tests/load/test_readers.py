@@ -183,7 +183,8 @@ def by_polars_glob(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
 
 
 def by_python_glob(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
-    tables = [pq.read_table(path, columns=columns, partitioning=None) for path in folder.glob("*/*.parquet")]
+    paths = sorted(folder.glob("*/*.parquet"))  # all, before any is opened (docs/catalog.md)
+    tables = [pq.read_table(path, columns=columns, partitioning=None) for path in paths]
     return pa.concat_tables(tables).to_pylist()  # type: ignore[no-any-return]
 
 
