@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipelines.config.project import load_project
+from pipelines.load.lake import Lake
 from pipelines.report.result import ResourceReport, SourceReport
 from pipelines.report.spans import Span
 from pipelines.source_run import Shared, run_source
@@ -68,6 +69,11 @@ class LedgerApi:
             return []
         rows = pq.read_table(folder, partitioning=None).to_pylist()
         return sorted(row[names[0]] if len(names) == 1 else tuple(row[name] for name in names) for row in rows)
+
+    def state(self) -> Any:
+        """Where the next run goes on, as the last commit has it; None before the first."""
+        head = Lake(self.data, "ledger").head()
+        return head.datasets["rows"].state if head else None
 
     def asked(self, param: str) -> list[str]:
         """The values of *param* in the requests so far, without repeats, in order."""

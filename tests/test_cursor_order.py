@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from pipelines.load.lake import Lake
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.ledger_api import LedgerApi, row
 from tests.processes import eventually
@@ -23,11 +22,6 @@ UP = [f"2024-03-{day:02}T00:00:00Z" for day in range(1, 9)]
 def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
     """An API that is asked by time, three rows a page."""
     return LedgerApi(api, tmp_path)
-
-
-def state(ledger: LedgerApi) -> Any:
-    head = Lake(ledger.data, "ledger").head()
-    return head.datasets["rows"].state if head else None
 
 
 @pytest.mark.parametrize("write", ["append", "upsert"])
@@ -68,7 +62,7 @@ def test_c05_what_breaks_the_declared_order_is_told_and_commits_nothing(
     ledger.rows = [row(number, UP[number]) for number in places]
 
     (failed,) = ledger.run().resources
-    after = (state(ledger), ledger.stored("id"))
+    after = (ledger.state(), ledger.stored("id"))
     ledger.rows.sort(key=lambda one: str(one["at"]), reverse=ordered == "descending")
     mended = ledger.read()
 
@@ -125,7 +119,7 @@ def test_c05_a_run_killed_in_the_middle_of_unordered_rows_loses_none(ledger: Led
     killed.communicate()
     ledger.api.route("/rows", route)
     ended = Ended.of(start(ledger.folder, "run", "--data", str(ledger.data), "--json"))
-    after = (state(ledger), ledger.stored("id"))
+    after = (ledger.state(), ledger.stored("id"))
     ledger.configure(write="append")
     ledger.read()
 
