@@ -28,7 +28,7 @@ from pipelines.batch import Batch, PageRef
 from pipelines.extract.client import Client
 from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.page import Request
+from pipelines.extract.request import Request
 from pipelines.extract.spool import Plan, Spool
 from pipelines.load.target import Target
 from pipelines.machine import processors

@@ -16,7 +16,7 @@ from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.events import Event
 from pipelines.extract.extraction import Extraction
 from pipelines.extract.extractor import Extractor
-from pipelines.extract.page import Request
+from pipelines.extract.request import Request
 from pipelines.extract.spool import Spool
 from pipelines.extract.watermark import Watermark
 from pipelines.milled import Milled, Recipe

@@ -14,7 +14,7 @@ from pipelines.cursors import refuse_disorder
 from pipelines.errors import PipelineError, TransformError
 from pipelines.extract.channel import Backlog, Work
 from pipelines.extract.events import Event
-from pipelines.extract.page import Request
+from pipelines.extract.request import Request
 from pipelines.load.schema import decode_schema, encode_schema, unify
 from pipelines.milled import MILL, Milled, Recipe, describe
 from pipelines.pool import Engine

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pipelines.batch import as_written
 from pipelines.config.source import Resource
 from pipelines.extract.chains import name_of
-from pipelines.extract.page import text
 from pipelines.extract.placeholders import names
+from pipelines.extract.request import text
 
 _WAY_OUT = "as they are equal as numbers; put them in quotes"
 

@@ -15,8 +15,9 @@ from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import NoRecords
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.numbered import whole_number
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
 from pipelines.extract.placeholders import fill_path
+from pipelines.extract.request import Request
 from pipelines.extract.spool import Spool, Stored
 from pipelines.extract.steps import ResourceRun
 

@@ -21,8 +21,9 @@ from pipelines.extract.channel import Fetched
 from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.joints import LOOK_BACK
-from pipelines.extract.page import Page, Request, text
+from pipelines.extract.page import Page
 from pipelines.extract.placeholders import Scope, fill, fill_path, look_up, names
+from pipelines.extract.request import Request, text
 from pipelines.extract.spool import Stored
 from pipelines.extract.watermark import Watermark, Window
 

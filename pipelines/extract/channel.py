@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from pipelines.batch import Batch, PageRef
 from pipelines.errors import Interrupted, PipelineError
-from pipelines.extract.page import Request
+from pipelines.extract.request import Request
 
 _IDLE_S = 0.5
 _FEWER = 8

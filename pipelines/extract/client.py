@@ -27,8 +27,9 @@ from pipelines.extract.events import EventKind
 from pipelines.extract.failures import translated
 from pipelines.extract.limits import Budgets
 from pipelines.extract.origins import Origins, origin_of
-from pipelines.extract.page import Page, Request, text
+from pipelines.extract.page import Page
 from pipelines.extract.patience import TryAgain, least_pause_s, patiently
+from pipelines.extract.request import Request, text
 from pipelines.extract.tokens import Keepsake, Tokens, not_given, parsed
 from pipelines.extract.verdict import accept
 from pipelines.extract.watch import Watch

@@ -11,8 +11,8 @@ from pipelines.batch import Json, as_written
 from pipelines.extract.fan_out import ForEachField
 from pipelines.extract.numbered import Paginator
 from pipelines.extract.origins import origin_of
-from pipelines.extract.page import Request
 from pipelines.extract.paginators import AnyPaginator, NoPages
+from pipelines.extract.request import Request
 from pipelines.extract.rules import ErrorRule
 from pipelines.extract.watermark import Incremental
 from pipelines.records import Format, Records, RecordsField, selector

@@ -26,9 +26,10 @@ from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.events import Event, EventKind
 from pipelines.extract.extraction import Extraction
 from pipelines.extract.lanes import Lanes
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
 from pipelines.extract.paginators import NoPages
 from pipelines.extract.placeholders import Scope
+from pipelines.extract.request import Request
 from pipelines.extract.spool import Spool, Stored
 from pipelines.extract.steps import ResourceRun, Step
 from pipelines.extract.watermark import Watermark

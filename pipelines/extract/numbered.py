@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 
 from pipelines.batch import Json
 from pipelines.errors import DecodeError
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
+from pipelines.extract.request import Request
 from pipelines.records import JmesPath
 from pipelines.values import Value
 

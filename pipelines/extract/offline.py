@@ -7,7 +7,8 @@ import threading
 from pipelines.errors import StoreError
 from pipelines.extract.client import Client, Listen
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
+from pipelines.extract.request import Request
 
 
 class Offline(Client):

@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 from pipelines.batch import Json
 from pipelines.errors import DecodeError
 from pipelines.extract.numbered import Offset, PageNumber, Paginator, TotalPages, Until, is_set, is_short
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
+from pipelines.extract.request import Request
 from pipelines.records import JmesPath, find
 from pipelines.values import OneOf
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pipelines.batch import Json
 from pipelines.errors import ConfigError
-from pipelines.extract.page import text
+from pipelines.extract.request import text
 
 Scope = Mapping[str, Json]
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}", re.ASCII)

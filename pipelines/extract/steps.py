@@ -14,7 +14,8 @@ from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.extraction import Finding, Tally, no_better
 from pipelines.extract.joints import LOOK_BACK, Joint, joint, joint_again
 from pipelines.extract.numbered import Paginator
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
+from pipelines.extract.request import Request
 
 NO_JOINT = Joint()
 _TOO_LATE = "make `window` shorter; or say `most`, and where page 1 tells the total, so that the window is halved then"

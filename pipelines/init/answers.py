@@ -14,7 +14,8 @@ from msgspec import Struct
 from pipelines.batch import Json, digest
 from pipelines.envelope import dumps
 from pipelines.errors import AuthError, DecodeError, HttpError, PipelineError
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
+from pipelines.extract.request import Request
 from pipelines.extract.rules import error_text
 from pipelines.init.located import Located, locate
 from pipelines.init.prober import Prober

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from pipelines.errors import PipelineError, RateLimited
 from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
 from pipelines.extract.patience import retry_after_s
+from pipelines.extract.request import Request
 from pipelines.init.subject import Subject
 
 MOST_REQUESTS = 20

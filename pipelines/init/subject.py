@@ -24,7 +24,7 @@ from pipelines.envelope import dumps, loads
 from pipelines.errors import ConfigError
 from pipelines.extract.connection import Connection
 from pipelines.extract.origins import origin_of
-from pipelines.extract.page import Request
+from pipelines.extract.request import Request
 from pipelines.init.given import REFERENCE, SECRET, Given
 from pipelines.values import DEVICES
 

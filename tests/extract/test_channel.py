@@ -9,7 +9,7 @@ import pytest
 from pipelines.batch import Batch, PageRef
 from pipelines.errors import HttpError, PipelineError
 from pipelines.extract.channel import Backlog, Fetched, Work
-from pipelines.extract.page import Request
+from pipelines.extract.request import Request
 
 
 def page(number: int, size: int = 1000) -> Fetched:

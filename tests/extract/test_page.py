@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import DecodeError
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
 from pipelines.extract.placeholders import fill, fill_path
+from pipelines.extract.request import Request
 from pipelines.records import Records, find
 
 ASKED = Request("GET", "https://api.example/orders")

@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipelines.errors import DecodeError
 from pipelines.extract.numbered import Paginator
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
 from pipelines.extract.paginators import AnyPaginator
+from pipelines.extract.request import Request
 from pipelines.records import Records
 
 ASKED = Request("GET", "https://api.example/orders")

@@ -18,7 +18,7 @@ import pytest
 from pipelines.errors import AuthError, Interrupted, PipelineError, Timeout
 from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.page import Request
+from pipelines.extract.request import Request
 from tests.extract.conftest import Shop
 from tests.fake_api import Answer, Asked, FakeApi, say
 

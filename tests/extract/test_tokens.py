@@ -9,7 +9,8 @@ import pytest
 from pipelines.errors import AuthError
 from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
+from pipelines.extract.request import Request
 from tests.extract.conftest import Shop
 from tests.fake_api import Answer, Asked, FakeApi, say
 

@@ -26,7 +26,7 @@ from pipelines.errors import DecodeError, PipelineError, Truncated
 from pipelines.extract.body import inflate
 from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.page import Request
+from pipelines.extract.request import Request
 from tests.extract.conftest import IMPATIENT, Shop
 from tests.fake_api import Answer, Asked, FakeApi, fake_api, say
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from pipelines.extract.page import Page, Request
+from pipelines.extract.page import Page
+from pipelines.extract.request import Request
 from pipelines.init.answers import Answer as Probed
 from tests.extract.conftest import Shop
 from tests.fake_api import Answer, Asked
