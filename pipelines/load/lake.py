@@ -34,6 +34,7 @@ from pipelines.load.draft import Committed, Draft
 from pipelines.load.lock import locked
 from pipelines.load.log import Commit, Dataset, Log
 from pipelines.load.recovery import Recovery
+from pipelines.load.showing import show
 from pipelines.load.stores import Addresses, LocalStore, Remote, Store, store_of
 from pipelines.load.view import View, refuse_links
 
@@ -145,7 +146,9 @@ class Lake:
                 raise
             return Committed(commit, changed=True, pending=draft.changed, warning=error.message)
         self.discard(draft.dropped)
-        return self._show(commit, draft.changed)
+        if self.view is None:
+            return Committed(commit, changed=True)
+        return show(commit, draft.changed, self.view, self.head)
 
     def merge(
         self,
@@ -278,27 +281,6 @@ class Lake:
     def addresses(self, dataset: Dataset) -> Addresses:
         """What readers open to read *dataset* where it is kept."""
         return self.home.addresses(file.path for file in dataset.files)
-
-    def _show(self, commit: Commit, names: tuple[str, ...]) -> Committed:
-        published: list[str] = []
-        if (view := self.view) is None:
-            return Committed(commit, changed=True)
-        try:
-            with store_errors("showing the commit"):
-                for name in names:
-                    if name in commit.datasets:
-                        view.update(name, commit.datasets[name])
-                    elif (self.shown / name).exists():
-                        view.withdraw(name)
-                    published.append(name)
-        except StoreError as error:
-            pending = tuple(name for name in names if name not in published)
-            return Committed(commit, changed=True, published=tuple(published), pending=pending, warning=error.message)
-        head = self.head()
-        if head is not None and head.n > commit.n:
-            # without the lock a slower run could show an older commit over a newer one
-            return replace(self._show(head, tuple(head.datasets)), head=commit)
-        return Committed(commit, changed=True, published=tuple(published))
 
     def _is_head(self, commit: Commit) -> bool | None:
         """Whether *commit* is the newest; None where nobody can tell."""
