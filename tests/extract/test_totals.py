@@ -164,6 +164,22 @@ def test_a_total_that_cannot_be_ends_no_paging(shop: Shop, kind: str, told: int)
     assert f"the API tells a total of {told}, but 10 records come" in extraction.evidence
 
 
+@pytest.mark.parametrize(("relation", "value", "verdict"), [("eq", 35, "complete"), ("gte", 20, "unproved")])
+def test_a_count_that_stops_early_is_a_total_only_where_it_says_that_it_is_exact(
+    shop: Shop, relation: str, value: int, verdict: str
+) -> None:
+    """35 records in pages of ten, as Elasticsearch counts them: see docs/how-to/post-search.md."""
+    shop.api.pages("/orders", records=35, page_size=10, style="page_number")
+    whole = shop.api.routed("/orders")
+    told = {"total": {"value": value, "relation": relation}}
+    shop.api.route("/orders", lambda asked: say({**json.loads(whole(asked).body), "hits": told}))
+
+    outcome = shop.one(paginate={"page_number": {"total": "hits.total.relation == 'eq' && hits.total.value"}})
+
+    assert [row["id"] for row in outcome.rows("orders")] == list(range(35))
+    assert outcome.extractions["orders"].verdict == verdict
+
+
 def test_one_answer_with_more_records_than_the_api_counts_is_unproved(shop: Shop) -> None:
     shop.api.answer("/orders", say({"data": [{"id": number} for number in range(20)], "total": 19}))
 
