@@ -25,19 +25,20 @@ class Schemas:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
 
-    def resolved(self, schema: Any, hops: int = 0) -> Schema:
-        """*schema* itself, references followed; empty where one leads nowhere."""
-        if not isinstance(schema, dict) or hops > _MOST_HOPS:
+    def resolved(self, schema: Any, within: frozenset[str] = frozenset()) -> Schema:
+        """*schema* itself, references followed; empty where one leads nowhere, or back to itself by those *within*."""
+        if not isinstance(schema, dict):
             return {}
         if isinstance(reference := schema.get("$ref"), str):
-            return self.resolved(self._at(reference), hops + 1)
+            is_endless = reference in within or len(within) == _MOST_HOPS
+            return {} if is_endless else self.resolved(self._at(reference), within | {reference})
         choices = schema.get("oneOf") or schema.get("anyOf") or []
         parts = schema.get("allOf") or [one for one in choices if not _is_null(one)][:1]
         if not parts:
             return schema
         merged: dict[str, Any] = {**schema, "properties": dict(schema.get("properties") or {})}
         for part in parts:
-            inner = self.resolved(part, hops + 1)
+            inner = self.resolved(part, within)
             merged["properties"].update(inner.get("properties") or {})
             merged |= {key: value for key, value in inner.items() if key not in merged}
         return {key: value for key, value in merged.items() if key not in ("allOf", "oneOf", "anyOf")}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import jmespath
@@ -11,6 +13,8 @@ import numpy as np
 from jmespath.exceptions import JMESPathError
 from pydantic import Field, field_validator, model_validator
 
+from pipelines.errors import DecodeError
+from pipelines.records import find
 from pipelines.values import Value
 
 if TYPE_CHECKING:
@@ -64,7 +68,12 @@ class Deletes(Value):
     @property
     def marks_what_tells_nothing(self) -> bool:
         """Whether `when` is true of a row that has none of the columns that it names, as `!active` is."""
-        return self.when is not None and jmespath.compile(self.when).search({}) not in _FALSE
+        if self.when is None:
+            return False
+        try:
+            return find({}, self.when) not in _FALSE
+        except DecodeError:  # a function that takes no null
+            return False
 
     @property
     def without_marks(self) -> Deletes:
@@ -75,20 +84,23 @@ class Deletes(Value):
         """For each row whether `when` is true of it; asked once for each different combination of values.
 
         What *table* lacks of *columns*, those of all rows, is null. Where none of them tells, no row is gone.
+
+        Raises:
+            DecodeError: A function of `when` meets what it does not take, such as null.
+            ConfigError: There is no such function.
         """
         import polars as pl
 
         told = self.told_by(columns)
         if self.when is None or not told:
             return np.zeros(len(table), bool)
-        expression = jmespath.compile(self.when)
         here = [column for column in told if column in table.column_names]
         if not here:
             return np.full(len(table), self.marks_what_tells_nothing)
         names = [told[column] for column in here]
         frame = pl.DataFrame(pl.from_arrow(table.select(here).rename_columns(names)))
         distinct = frame.unique(maintain_order=True)
-        true = [expression.search(row) not in _FALSE for row in distinct.to_dicts()]
+        true = [find(_as_json(row), self.when) not in _FALSE for row in distinct.to_dicts()]
         codes = frame.join(
             distinct.with_columns(pl.Series(_CODE, true)), on=names, how="left", nulls_equal=True, maintain_order="left"
         )
@@ -112,6 +124,20 @@ def of_kept(
         elif deletes.marks_what_tells_nothing:
             told.append(f"{where}: {named} the rows of this run have: none of them is taken for gone")
     return tuple(told)
+
+
+def _as_json(value: Any) -> Any:
+    """*value* of a column as JMESPath takes it: decimals as numbers, times as texts."""
+    match value:
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case date() | time():
+            return value.isoformat()
+        case dict():
+            return {name: _as_json(one) for name, one in value.items()}
+        case list():
+            return [_as_json(one) for one in value]
+    return value
 
 
 def letters(name: str) -> str:

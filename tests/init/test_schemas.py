@@ -43,6 +43,14 @@ def test_the_type_is_found_behind_circles_and_nulls(schema: dict[str, Any], kind
     assert _type(schema, {"Tree": tree}) == kind
 
 
+def test_a_schema_that_is_part_of_itself_many_times_over_is_read_once() -> None:
+    node = {"allOf": [{"$ref": "#/components/schemas/Node"}] * 8, "properties": {"x": {"type": "integer"}}}
+
+    columns = _resources(["/orders"], {"$ref": "#/components/schemas/Node"}, {"Node": {"type": "object", **node}})
+
+    assert columns["orders"]["columns"] == {"x": "int64"}
+
+
 def test_words_of_yaml_are_names_where_names_belong() -> None:
     text = """
 openapi: 3.0.3

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.batch import Part
-from pipelines.errors import ExpectationFailed, KeyMissing, SchemaError
+from pipelines.errors import DecodeError, ExpectationFailed, KeyMissing, SchemaError
 from pipelines.load.lake import Committed, Lake
 from pipelines.load.merge import Change, Place, plan, resolve
 from pipelines.load.target import Target
@@ -241,6 +242,38 @@ def test_a_run_without_the_field_that_says_so_takes_no_row_for_gone(shop: Shop, 
 
     current = [(row["id"], row["price"]) for row in sorted_rows(shop) if row.get("is_current", True)]
     assert current == [(1, "A"), (2, "b"), (3, "c")]
+
+
+@pytest.mark.parametrize("write", ["upsert", "history"])
+@pytest.mark.parametrize(
+    ("when", "kept", "gone"),
+    [
+        pytest.param("ceil(mark) == `2`", Decimal("2.50"), Decimal("1.50"), id="decimal-in-a-function"),
+        pytest.param("mark == `1.1`", Decimal("1.50"), Decimal("1.10"), id="decimal-compared"),
+        pytest.param("starts_with(mark, '1970')", date(2024, 5, 1), date(1970, 1, 1), id="date"),
+        pytest.param("mark == '1970-01-01T00:00:00'", datetime(2024, 5, 1), datetime(1970, 1, 1), id="time"),  # noqa: DTZ001
+        pytest.param("contains(mark[].at, `1`)", [{"at": Decimal(2)}], [{"at": Decimal(1)}], id="nested"),
+    ],
+)
+def test_what_says_that_a_row_is_gone_is_asked_as_json(
+    shop: Shop, write: str, when: str, kept: object, gone: object
+) -> None:
+    target = Target.model_validate({"key": "id", "write": write, "deletes": {"when": when}})
+
+    shop.load(target, prices((1, "a"), (2, "b")).append_column("mark", pa.array([kept, kept])))
+    shop.load(target, prices((1, "a")).append_column("mark", pa.array([gone])))
+
+    assert [row["id"] for row in sorted_rows(shop) if row.get("is_current", True)] == [2]
+
+
+def test_a_function_that_does_not_take_a_null_says_so(shop: Shop) -> None:
+    """No value of a row is in the message."""
+    target = Target.model_validate({"key": "id", "write": "upsert", "deletes": {"when": "starts_with(mark, 'x')"}})
+
+    with pytest.raises(DecodeError, match=r"starts_with\(\) takes string, and meets null") as caught:
+        shop.load(target, prices((1, "a"), (2, "b")).append_column("mark", pa.array(["y", None])))
+
+    assert "not_null(" in caught.value.hint
 
 
 def sorted_rows(shop: Shop) -> list[dict[str, Any]]:
