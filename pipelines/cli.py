@@ -128,14 +128,16 @@ def init(url: str, output: str | None, max_requests: int, as_json: bool, **how: 
     there; what could not be found is a QUESTION in the file. Asks one request
     at a time. Write a secret as ${NAME}: only its name gets into the file.
     """
-    from pipelines.init.command import draft_source, save
+    from pipelines.init.command import draft_source, place_of, save
     from pipelines.init.drafting import summary
 
     with shown_errors():
+        place = {name: how[name] for name in ("config", "profile")} | {"output": Path(output) if output else None}
+        path = None if output == "-" else place_of(how["name"], os.environ, **place)
         written = draft_source(url, os.environ, most=max_requests, **how)
-        place = {"config": how["config"], "profile": how["profile"]}
-        target = Path(output) if output else None
-        path = None if output == "-" else save(written, os.environ, output=target, **place)
+        path = None if output == "-" else path or place_of(written.name, os.environ, **place)
+        if path is not None:
+            save(written, path, os.environ)
     if as_json:
         asked = [{"status": one.status, "what": one.what, "why": one.why} for one in written.asked]
         told = {"name": written.name, "path": path and str(path), "text": written.text}

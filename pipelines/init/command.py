@@ -57,27 +57,39 @@ def draft_source(  # noqa: PLR0913  # each is one option of the command
     return Draft(told.name, subject.secrets.hide(told.text), tuple(prober.asked), told.to_set)
 
 
-def save(
-    written: Draft,
+def place_of(
+    name: str | None,
     env: Mapping[str, str],
     *,
     output: Path | None = None,
     config: Path | None = None,
     profile: str | None = None,
-) -> Path:
-    """Write the file of *written* where none is, and read it as a run would; its path.
+) -> Path | None:
+    """Where the file of the source *name* goes; None while nobody knows, before the API has been asked.
 
     Raises:
-        ConfigError: There is a file already, or the new one is no valid source and was taken away.
+        ConfigError: A file is there already.
+    """
+    path = output
+    if path is None and name and not misnamed(name):
+        path = read_settings(environment(Path(), env), config=config, profile=profile).config / f"{name}.yaml"
+    if path is not None and path.exists():
+        raise ConfigError(f"{path} exists already", "say --name or --output; - prints the file")
+    return path
+
+
+def save(written: Draft, path: Path, env: Mapping[str, str]) -> None:
+    """Write the file of *written* at *path*, and read it as a run would.
+
+    Raises:
+        ConfigError: There is a file by now, or the new one is no valid source and was taken away.
+        StoreError: It cannot be written.
     """
     env = environment(Path(), env)
-    path = output or read_settings(env, config=config, profile=profile).config / f"{written.name}.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(written.text)
-    except FileExistsError:
-        raise ConfigError(f"{path} exists already", "say --name or --output; - prints the file") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}", "say --output") from None
     try:
@@ -86,7 +98,6 @@ def save(
         path.unlink()  # one invalid file keeps every command of the project from working
         told = f"the draft is no valid source and was not kept:\n{error.message}"
         raise ConfigError(told, "`--output -` prints it") from error
-    return path
 
 
 def _text(path: Path) -> str:

@@ -76,16 +76,20 @@ def test_the_file_is_written_and_passes_check(api: FakeApi, here: Path) -> None:
     assert checked.exit_code == 0, checked.output
 
 
-def test_a_file_that_is_there_is_never_overwritten(api: FakeApi, here: Path) -> None:
+@pytest.mark.parametrize("options", [["--name", "shop"], ["--output", "config/shop.yaml"], []])
+def test_a_file_that_is_there_is_never_overwritten(api: FakeApi, here: Path, options: list[str]) -> None:
+    """Where its place is known before the API is asked, that is not asked."""
     api.route("/v1/orders", Listing(api, orders(5), page_number(1)))
     (here / "config").mkdir()
-    (here / "config" / "shop.yaml").write_text("mine")
+    for name in ("shop", "orders"):
+        (here / "config" / f"{name}.yaml").write_text("mine")
 
-    told = CliRunner().invoke(app, ["init", f"{api.url}/v1/orders", "--name", "shop"])
+    told = CliRunner().invoke(app, ["init", f"{api.url}/v1/orders", *options])
 
     assert told.exit_code == 2
     assert "exists already" in told.stderr
-    assert (here / "config" / "shop.yaml").read_text() == "mine"
+    assert {path.read_text() for path in (here / "config").iterdir()} == {"mine"}
+    assert bool(api.asked) is not bool(options)
 
 
 def test_a_dash_prints_the_file_and_nothing_else(api: FakeApi, here: Path) -> None:

@@ -113,7 +113,7 @@ def test_only_a_time_becomes_the_cursor(tmp_path: Path, columns: dict[str, Any],
     item = {"type": "object", "properties": {"id": {"type": "integer"}, **columns}}
 
     written = described("https://shop.example/v1", "updated_since", item=item)
-    save(written, {}, output=tmp_path / "shop.yaml")
+    save(written, tmp_path / "shop.yaml", {})
 
     found = resource(written)
     assert found.get("incremental", {}).get("cursor") == cursor

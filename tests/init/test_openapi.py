@@ -133,7 +133,8 @@ def test_a_security_scheme_becomes_auth_by_reference(tmp_path: Path, scheme: obj
     document = _document("https://shop.example/v1", securitySchemes={"main": scheme})
 
     written = describe(json.dumps(document))
-    path = save(written, {}, output=tmp_path / "shop.yaml")
+    path = tmp_path / "shop.yaml"
+    save(written, path, {})
 
     assert yaml.safe_load(path.read_text())["auth"] == auth
 
@@ -154,7 +155,8 @@ definitions:
   Pet: {type: object, properties: {id: {type: integer}, born: {type: string, format: date}}}
 """
 
-    path = save(describe(text), {}, output=tmp_path / "pets.yaml")
+    path = tmp_path / "pets.yaml"
+    save(describe(text), path, {})
 
     document = yaml.safe_load(path.read_text())
     assert document["base_url"] == "https://pets.example/api"
