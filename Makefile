@@ -105,5 +105,5 @@ lock: $(READY) ## Resolve the dependencies anew into the three locks (needs uv)
 	@$(LOCK) docs/requirements.in -o docs/requirements.lock
 	@$(LOCK) -c <(sed -E -n 's/^([A-Za-z0-9._-]+==[^ ]+).*/\1/p' requirements-dev.lock) --extra build pyproject.toml -o requirements.lock
 
-clean: ## Remove the environment, the output and every cache
-	@rm -rf $(VENV) $(DOCS) site .servers data .prefect .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
+clean: ## Remove the environments and every cache; data/ and .prefect/ stay
+	@rm -rf $(VENV) $(DOCS) site .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build

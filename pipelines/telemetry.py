@@ -53,7 +53,8 @@ def telemetry(run_id: str, env: Mapping[str, str]) -> list[Telemetry]:
     try:
         from pipelines.otlp import providers
     except ImportError as error:
-        log.warning("no telemetry: %s; `pip install threadmill[otel]`", error)
+        packages = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+        log.warning("no telemetry: %s; `pip install %s`", error, packages)
         return []
     return [Telemetry(run_id, *providers(env))]
 

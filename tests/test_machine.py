@@ -40,6 +40,13 @@ def test_a_quota_of_a_container_counts_as_its_processors(tmp_path: Path, quota: 
     assert processors(tmp_path) == expected
 
 
+def test_a_system_that_binds_no_processors_has_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+
+    assert processors(tmp_path) == os.cpu_count()
+
+
 def test_free_memory_is_what_both_the_machine_and_the_container_have(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")

@@ -81,7 +81,7 @@ def log_options(*, hidden: bool = False) -> list[click.Parameter]:
     """`-v`, `-q` and `--log-format`, each of which sets the log up anew."""
     shared: dict[str, Any] = {"expose_value": False, "hidden": hidden, "callback": _said}
     verbose = "Say more, step by step: each resource, each request, what libraries say."
-    quiet = "Say less: -q for warnings, -qq for errors only."
+    quiet = "Say less: -q leaves warnings in a log and errors in a terminal, -qq errors."
     form = "How the log on standard error looks; auto is text in a terminal, JSON lines elsewhere."
     return [
         click.Option(["-v", "--verbose"], count=True, help=verbose, **shared),

@@ -20,6 +20,7 @@ from pipelines.errors import ConfigError
 
 Kind = Literal["dask", "ray"]
 _KNOCK_S = 5.0
+_PACKAGES = {"dask": "distributed", "ray": "ray"}
 _EXAMPLES = {"dask": "tcp://10.0.0.5:8786", "ray": "10.0.0.5:6379"}
 
 
@@ -52,7 +53,7 @@ def _client(kind: Kind, address: str) -> Client:
         return RayClient(address)
     except ImportError as error:
         raise ConfigError(
-            f"the engine {kind} needs a package: {error}", f"pip install 'threadmill[{kind}]', here and on each worker"
+            f"the engine {kind} needs a package: {error}", f"`pip install {_PACKAGES[kind]}`, here and on each worker"
         ) from error
 
 

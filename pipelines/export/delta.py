@@ -29,7 +29,7 @@ def to_delta(snapshot: Snapshot, target: str, access: Mapping[str, str]) -> Expo
         from deltalake.exceptions import DeltaError
     except ImportError:
         raise ConfigError(
-            "--format delta needs the package deltalake", "install it with `pip install threadmill[delta]`"
+            "--format delta needs the package deltalake", "install it with `pip install deltalake`"
         ) from None
     told, storage = marks(snapshot), _storage(access)
     done = Exported(told[DATASET], snapshot.commit.n, target, snapshot.dataset.rows, changed=True)

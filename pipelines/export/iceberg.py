@@ -38,7 +38,8 @@ def to_iceberg(snapshot: Snapshot, target: str) -> Exported:
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError:
         raise ConfigError(
-            "--format iceberg needs the package pyiceberg", "install it with `pip install threadmill[iceberg]`"
+            "--format iceberg needs the package pyiceberg",
+            "install it with `pip install 'pyiceberg[pyarrow,sql-sqlite]'`",
         ) from None
     told = marks(snapshot)
     schema = fitted(snapshot.rows.schema, _fit)

@@ -32,7 +32,7 @@ def connect(remote: Remote, source: str) -> Any:
         from obstore.store import S3Store
     except ImportError:
         raise ConfigError(
-            f"lake: {remote.url} needs the package obstore", "install it with `pip install threadmill[s3]`"
+            f"lake: {remote.url} needs the package obstore", "install it with `pip install obstore`"
         ) from None
     bucket, _, prefix = remote.url.removeprefix("s3://").partition("/")
     inside = "/".join(filter(None, (prefix.strip("/"), source)))

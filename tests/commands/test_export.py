@@ -199,13 +199,16 @@ def test_the_example_of_the_help_works() -> None:
     assert len(delta("exports/events")) == 2
 
 
-@pytest.mark.parametrize(("form", "module"), [("delta", "deltalake"), ("iceberg", "pyiceberg.exceptions")])
+@pytest.mark.parametrize(
+    ("form", "module", "package"),
+    [("delta", "deltalake", "deltalake"), ("iceberg", "pyiceberg.exceptions", "'pyiceberg[pyarrow,sql-sqlite]'")],
+)
 def test_without_its_package_a_format_is_an_error_that_names_it(
-    monkeypatch: pytest.MonkeyPatch, form: str, module: str
+    monkeypatch: pytest.MonkeyPatch, form: str, module: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
 
     done = export(form)
 
     assert done.exit_code == 2
-    assert f"pip install threadmill[{form}]" in done.stderr
+    assert f"pip install {package}" in done.stderr

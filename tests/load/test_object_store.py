@@ -300,4 +300,4 @@ def test_without_its_package_a_bucket_is_an_error_that_names_it(
     with pytest.raises(ConfigError) as refused:
         machine(tmp_path, bucket)
 
-    assert "pip install threadmill[s3]" in refused.value.hint
+    assert "pip install obstore" in refused.value.hint
