@@ -103,12 +103,28 @@ def prefect_yaml(deployed: Iterable[Deployment], *, pool: str) -> str:
 
 
 def is_current(text: str) -> bool:
-    """Whether prefect.yaml is *text*."""
-    return FILE.is_file() and FILE.read_text(encoding="utf-8") == text
+    """Whether prefect.yaml is *text*.
+
+    Raises:
+        ConfigError: There is one that `threadmill deploy` did not write.
+    """
+    if not FILE.is_file():
+        return False
+    found = FILE.read_text(encoding="utf-8", errors="replace")
+    if not found.startswith(_HEAD.partition("\n")[0]):
+        raise ConfigError(
+            f"{FILE} was not written by `threadmill deploy`, which writes its own there",
+            "rename it (`prefect deploy --prefect-file NAME` reads it), or run `threadmill deploy` in another folder",
+        )
+    return found == text
 
 
 def write(text: str) -> None:
-    """Bring prefect.yaml up to date; a file that is stays as it is."""
+    """Bring prefect.yaml up to date; a file that is, or that is not ours, stays as it is.
+
+    Raises:
+        ConfigError: There is one that `threadmill deploy` did not write.
+    """
     if not is_current(text):
         FILE.write_text(text, encoding="utf-8")
 

@@ -72,6 +72,20 @@ def test_prefect_yaml_is_written_and_then_up_to_date_until_a_schedule_changes(pr
     assert "cron: 15 * * * *" in (project / "prefect.yaml").read_text()
 
 
+@pytest.mark.parametrize("words", ["", "--write-only", "--check"])
+def test_a_prefect_yaml_of_somebody_else_is_refused_and_stays(words: str, project: Path) -> None:
+    """Whatever its letters are: those of Latin-1 are no UTF-8."""
+    theirs = b"name: r\xe9sum\xe9s\ndeployments: [{name: nightly, entrypoint: 'flow.py:nightly'}]\n"
+    (project / "prefect.yaml").write_bytes(theirs)
+
+    refused = call(project, "deploy", *words.split())
+
+    assert refused.code == 2, refused
+    assert "ConfigError: prefect.yaml was not written by `threadmill deploy`" in refused.err
+    assert "prefect deploy --prefect-file NAME" in refused.err
+    assert (project / "prefect.yaml").read_bytes() == theirs
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["a.yaml", "a.yml"])
 def test_a_source_whose_value_is_a_prefect_variable_is_deployed(name: str, project: Path, server: str) -> None:
