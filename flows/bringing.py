@@ -75,7 +75,7 @@ class Assignment(Struct, frozen=True):
         if self.start is None and self.end is None:
             return run_source
         if self.start is None or self.end is None:
-            raise ConfigError("a span needs both of its ends", "give `from` and `to`, or neither")
+            raise ConfigError("a span needs both of its ends", "give `start` and `end`, or neither")
         if self.full_refresh:
             raise ConfigError("a span and a full refresh exclude each other", "give one of them")
         return partial(run_source, span=Span(self.start, self.end))

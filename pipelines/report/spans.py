@@ -55,7 +55,7 @@ class Span(Struct, frozen=True):
         except CursorError as error:
             raise ConfigError(f"{name}: {error.message}", "write the bounds as the cursor of the resource is") from None
         if lower > upper:  # type: ignore[operator]  # one kind, so one type
-            raise ConfigError(f"the span ends before it begins: {self.start} to {self.end}", "swap --from and --to")
+            raise ConfigError(f"the span ends before it begins: {self.start} to {self.end}", "swap its ends")
         return incremental.model_copy(update={"start": self.start, "end": self.end, "lag": 0.0})
 
 

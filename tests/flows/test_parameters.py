@@ -121,7 +121,7 @@ def test_a_full_refresh_forgets_nothing_that_it_has_read_when_it_is_tried_again(
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
-        pytest.param({"start": "2024-01-02"}, "a span needs both of its ends", id="half-a-span"),
+        pytest.param({"start": "2024-01-02"}, "hint: give `start` and `end`, or neither", id="half-a-span"),
         pytest.param(
             {"start": "2", "end": "3", "full_refresh": True},
             "exclude each other",
