@@ -7,6 +7,7 @@ Prefect is imported by the command that needs it, so that `--help` answers at on
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from copy import copy
@@ -28,7 +29,7 @@ Example:
   threadmill deploy --check
   threadmill deploy --profile live --notify ops"""
 _profile = click.option(
-    "--profile", default="live", show_default=True, help="Which [profiles] table of settings.toml their runs use."
+    "--profile", help="Which [profiles] table of settings.toml their runs use (default: THREADMILL_PROFILE, else live)."
 )
 
 
@@ -39,16 +40,17 @@ _profile = click.option(
 @click.option("--check", is_flag=True, help="Only say whether prefect.yaml is up to date; exit code 1 if not.")
 @click.option("--write-only", is_flag=True, help="Write prefect.yaml and register nothing.")
 @with_json
-def deploy(profile: str, pool: str, notify: str | None, as_json: bool, **only: bool) -> None:
+def deploy(profile: str | None, pool: str, notify: str | None, as_json: bool, **only: bool) -> None:
     """Make a Prefect deployment for each source.
 
     Writes prefect.yaml from `schedule:` in the source files and registers what
     it says with the Prefect server in use: one deployment for each source, in
     a process work pool, and the automations that notice lost runs.
     """
-    from flows.deployments import deployments, is_current, prefect_yaml, register, write
+    from flows.deployments import deployments, is_current, prefect_yaml, profile_of, register, write
 
     with shown_errors():
+        profile = profile or profile_of(os.environ)
         deployed = deployments(os.environ, profile=profile)
         text = prefect_yaml(deployed, pool=pool)
         current = is_current(text)
@@ -59,11 +61,12 @@ def deploy(profile: str, pool: str, notify: str | None, as_json: bool, **only: b
     if as_json:
         print_json({**_told(deployed), "pool": pool, "was_current": current, "registered": registered})
     elif only["check"]:
-        click.echo(f"prefect.yaml is {'up to date' if current else 'stale: run `threadmill deploy`'}")
+        click.echo(f"prefect.yaml is {'up to date' if current else f'stale: run `{_command(profile, pool, notify)}`'}")
     elif registered:
         for one in deployed:
             click.echo(f"{f'sync-source/{one.source}':<32} {one.when}")
-        click.echo(f"{len(deployed)} deployments; start a worker: prefect worker start --pool {pool}")
+        click.echo(f"{len(deployed)} deployments, whose runs use the profile {profile}")
+        click.echo(f"start a worker: prefect worker start --pool {pool}")
     if only["check"] and not current:
         sys.exit(EXIT_FAILED)
 
@@ -72,22 +75,29 @@ def deploy(profile: str, pool: str, notify: str | None, as_json: bool, **only: b
 @_profile
 @click.option("--limit", default=5, show_default=True, type=click.IntRange(1), help="How many runs at once.")
 @with_json
-def serve(profile: str, limit: int, as_json: bool) -> None:
+def serve(profile: str | None, limit: int, as_json: bool) -> None:
     """Run the schedules of all sources from this one process.
 
     It needs a Prefect server, but no work pool and no worker. Ctrl-C or SIGTERM
     ends it, the runs it has started, and pauses the schedules.
     """
-    from flows.deployments import deployments, needs_server
+    from flows.deployments import deployments, needs_server, profile_of
 
     with shown_errors():
         needs_server(os.environ)
         from flows.serving import serve_until_stopped
 
-        deployed = deployments(os.environ, profile=profile)
+        deployed = deployments(os.environ, profile=profile or profile_of(os.environ))
         if as_json:
             print_json({**_told(deployed), "limit": limit})
         serve_until_stopped(deployed, limit=limit, quiet=as_json)
+
+
+def _command(profile: str, pool: str, notify: str | None) -> str:
+    """What deploys just what was looked at, wherever it is typed."""
+    return shlex.join(
+        ["threadmill", "deploy", "--profile", profile, "--pool", pool, *(["--notify", notify] if notify else [])]
+    )
 
 
 def _told(deployed: Iterable[Deployment]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from flows.embedded import names_server
 from flows.variables import with_variables
 from pipelines.config.project import load_project
 from pipelines.config.schedule import Schedule
+from pipelines.config.settings import PREFIX, environment
 from pipelines.errors import ConfigError
 
 FILE = Path("prefect.yaml")
@@ -94,6 +95,14 @@ def deployments(env: Mapping[str, str], *, profile: str, root: Path = Path()) ->
         )
         for source in sources
     ]
+
+
+def profile_of(env: Mapping[str, str]) -> str:
+    """The profile of runs for which nobody names one: THREADMILL_PROFILE, also in `.env`, else live.
+
+    That of settings.toml is for commands typed by hand: a schedule shall not ask the bundled APIs by it.
+    """
+    return environment(Path(), env).get(f"{PREFIX}PROFILE") or "live"
 
 
 def prefect_yaml(deployed: Iterable[Deployment], *, pool: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import orjson
 import pytest
+import yaml
 
 from flows.cli import COMMANDS
 from tests.shop import Ended, start
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 THREADMILL = (sys.executable, "-m", "flows.cli")
 SOURCE = "base_url: https://a.example\nschedule: {cron: '15 * * * *'}\nresources: {r: {path: /x}}\n"
+SETTINGS = 'profile = "bundled"\n[profiles.bundled]\n[profiles.live]\n[profiles.staging]\n'
 
 
 def call(folder: Path, *arguments: str, **env: str) -> Ended:
@@ -68,8 +70,44 @@ def test_prefect_yaml_is_written_and_then_up_to_date_until_a_schedule_changes(pr
 
     assert (missing.code, wrote.code, current.code, stale.code) == (1, 0, 0, 1)
     assert "prefect.yaml is up to date" in current.out
-    assert "stale: run `threadmill deploy`" in stale.out
+    assert "stale: run `threadmill deploy --profile live --pool threadmill`" in stale.out
     assert "cron: 15 * * * *" in (project / "prefect.yaml").read_text()
+
+
+def test_a_stale_prefect_yaml_is_brought_up_to_date_by_the_command_that_is_named(project: Path) -> None:
+    """It says what was looked at: without these options other deployments would come of it."""
+    (project / "config/settings.toml").write_text(SETTINGS)
+
+    stale = call(project, "deploy", "--check", "--profile", "staging", "--pool", "p", "--notify", "ops")
+    named = stale.out.partition("`")[2].partition("`")[0]
+    wrote = call(project, *shlex.split(named)[1:], "--write-only")
+    current = call(project, "deploy", "--check", "--profile", "staging", "--pool", "p")
+
+    assert named == "threadmill deploy --profile staging --pool p --notify ops"
+    assert (stale.code, wrote.code, current.code) == (1, 0, 0), (stale, wrote, current)
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "dotenv", "profile"),
+    [
+        pytest.param("", {}, "", "live", id="nobody-says-one"),
+        pytest.param("", {}, "THREADMILL_PROFILE=staging\n", "staging", id="dotenv"),
+        pytest.param("", {"THREADMILL_PROFILE": "staging"}, "", "staging", id="environment"),
+        pytest.param("--profile live", {"THREADMILL_PROFILE": "staging"}, "", "live", id="command-line"),
+    ],
+)
+def test_runs_have_the_profile_that_is_chosen_where_they_are_deployed(
+    words: str, env: dict[str, str], dotenv: str, profile: str, project: Path
+) -> None:
+    """That of settings.toml is for commands typed by hand: no schedule asks the bundled APIs by it."""
+    (project / "config/settings.toml").write_text(SETTINGS)
+    (project / ".env").write_text(dotenv)
+
+    wrote = call(project, "deploy", "--write-only", *words.split(), **env)
+
+    (deployed,) = yaml.safe_load((project / "prefect.yaml").read_text())["deployments"]
+    assert wrote.code == 0, wrote
+    assert deployed["parameters"] == {"source": "a", "profile": profile}
 
 
 @pytest.mark.parametrize("words", ["", "--write-only", "--check"])

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.timeout(300)
 
 def test_one_process_registers_runs_and_ends_when_told(shop: ShopProject, server: str) -> None:
     (shop.folder / "config/shop.yaml").rename(shop.folder / "config/served.yaml")
+    with (shop.folder / "config/settings.toml").open("a") as settings:
+        settings.write("[profiles.staging]\n")
     chosen = {"PREFECT_API_URL": server, "PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_HOME": f"{shop.folder}/home"}
+    chosen["THREADMILL_PROFILE"] = "staging"
     process = shop.start("-m", "flows.cli", "serve", "--json", **chosen)
 
     deployment = f"{server}/deployments/name/sync-source/served"
@@ -40,6 +43,7 @@ def test_one_process_registers_runs_and_ends_when_told(shop: ShopProject, server
 
     assert (found["work_pool_name"], found["global_concurrency_limit"]["limit"]) == (None, 1), told
     assert found["schedules"][0]["schedule"]["cron"] == "15 * * * *"
+    assert found["parameters"] == {"source": "served", "profile": "staging"}
     assert orjson.loads(told.out)["deployments"][0]["name"] == "sync-source/served"
     assert ended(below, within_s=10)
     assert pq.read_table("data/parquet/served/orders").num_rows == 40
