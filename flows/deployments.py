@@ -22,6 +22,7 @@ from flows import HEARTBEAT_S
 from flows.embedded import names_server
 from flows.variables import with_variables
 from pipelines.config.project import load_project
+from pipelines.config.references import unread
 from pipelines.config.schedule import Schedule
 from pipelines.config.settings import PREFIX, environment
 from pipelines.errors import ConfigError
@@ -84,8 +85,8 @@ def deployments(env: Mapping[str, str], *, profile: str, root: Path = Path()) ->
     """
     if _chooses_server(env):
         env = with_variables(env, root)
-    # blocks are read when a run needs them; here only their names count
-    sources = load_project(env, root=root, profile=profile, prefect_secret=lambda name: name).sources
+    # blocks are read when a run needs them
+    sources = load_project(env, root=root, profile=profile, prefect_secret=unread).sources
     return [
         Deployment(
             source=source.name,

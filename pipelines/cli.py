@@ -61,7 +61,7 @@ def status(as_json: bool, **given: Any) -> None:
     from pipelines.status import requests_today, show_status, status_of
 
     with shown_errors():
-        project = project_of((), given)
+        project = project_of((), given, needs="names")
         found = status_of(project)
     if as_json:
         print_json(found)

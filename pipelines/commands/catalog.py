@@ -23,7 +23,7 @@ def catalog(as_json: bool, **given: Any) -> None:
     from pipelines.views import DATABASE
 
     with shown_errors():
-        project = project_of((), given)
+        project = project_of((), given, needs="names")
         changed = write_catalog(project, most_rows=None)
     files = [str(project.settings.data / name) for name in (PAGE, MARKDOWN, DATABASE, JSON)]
     if as_json:

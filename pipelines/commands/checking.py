@@ -28,7 +28,7 @@ def check(sources: tuple[str, ...], online: bool, as_json: bool, **given: Any) -
     resource that fails.
     """
     with shown_errors():
-        project = project_of(sources, given)
+        project = project_of(sources, given, needs="secrets" if online else "variables")
         answers = _asked(project) if online else []
     if as_json:
         told: dict[str, Any] = {

@@ -43,7 +43,7 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
     now = datetime.now(UTC)
     found: dict[str, dict[str, Any]] = {}
     with shown_errors():
-        project = project_of(sources, given)
+        project = project_of(sources, given, needs="secrets" if probe else "names")
         for source in project.sources:
             planned = plan_of(source, project.settings, now)
             planned = _probed(source, project, planned, now) if probe else planned

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -29,13 +29,25 @@ if TYPE_CHECKING:
 
 _SAID_TO_BE_TERMINALS = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+Needs = Literal["secrets", "variables", "names"]
+"""What a command must know of secrets: all values, to ask an API; those of the environment; only their names."""
 
 
-def project_of(only: tuple[str, ...], given: dict[str, Any]) -> Project:
-    """The project in the current folder, with those sources of it; its secrets are kept out of the log."""
+def project_of(only: tuple[str, ...], given: dict[str, Any], *, needs: Needs = "secrets") -> Project:
+    """The project in the current folder, with those sources of it; its secrets are kept out of the log.
+
+    A secret that the command does not need may be a block of Prefect, which only flows read, or not be set.
+    """
     from pipelines.config.project import load_project
+    from pipelines.config.references import unread
 
-    project = load_project(os.environ, only=only or None, **given)
+    project = load_project(
+        os.environ,
+        only=only or None,
+        prefect_secret=None if needs == "secrets" else unread,
+        unset_secret=unread if needs == "names" else None,
+        **given,
+    )
     log_as(project.settings)
     project.sources.secrets.guard(logging.getLogger())
     return project
@@ -68,9 +80,10 @@ def work_through(
     *,
     as_json: bool,
     work: Callable[[Source, Shared], SourceReport] | None = None,
+    needs: Needs = "secrets",
 ) -> int:
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
-    report, code = report_of(only, given, work=work)
+    report, code = report_of(only, given, work=work, needs=needs)
     if as_json:
         click.echo(report.to_json())
     else:
@@ -79,7 +92,11 @@ def work_through(
 
 
 def report_of(
-    only: tuple[str, ...], given: dict[str, Any], *, work: Callable[[Source, Shared], SourceReport] | None = None
+    only: tuple[str, ...],
+    given: dict[str, Any],
+    *,
+    work: Callable[[Source, Shared], SourceReport] | None = None,
+    needs: Needs = "secrets",
 ) -> tuple[RunReport, int]:
     """Run the project; its report, of which nothing is printed yet, and the exit code."""
     import pipelines.rare_garbage  # noqa: F401  # before all that is imported now
@@ -95,7 +112,7 @@ def report_of(
     from pipelines.run import run
     from pipelines.source_run import run_source
 
-    project = project_of(only, given)
+    project = project_of(only, given, needs=needs)
     with stopping() as stop, progress_on(sys.stderr, project) as listen:
         report = run(project, listen=listen, stop=stop, work=work or run_source)
     return report, EXIT_INTERRUPTED if stop.is_set() else report.exit_code

@@ -33,7 +33,7 @@ def show(name: str, as_json: bool, **given: Any) -> None:
 
     source_name, _, resource = name.partition(".")
     with shown_errors():
-        project = project_of((source_name,), given)
+        project = project_of((source_name,), given, needs="names")
         source = project.sources[source_name]
         lake = Lake(project.settings.data, source.name, project.settings.remote)
         found = watermarks(lake, chosen(source, resource))
@@ -94,7 +94,8 @@ def backfill(  # noqa: PLR0913  # a command has as many parameters as options
         if every:
             sys.exit(_by_windows(source, span, given, every=every, again=again, dry_run=dry_run, as_json=as_json))
         if dry_run:
-            _show_windows(project_of((source,), given).sources[source], span, as_json=as_json)
+            project = project_of((source,), given, needs="names")
+            _show_windows(project.sources[source], span, as_json=as_json)
             return
         from pipelines.source_run import run_source
 
@@ -119,7 +120,8 @@ def replay(name: str, as_json: bool, **given: Any) -> None:
     with shown_errors():
         from pipelines.replay import replay_source
 
-        code = work_through((source_name,), given, as_json=as_json, work=partial(replay_source, only=resource or None))
+        work = partial(replay_source, only=resource or None)
+        code = work_through((source_name,), given, as_json=as_json, work=work, needs="variables")
     sys.exit(code)
 
 
@@ -130,7 +132,7 @@ def _change(name: str, given: dict[str, Any], *, as_json: bool, value: str = "",
 
     source_name, _, resource = name.partition(".")
     with shown_errors():
-        project = project_of((source_name,), given)
+        project = project_of((source_name,), given, needs="names")
         source = project.sources[source_name]
         resources = chosen(source, resource, one=bool(value))
         lake = Lake(project.settings.data, source_name, project.settings.remote)
@@ -152,7 +154,7 @@ def _by_windows(  # noqa: PLR0913  # as above
     """Read the windows that are not done, one after the other, or only print them; the exit code."""
     from pipelines.backfill import not_over, windows
 
-    project = project_of((name,), given)
+    project = project_of((name,), given, needs="names" if dry_run else "secrets")
     found = windows(project.sources[name], project.settings, span, every, again=again)
     code = 0
     if not dry_run:

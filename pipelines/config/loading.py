@@ -68,6 +68,7 @@ def load(  # noqa: PLR0913  # each is one thing that a caller may say
     only: Collection[str] | None = None,
     transforms: Path | None = None,
     prefect_secret: Callable[[str], str] | None = None,
+    unset_secret: Callable[[str], str] | None = None,
 ) -> Sources:
     """The sources of the folder or file *path*; with *only*, those with these names.
 
@@ -77,7 +78,7 @@ def load(  # noqa: PLR0913  # each is one thing that a caller may say
     Raises:
         ConfigError: One line for each problem of all files, none with a secret in it.
     """
-    reading = _Reading(Lookup(env, variables, prefect_secret), Redactor(), transforms or TRANSFORMS)
+    reading = _Reading(Lookup(env, variables, prefect_secret, unset_secret), Redactor(), transforms or TRANSFORMS)
     secrets = reading.secrets
     files = [_File(*read(file)) for file in _paths(path)]
     chosen = _chosen(files, only)

@@ -34,6 +34,7 @@ def load_project(
     root: Path = Path(),
     only: Collection[str] | None = None,
     prefect_secret: Callable[[str], str] | None = None,
+    unset_secret: Callable[[str], str] | None = None,
     **given: Any,
 ) -> Project:
     """The project in *root*; *only* names sources, *given* are settings from a command line.
@@ -50,6 +51,7 @@ def load_project(
         only=only,
         transforms=settings.transforms,
         prefect_secret=prefect_secret,
+        unset_secret=unset_secret,
     )
     return Project(settings, sources, load_marts(root / settings.config / MARTS_FILE), sources.warnings)
 

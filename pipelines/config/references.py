@@ -30,12 +30,14 @@ _PLAIN_IN_AUTH = re.compile(r"(url|^header|^param|^path|^scopes?)$")
 class Lookup(Struct, frozen=True):
     """Where values are found: the environment (with `.env`), then the profile's variables.
 
-    `prefect_secret` reads a Secret block by name; None where there is no Prefect.
+    `prefect_secret` reads a Secret block by name; None where there is no Prefect. `unset_secret`
+    says what stands for a secret variable that is not set; None where that is a problem.
     """
 
     env: Mapping[str, str]
     variables: Mapping[str, str] = field(default_factory=dict)
     prefect_secret: Callable[[str], str] | None = None
+    unset_secret: Callable[[str], str] | None = None
 
 
 class Resolved(Struct, frozen=True):
@@ -62,6 +64,11 @@ def resolve(document: Document, lookup: Lookup) -> Resolved:
         public=reader.public(document.data, ()),
         variables=reader.variables,
     )
+
+
+def unread(name: str) -> str:
+    """What stands for the secret *name* where nobody needs it: as long as a salt has to be."""
+    return "********"
 
 
 class _Reader:
@@ -117,15 +124,23 @@ class _Reader:
             return ""
         value = self._value(name)
         if value is None and match[2] is None:
-            close = nearest(name, self.lookup.variables)
-            what = f"${{{name}}} is not set{close}; set it in the environment or in `.env`"
-            self.problems.append(self.document.problem(keys, what))
-        elif value and self._is_secret(name, keys):
+            return self._unset(name, keys)
+        if value and self._is_secret(name, keys):
             self.secrets.add(value)
             self.variables[name] = value
         elif value is None and default and (is_literal_secret(keys) or _SECRET_NAME.search(name)):
             self._literal(default, keys, f"its default is a literal secret; write ${{{name}}} and set it in `.env`")
         return (default or "") if value is None else value
+
+    def _unset(self, name: str, keys: Keys) -> str:
+        if self.lookup.unset_secret is not None and self._is_secret(name, keys):
+            value = self.lookup.unset_secret(name)
+            self.secrets.add(value)
+            return value
+        close = nearest(name, self.lookup.variables)
+        what = f"${{{name}}} is not set{close}; set it in the environment or in `.env`"
+        self.problems.append(self.document.problem(keys, what))
+        return ""
 
     def _value(self, name: str) -> str | None:
         # an empty variable counts as unset, as `:-` has it in the shell
@@ -133,9 +148,13 @@ class _Reader:
 
     def _public(self, match: re.Match[str], keys: Keys) -> str:
         name = match[1]
-        if name is None or (self._value(name) and self._is_secret(name, keys)):
+        if name is None:
             return match[0]
-        return self._value(name) or match[3] or ""
+        value = self._value(name)
+        is_unset = value is None and match[2] is None and self.lookup.unset_secret is not None
+        if (value or is_unset) and self._is_secret(name, keys):
+            return match[0]
+        return value or match[3] or ""
 
     def _is_secret(self, name: str, keys: Keys) -> bool:
         """Profile variables stand in a committed file; anything else is judged by its place and its names."""

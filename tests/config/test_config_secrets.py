@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config.loading import load
+from pipelines.config.references import unread
 from pipelines.errors import ConfigError
 from tests.project import ONE, SHOP, TOKEN, TOP, Project, resource
 
@@ -184,3 +185,30 @@ def test_a_prefect_secret_that_cannot_be_read_is_a_mistake(
 
     with pytest.raises(ConfigError, match=re.escape(f"config/shop.yaml:2: auth.bearer: {told}")):
         load(Path("config"), env={}, prefect_secret=reader)
+
+
+@pytest.mark.parametrize(
+    ("token", "salt"),
+    [
+        pytest.param("${SHOP_TOKEN}", "${MASK_SALT}", id="variables"),
+        pytest.param("prefect-secret:shop", "prefect-secret:salt", id="blocks"),
+    ],
+)
+def test_where_secrets_are_not_needed_they_count_by_name_and_what_is_no_secret_must_be_there(
+    project: Project, token: str, salt: str
+) -> None:
+    """A name may be shorter than a salt, which has eight letters; it is hidden nowhere."""
+    text = SHOP.replace("${SHOP_TOKEN}", token).replace("${MASK_SALT}", salt)
+    project.write(text)
+    known = load(
+        Path("config"), env={"SHOP_TOKEN": TOKEN, "MASK_SALT": "salt-of-the-test"}, prefect_secret="value-of-{}".format
+    )
+
+    named = load(Path("config"), env={}, prefect_secret=unread, unset_secret=unread)
+    project.write(text.replace("per_page: 100", "per_page: '${SIZE}'"))
+    with pytest.raises(ConfigError, match=r"\$\{SIZE\} is not set") as refused:
+        load(Path("config"), env={}, prefect_secret=unread, unset_secret=unread)
+
+    assert named["shop"].config_hash == known["shop"].config_hash
+    assert (named.warnings, named.secrets.hide("shop salt")) == ((), "shop salt")
+    assert len(refused.value.message.splitlines()) == 1

@@ -41,3 +41,16 @@ def test_a_source_without_schedule_is_deployed_to_be_run_by_hand(tmp_path: Path)
     document = yaml.safe_load(prefect_yaml(deployments({}, root=tmp_path, profile="live"), pool="p"))
 
     assert document["deployments"][0]["schedules"] == []
+
+
+def test_a_source_whose_secrets_are_blocks_is_deployed_without_them(tmp_path: Path) -> None:
+    """The name of one is shorter than a salt may be."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/a.yaml").write_text(
+        "base_url: https://a.example\nauth: {bearer: 'prefect-secret:key'}\n"
+        "resources: {r: {path: /x, mask: {mail: {sha256: 'prefect-secret:salt'}}}}\n"
+    )
+
+    (deployed,) = deployments({}, root=tmp_path, profile="live")
+
+    assert deployed.parameters == {"source": "a", "profile": "live"}
