@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_DURATION = r"^(\d+(?:\.\d+)?) ?(ms|s|min|m|h|d)$"
+SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+"""Units of durations, in seconds."""
+BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+"""Units of sizes, in bytes."""
+_DURATION = rf"^(\d+(?:\.\d+)?) ?({'|'.join(SECONDS)})$"
 _RATE = r"^(\d+(?:\.\d+)?) ?/ ?(s|min|m|h|d)$"
-_SIZE = r"^(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)$"
+_SIZE = rf"^(\d+(?:\.\d+)?) ?({'|'.join(BYTES)})$"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 DEVICES = frozenset(
@@ -49,19 +51,19 @@ def _parts(text: object, pattern: str, example: str) -> tuple[float, str]:
 def parse_duration(text: object) -> float:
     """Seconds in `30s`, `5min`, `1h` or `7d`."""
     number, unit = _parts(text, _DURATION, "30s, 5min, 1h or 7d")
-    return number * _SECONDS[unit]
+    return number * SECONDS[unit]
 
 
 def parse_rate(text: object) -> float:
     """Requests per second in `10/s`, `600/min` or `5000/h`."""
     number, unit = _parts(text, _RATE, "10/s, 600/min or 5000/h")
-    return number / _SECONDS[unit]
+    return number / SECONDS[unit]
 
 
 def parse_size(text: object) -> int:
     """Bytes in `64MB` or `64MiB`."""
     number, unit = _parts(text, _SIZE, "64MB or 64MiB")
-    return int(number * _BYTES[unit])
+    return int(number * BYTES[unit])
 
 
 def _unit(parse: Any, pattern: str, example: str) -> tuple[Any, ...]:

@@ -33,7 +33,8 @@ __all__ = ["Resource", "Source", "Sources", "load"]
 NOT_SOURCES = frozenset({"marts"})
 """Files of the configuration folder that describe no API."""
 
-_MERGED = frozenset({"params", "headers", "columns", "mask", "rename", "carry", "incremental"})
+MERGED = frozenset({"params", "headers", "columns", "mask", "rename", "carry", "incremental"})
+"""Keys of a resource whose entries come beside those of `defaults`."""
 _SALTED = {"sha256": "${MASK_SALT}"}
 _HASHLESS = frozenset({"defaults", "limits", "max_response", "retry", "schedule", "timeout", "user_agent"})
 
@@ -204,7 +205,7 @@ def _merge(defaults: dict[str, Json], own: dict[str, Json], name: str, moved: di
         if key not in own:
             merged[key] = value
             moved["resources", name, key] = ("defaults", key)
-        elif key in _MERGED and isinstance(value, dict) and isinstance(own[key], dict):
+        elif key in MERGED and isinstance(value, dict) and isinstance(own[key], dict):
             merged[key] = {**value, **own[key]}
             for below in value.keys() - own[key].keys():
                 moved["resources", name, key, below] = ("defaults", key, below)

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import yaml
 from pydantic import BaseModel
 
 from pipelines.config.reference_examples import MARTS, RESOURCE, SETTINGS, SOURCE
+from pipelines.config.reference_values import PLACEHOLDERS, values
 from pipelines.config.settings import Settings
 from pipelines.config.source import Source
 from pipelines.extract.auth import AnyAuth
@@ -24,7 +26,8 @@ _TITLE = """\
 # Every key of a source file
 
 One section for each part, from the models that read it (`make reference` writes this page anew). Each example is
-loaded by a test. Durations are written `30s`, `1h`, `7d`, rates `10/s`, sizes `64MB`; selectors are JMESPath.
+loaded by a test. What is written beside the keys, such as types, durations and placeholders: [Values](#values).
+Selectors are JMESPath.
 """
 _MART = """\
 # Every key of a mart
@@ -39,12 +42,18 @@ In `config/settings.toml`, there at the top or in a table of `[profiles]`; in th
 """
 _ALSO = {"timeout": "how long to wait for a connection, for the next bytes, for one answer", "query": "the query"}
 _PARTS = {"origin": "scheme, host and port, such as https://files.shop.example"}
+_LINKS = {
+    PLACEHOLDERS: "placeholders",
+    "declared type": "types-of-columns",
+    "anything a resource may say": "defaults",
+}
+"""By words of a meaning: the section of the values that says more."""
 
 
 def reference() -> str:
     """The page, as Markdown."""
     lines = [_TITLE, *(line for model in models() for line in _section(model))]
-    lines += [_MART, *_section(Mart), _SETTINGS, *_section(Settings, language="toml")]
+    lines += [*values(), _MART, *_section(Mart), _SETTINGS, *_section(Settings, language="toml")]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -65,6 +74,17 @@ def meaning(name: str, field: FieldInfo) -> str:
     return field.description or {**_ALSO, **_PARTS}.get(name, "")
 
 
+def default(field: FieldInfo) -> str:
+    """What a key means where it is left out, as a file says it; empty where that is nothing."""
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    if value in (None, "") or isinstance(value, BaseModel):
+        return ""
+    written: str = yaml.safe_dump(str(value) if isinstance(value, Path) else value, default_flow_style=True)
+    return written.partition("\n")[0]
+
+
 def examples(model: type[BaseModel]) -> tuple[str, ...]:
     """Lines of a source file, of a resource or of their own file, that use every key of *model*."""
     name = model.__name__
@@ -76,7 +96,7 @@ def _section(model: type[BaseModel], *, language: str = "yaml") -> Iterator[str]
     if model.model_fields:
         yield "| key | meaning | default |\n| --- | --- | --- |"
         for name, field in keys(model).items():
-            yield f"| `{name}` | {meaning(name, field)} | {_default(field)} |".replace("  ", " ")
+            yield f"| `{name}` | {_linked(meaning(name, field))} | {_shown(field)} |".replace("  ", " ")
         yield ""
     for example in examples(model):
         yield f"```{language}\n{example}\n```\n"
@@ -100,17 +120,16 @@ def _kinds(annotation: Any) -> dict[str, type[BaseModel]]:
     return next(one.kinds for one in annotation.__metadata__ if isinstance(one, OneOf))
 
 
-def _default(field: FieldInfo) -> str:
+def _linked(text: str) -> str:
+    for words, section in _LINKS.items():
+        text = text.replace(words, f"[{words.strip('{}')}](#{section})")
+    return text
+
+
+def _shown(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    default = field.get_default()
-    if isinstance(default, Path):
-        return f"`{default}`"
-    if default in (None, "", (), {}) or not isinstance(default, str | int | float | bool | tuple):
-        return ""
-    if isinstance(default, float):
-        return f"`{default:g}s`" if default else ""
-    return f"`{', '.join(map(str, default)) if isinstance(default, tuple) else str(default).strip()}`"
+    return f"`{written}`" if (written := default(field)) else ""
 
 
 def _collect(model: type[BaseModel], found: list[type[BaseModel]]) -> None:

@@ -11,6 +11,14 @@ SOURCE: dict[str, tuple[str, ...]] = {
         "defaults: {paginate: link_header, key: id}\nresources:\n  orders: {path: /orders}\n"
         "  customers: {path: /customers}",
     ),
+    "References": (
+        "base_url: https://${SHOP_HOST:-api.shop.example}/v1\nauth: {bearer: '${SHOP_TOKEN}'}\n"
+        "user_agent: acme-data/1.0 (${CONTACT:-no contact given})",
+    ),
+    "Defaults": (
+        "defaults: {paginate: link_header, params: {per_page: 100, lang: en}}\nresources:\n"
+        "  orders: {path: /orders, params: {lang: es}} # and per_page: 100\n  rates: {path: /rates, paginate: null}",
+    ),
     "Bearer": ("auth: {bearer: '${SHOP_TOKEN}'}", "auth: {bearer: {token: '${SHOP_TOKEN}'}}"),
     "Basic": ("auth: {basic: {user: acme, password: '${SHOP_PASSWORD}'}}",),
     "ApiKey": (
@@ -44,9 +52,22 @@ SOURCE: dict[str, tuple[str, ...]] = {
         "schedule: {rrule: 'FREQ=WEEKLY;BYDAY=MO'}",
     ),
 }
-"""By model: lines at the top of a source file."""
+"""By model or section: lines at the top of a source file."""
 
 RESOURCE: dict[str, tuple[str, ...]] = {
+    "Types": (
+        "columns:\n  id: uint64\n  total: decimal(12,2)\n  ordered_at: timestamp(ms) from epoch_ms\n"
+        "  shipped_at: {type: timestamp, zone: Europe/Madrid}\n  tags: list<string>\n"
+        "  lines: 'list<struct<sku: string, count: int32>>'\n  extra: json",
+    ),
+    "Placeholders": (
+        "path: /rates/{currency}/{window.start}..{window.end}\nfor_each: {values: {currency: [USD, JPY]}}\n"
+        "carry: {currency: currency}\nkey: [currency, date]\nwrite: upsert\n"
+        "incremental: {cursor: date, format: date, bounds: closed, start: 2024-01-01, window: 91d}",
+        "path: /search\nbody: {updated: {from: '{window.start}', to: '{window.end}'}}\nidempotent: true\nkey: id\n"
+        "write: upsert\nincremental: {cursor: updated_at, format: epoch_ms, start: 2024-01-01}\n"
+        "columns: {updated_at: timestamp(ms) from epoch_ms}",
+    ),
     "Resource": (
         "path: /orders\nmethod: GET\nparams: {per_page: 100}\nheaders: {X-Version: '2'}\npaginate: link_header\n"
         "max_pages: 10000\nweight: 2\ndescription: one order\nkey: [id]\nwrite: upsert\nversion: updated_at\n"
@@ -159,7 +180,7 @@ RESOURCE: dict[str, tuple[str, ...]] = {
     ),
     "Count": ("count: {path: /orders/count, value: count}",),
 }
-"""By model: lines of a resource."""
+"""By model or section: lines of a resource."""
 
 MARTS: dict[str, tuple[str, ...]] = {
     "Mart": (

@@ -25,18 +25,20 @@ class Retry(Value):
     """When and how long a failed request is repeated; waits grow by half chance and double."""
 
     attempts: int = Field(5, ge=1, description="requests at most, the first included; one more with a renewed token")
-    wait: Seconds = Field(0.5, description="first wait; doubled each time, with jitter")
-    max_wait: Seconds = Field(30.0, description="longest wait between two attempts")
-    total: Seconds = Field(300.0, description="longest time for one page, waits for Retry-After included")
+    wait: Seconds = Field("500ms", validate_default=True, description="first wait; doubled each time, with jitter")
+    max_wait: Seconds = Field("30s", validate_default=True, description="longest wait between two attempts")
+    total: Seconds = Field(
+        "5min", validate_default=True, description="longest time for one page, waits for Retry-After included"
+    )
     statuses: tuple[int, ...] = Field((408, 425, 429, 500, 502, 503, 504), description="statuses worth repeating")
 
 
 class Deadlines(Value):
     """`timeout`: how long to wait for a connection, for the next bytes, for one whole answer."""
 
-    connect: Seconds = Field(10.0, description="until the connection stands")
-    read: Seconds = Field(30.0, description="until the next bytes arrive")
-    total: Seconds = Field(300.0, description="until the answer is complete")
+    connect: Seconds = Field("10s", validate_default=True, description="until the connection stands")
+    read: Seconds = Field("30s", validate_default=True, description="until the next bytes arrive")
+    total: Seconds = Field("5min", validate_default=True, description="until the answer is complete")
 
 
 class AllowedHost(Value):
@@ -64,7 +66,7 @@ class Connection(Value):
     limits: Limits = Field(default_factory=Limits, description="what the host allows, for all resources together")
     retry: Retry = Field(default_factory=Retry, description="how patiently a request is repeated")
     timeout: Annotated[Deadlines, BeforeValidator(_as_deadlines)] = Field(default_factory=Deadlines)
-    max_response: Bytes = Field(64_000_000, description="size of one answer once inflated, at most")
+    max_response: Bytes = Field("64MB", validate_default=True, description="size of one answer once inflated, at most")
     allow_hosts: tuple[Annotated[AllowedHost, BeforeValidator(_as_host)], ...] = Field(
         (), description="origins besides base_url's that links may lead to"
     )

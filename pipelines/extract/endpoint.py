@@ -69,7 +69,7 @@ class Endpoint(Value):
     params: Params = Field({}, description="query parameters; may hold {placeholders}")
     headers: Headers = Field({}, description="headers of this resource; may hold {placeholders}")
     body: JsonValue = Field(None, description="JSON body; may hold {placeholders}")
-    graphql: GraphQL | None = Field(None, description="a GraphQL query as the body")
+    graphql: GraphQL | None = Field(None, description="a GraphQL query as the body; may hold {placeholders}")
     idempotent: bool | None = Field(None, description="may be repeated; by default true for GET, false for POST")
     records: RecordsField = Field(default_factory=Records, description="where the records are in an answer")
     format: Format = Field("json", description="json, ndjson or csv")

@@ -27,8 +27,9 @@ from pipelines.values import Value
 if TYPE_CHECKING:
     from pyrate_limiter import InMemoryBucket
 
-_RATE = r"^(\d+) ?/ ?(s|min|h|d)$"
-_UNIT_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+SPANS_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+"""What a rate may be per, in seconds."""
+_RATE = rf"^(\d+) ?/ ?({'|'.join(SPANS_S)})$"
 _POLL_S = 0.1  # how soon a waiting thread notices that the run was asked to stop
 _LONG_WAIT_S = 3600.0  # until somebody leaves
 _EPOCH_SINCE = 1_000_000_000  # a reset beyond is a time, below it a number of seconds
@@ -46,7 +47,7 @@ def _as_rate(value: object) -> object:
     match = re.match(_RATE, value) if isinstance(value, str) else None
     if match is None or not int(match[1]):
         raise PydanticCustomError("unit", "needs a rate such as 10/s, 600/min or 5000/h")
-    return RateLimit(int(match[1]), _UNIT_S[match[2]])
+    return RateLimit(int(match[1]), SPANS_S[match[2]])
 
 
 def _as_rates(value: object) -> object:

@@ -106,8 +106,10 @@ class Incremental(Value):
         description="IANA time zone of the bounds, `start` and `end`, where `format` is date or a pattern that names"
         " none; by default that of the cursor's column, or UTC",
     )
-    lag: Seconds = Field(0.0, description="read this much again, for late and revised records")
-    settle: Seconds = Field(0.0, description="leave out the newest this much, until it is final")
+    lag: Seconds = Field("0s", validate_default=True, description="read this much again, for late and revised records")
+    settle: Seconds = Field(
+        "0s", validate_default=True, description="leave out the newest this much, until it is final"
+    )
     window: Seconds | None = Field(None, description="slices of this length, fetched side by side")
     most: int | None = Field(None, ge=1, description="the API gives no more records of one window: halve it then")
     bounds: Literal["closed", "half_open"] | None = Field(None, description="whether the upper bound is included")

@@ -15,13 +15,27 @@ from typing import Any
 
 from msgspec import Struct
 
-_WORDS = (
-    "int8, int16, int32, int64, uint8, uint16, uint32, uint64, float64, decimal(12,2), string, bool, date, json, "
-    "timestamp, timestamp(ms), timestamp(ms) from epoch_ms, list<int64>, struct<id: int64>"
+WORDS = (
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float64", "string", "bool", "date", "json"),
 )
+"""Types that are one word."""
+FORMS = (
+    "decimal(12,2)",
+    "timestamp",
+    "timestamp(ms)",
+    "timestamp(ms) from epoch_ms",
+    "list<int64>",
+    "struct<id: int64>",
+)
+"""An example of each type that says more."""
+UNITS = ("s", "ms", "us", "ns")
+"""What a timestamp may count."""
+EPOCHS = ("s", "ms", "us")
+"""What a number may count since 1970."""
 _INTEGER = re.compile(r"u?int(8|16|32|64)")
 _DECIMAL = re.compile(r"decimal\( *(\d+) *, *(\d+) *\)")
-_TIMESTAMP = re.compile(r"timestamp(?:\((s|ms|us|ns)\))?(?: +from +epoch_(s|ms|us))?")
+_TIMESTAMP = re.compile(rf"timestamp(?:\(({'|'.join(UNITS)})\))?(?: +from +epoch_({'|'.join(EPOCHS)}))?")
 _FIELD = re.compile(r"^\s*([A-Za-z_]\w*)\s*:\s*(.+)$", re.DOTALL)
 _MOST_DIGITS = 38
 
@@ -69,7 +83,7 @@ class ColumnType(Struct, frozen=True, dict=True):
 def parse_type(text: str) -> ColumnType:
     """The type that *text* names; raises ValueError with the known words where it names none."""
     text = text.strip()
-    if text in ("float64", "string", "bool", "date", "json") or _INTEGER.fullmatch(text):
+    if text in WORDS:
         return ColumnType(text)
     if match := _DECIMAL.fullmatch(text):
         return _decimal(int(match[1]), int(match[2]))
@@ -79,7 +93,7 @@ def parse_type(text: str) -> ColumnType:
         return ColumnType("list", fields=(("item", parse_type(text[5:-1])),))
     if text.startswith("struct<") and text.endswith(">"):
         return ColumnType("struct", fields=tuple(_field(part) for part in _split(text[7:-1])))
-    raise ValueError(f"no type {text!r}; known: {_WORDS}")
+    raise ValueError(f"no type {text!r}; known: {', '.join((*WORDS, *FORMS))}")
 
 
 def _decimal(precision: int, scale: int) -> ColumnType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,13 @@ def test_an_editor_accepts_short_spellings_and_references(content: str) -> None:
     assert [error.message for error in errors] == []
 
 
+def test_an_editor_accepts_every_default_that_it_shows() -> None:
+    """An empty text is the default of a key that may be left out but not be empty."""
+    shown = [node for node in _nodes(json_schema()) if node.get("default", "") != ""]
+
+    assert [node for node in shown if not _validator().evolve(schema=node).is_valid(node["default"])] == []
+
+
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
@@ -80,6 +87,14 @@ def test_an_editor_marks_a_mistake(right: str, wrong: str) -> None:
 def _validator() -> jsonschema.Draft202012Validator:
     jsonschema.Draft202012Validator.check_schema(json_schema())
     return jsonschema.Draft202012Validator(json_schema())
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """All mappings of a schema."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _nodes(inner)
 
 
 def _typed(value: Any) -> Any:
