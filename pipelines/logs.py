@@ -17,7 +17,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipelines.config.redact import escape
+from pipelines.config.redact import RedactingStream, escape
 
 LogFormat = Literal["auto", "text", "json"]
 OURS = "pipelines"
@@ -57,8 +57,8 @@ class _Handler(logging.StreamHandler[Any]):
 
     @property
     def stream(self) -> Any:
-        """Where lines go."""
-        return sys.stderr
+        """Where lines go; a guarded log hides secrets itself, as a number of its JSON has to stay one."""
+        return sys.stderr.stream if isinstance(sys.stderr, RedactingStream) else sys.stderr
 
     @stream.setter
     def stream(self, stream: Any) -> None:

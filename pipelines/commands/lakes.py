@@ -17,6 +17,7 @@ from pipelines.commands.options import is_json_wanted, log_as, wants_json
 from pipelines.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
+    from pipelines.config.redact import Redactor
     from pipelines.config.settings import Settings
     from pipelines.load.lake import Lake, Work
 
@@ -112,11 +113,27 @@ def _command() -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print *value*, which may hold structs, for programs."""
+    """Print *value*, which may hold structs, for programs; without the secrets of the project, where one was read."""
     import orjson
     from msgspec.structs import asdict
 
+    if (redactor := _redactor()) is not None:
+        from pipelines.config.redact import redacted
+
+        value = redacted(orjson.loads(orjson.dumps(value, default=asdict)), redactor)
     click.echo(orjson.dumps(value, default=asdict, option=orjson.OPT_INDENT_2))
+
+
+def hidden(text: str) -> str:
+    """*text* without the secrets of the project, where one was read: for what is cut before it is printed."""
+    redactor = _redactor()
+    return text if redactor is None else redactor.hide(text)
+
+
+def _redactor() -> Redactor | None:
+    """What hides secrets in standard output; None where no project was read."""
+    redactor: Redactor | None = getattr(sys.stdout, "redactor", None)
+    return redactor
 
 
 @contextmanager

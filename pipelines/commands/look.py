@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.lakes import print_json, settings_of, shown_errors
+from pipelines.commands.lakes import hidden, print_json, settings_of, shown_errors
 from pipelines.commands.names import RESOURCE, SOURCE
 from pipelines.commands.options import on_data
 from pipelines.commands.running import project_of
@@ -268,7 +268,7 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
+    text = "" if value is None else hidden(str(value))
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 

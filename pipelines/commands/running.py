@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from pipelines.commands.lakes import print_json
 from pipelines.commands.options import log_as
 from pipelines.errors import EXIT_INTERRUPTED, PipelineError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.config.project import Project
+    from pipelines.config.redact import Redactor
     from pipelines.config.source import Source
     from pipelines.report.result import RunReport, SourceReport
     from pipelines.source_run import Listener, Shared
@@ -34,7 +36,7 @@ Needs = Literal["secrets", "variables", "names"]
 
 
 def project_of(only: tuple[str, ...], given: dict[str, Any], *, needs: Needs = "secrets") -> Project:
-    """The project in the current folder, with those sources of it; its secrets are kept out of the log.
+    """The project in the current folder, with those sources of it; from now on nothing prints or logs its secrets.
 
     A secret that the command does not need may be a block of Prefect, which only flows read, or not be set.
     """
@@ -50,6 +52,7 @@ def project_of(only: tuple[str, ...], given: dict[str, Any], *, needs: Needs = "
     )
     log_as(project.settings)
     project.sources.secrets.guard(logging.getLogger())
+    _guard_output(project.sources.secrets)
     return project
 
 
@@ -85,7 +88,7 @@ def work_through(
     """Run the project, print its report, and return the exit code; *work* is what is done with each source."""
     report, code = report_of(only, given, work=work, needs=needs)
     if as_json:
-        click.echo(report.to_json())
+        print_json(report.document())
     else:
         show_report(report)
     return code
@@ -156,6 +159,16 @@ def _pages_before(project: Project) -> dict[str, int]:
             planned = plan_of(source, project.settings, datetime.now(UTC))
             found |= {one.name: one.requests for one in planned if one.requests}
     return found
+
+
+def _guard_output(secrets: Redactor) -> None:
+    """Hide *secrets* in all that is written to standard output and standard error, whatever command writes it."""
+    from pipelines.config.redact import RedactingStream
+
+    for name, stream in (("stdout", click.get_text_stream("stdout")), ("stderr", click.get_text_stream("stderr"))):
+        if stream is not None:  # a process may be started without
+            bare = stream.stream if isinstance(stream, RedactingStream) else stream
+            setattr(sys, name, RedactingStream(bare, secrets))
 
 
 @contextmanager

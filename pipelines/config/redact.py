@@ -3,6 +3,7 @@
 A `Redactor` knows the secret values and replaces them wherever they appear, in
 the forms that URLs, JSON, `repr` and HTTP authentication give them. It works on
 values, not on parameter names: a key in an unexpected place is hidden as well.
+`RedactingFilter` puts it before a log, `RedactingStream` before what a command prints.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
@@ -113,6 +114,25 @@ class RedactingFilter(logging.Filter):
 
     def _layout(self, text: str) -> str:
         return _CONTROL_EXCEPT_LAYOUT.sub(_escaped, self.redactor.hide(text))
+
+
+class RedactingStream:
+    """A text stream, such as standard output, that hides secrets in all that is written to it.
+
+    Bytes, written to its `buffer`, are documents for programs: there values are hidden before (`redacted`),
+    as a number that looks like a secret has to stay one.
+    """
+
+    def __init__(self, stream: TextIO, redactor: Redactor) -> None:
+        self.stream, self.redactor = stream, redactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write *text* without its secrets."""
+        self.stream.write(self.redactor.hide(text))
+        return len(text)
 
 
 def escape(text: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pipelines.config.loading import load
 from pipelines.config.naming import misnamed, not_found
+from pipelines.config.redact import Redactor
 from pipelines.config.settings import Settings, environment, read_settings
-from pipelines.errors import ConfigError, StoreError
+from pipelines.errors import ConfigError, PipelineError, StoreError
 from pipelines.extract.origins import origin_of
 from pipelines.init.answers import refusal
 from pipelines.init.drafting import Draft, draft
@@ -47,7 +48,11 @@ def draft_source(  # noqa: PLR0913  # each is one option of the command
     query = _text(Path(graphql[1:])) if graphql and graphql.startswith("@") else graphql
     subject = subject_of(url, headers=headers, env=env, name=name, body=body, graphql=query)
     settings = read_settings(env, config=config, profile=profile)
-    with _answering(url, settings) as origin_map, Prober(subject, most=most, origin_map=origin_map) as prober:
+    with (
+        _hiding(subject.secrets),
+        _answering(url, settings) as origin_map,
+        Prober(subject, most=most, origin_map=origin_map) as prober,
+    ):
         if not openapi:
             return draft(prober)
         page = prober.ask(subject.request, "the document", "what does it describe?")
@@ -109,6 +114,16 @@ def _text(path: Path) -> str:
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{path} is larger than 20 MiB", "cut it down to what you need")
     return raw.decode("utf-8-sig", "replace")
+
+
+@contextmanager
+def _hiding(secrets: Redactor) -> Iterator[None]:
+    """What is wrong is told without *secrets*: one may stand in the URL."""
+    try:
+        yield
+    except PipelineError as error:
+        error.args = (secrets.hide(error.message), secrets.hide(error.hint))
+        raise
 
 
 @contextmanager

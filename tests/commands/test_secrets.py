@@ -1,107 +1,83 @@
-"""What commands must know of secrets: their values, to ask an API; to look at what is there, only their names."""
+"""What no command prints, whatever it prints: the secrets of the configuration, wherever in it they stand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import app
-from pipelines.load.lake import Lake
-from tests.fake_api import FakeApi
-from tests.shop import DATASETS, Shop, expected, seen
+from tests.fake_api import FakeApi, say
+from tests.shop import Ended, Shop, start
 
-VARIABLE, BLOCK = "${SHOP_TOKEN}", "prefect-secret:shop-token"
-OFFLINE = (
-    "status",
-    "plan",
-    "plan shop",
-    "state show shop",
-    "backfill shop --from 2024-01-01 --to 2024-01-03 --dry-run",
-    "backfill shop --from 2024-01-01 --to 2024-01-03 --every day --dry-run",
-    "catalog",
-    "state set shop.events 2024-01-02",
-    "state reset shop.events",
-)
-ASKING = (
-    "run shop",
-    "preview shop.events",
-    "check shop --online",
-    "plan shop --probe",
-    "backfill shop --from 2024-01-01 --to 2024-01-03",
-    "backfill shop --from 2024-01-01 --to 2024-01-03 --every day",
-)
+KEY, TOKEN, NUMBER = "81:c4nary-of-the-base", "c4nary-of-the-path", "2000"
+PATH = f"/bot{KEY}/{TOKEN}/accounts"
+ASKING = ("check bank --online", "preview bank.accounts", "plan bank --probe", "run bank")
+OTHERS = ("check", "plan", "status", "runs", "explain", "log bank", "replay bank", "state show bank", "catalog")
 
 
 @pytest.fixture
-def ran(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A project after one run with a token, which only that run was given."""
+def bank(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A project in whose folder commands are called; its source `bank` has secrets in its address, and a number."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SHOP_TOKEN", raising=False)
+    for name, value in {"BANK_KEY": KEY, "PATH_TOKEN": TOKEN, "NUMBER_KEY": NUMBER}.items():
+        monkeypatch.setenv(name, value)
     shop = Shop(api, tmp_path)
-    shop.edit("shop.yaml", "limits:", f'auth: {{bearer: "{VARIABLE}"}}\nlimits:')
-    ended = shop.run(SHOP_TOKEN="sesame-open-7341")
-    assert ended.code == 0, ended
+    shop.edit("bank.yaml", "/bank\n", '/bot${BANK_KEY}\nheaders: {X-Number: "${NUMBER_KEY}"}\n')
+    shop.edit("bank.yaml", "path: /accounts", 'path: "/${PATH_TOKEN}/accounts"')
+    shop.edit("bank.yaml", "retry:", "limits: {daily: 2000}\nretry:")
+    api.route(PATH, api.routed("/bank/accounts"))
     return shop
 
 
-def threadmill(line: str) -> Result:
-    return CliRunner(env={"COLUMNS": "80"}).invoke(app, line.split())
+def threadmill(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(arguments))
 
 
-@pytest.mark.parametrize("secret", [VARIABLE, BLOCK], ids=["variable-not-set", "block-of-prefect"])
-def test_what_asks_no_api_needs_no_secret(secret: str, ran: Shop) -> None:
-    """Commits by hand are of the same configuration as those of runs: a secret counts by its name."""
-    ran.edit("shop.yaml", VARIABLE, secret)
-    before = len(ran.api.asked)
+@pytest.mark.parametrize("form", [(), ("--json",), ("--log-format", "json")], ids=["text", "json", "log"])
+@pytest.mark.parametrize("code", [0, 1], ids=["rows", "error"])
+def test_s05_no_command_prints_a_secret_of_a_url(bank: Shop, code: int, form: tuple[str, ...]) -> None:
+    """Neither what it asks, nor the error in which the API repeats it."""
+    if code:
+        bank.api.answer(PATH, say({"error": f"{KEY} does not know {TOKEN}"}, status=404))
 
-    ended = {line: threadmill(line) for line in OFFLINE}
+    told = {line: threadmill(*line.split(), *form) for line in (*ASKING, *OTHERS)}
 
-    log = Lake(ran.folder / "data", "shop").log
-    first, by_hand, last = (log.read(number).config_hash for number in log.numbers())
-    assert {line: one.output for line, one in ended.items() if one.exit_code} == {}
-    assert len(ran.api.asked) == before
-    assert by_hand == last
-    assert (first == last) == (secret == VARIABLE)
+    assert {line for line, one in told.items() if "c4nary" in one.stdout + one.stderr} == set()
+    assert {line: told[line].exit_code for line in ASKING} == dict.fromkeys(ASKING, code)
+    assert bank.api.calls[PATH] >= len(ASKING)
 
 
-@pytest.mark.parametrize(
-    ("secret", "told"),
-    [
-        pytest.param(VARIABLE, "${SHOP_TOKEN} is not set", id="variable-not-set"),
-        pytest.param(BLOCK, f"{BLOCK} can be read in a Prefect flow only", id="block-of-prefect"),
-    ],
-)
-def test_what_asks_an_api_says_which_secret_it_lacks_before_it_asks(secret: str, told: str, ran: Shop) -> None:
-    ran.edit("shop.yaml", VARIABLE, secret)
-    before = len(ran.api.asked)
+def test_s05_standard_output_that_is_no_utf_8_hides_a_secret_too(bank: Shop) -> None:
+    told = Ended.of(start(bank.folder, "check", "bank", PYTHONIOENCODING="ascii"))
 
-    ended = {line: threadmill(line) for line in ASKING}
-
-    assert {line: one.output for line, one in ended.items() if one.exit_code != 2 or told not in one.stderr} == {}
-    assert len(ran.api.asked) == before
+    assert (told.code, told.err) == (0, "")
+    assert f"{bank.api.url}/bot***\n" in told.out
+    assert " /***/accounts\n" in told.out
 
 
-def test_check_tells_of_a_variable_that_is_not_set_and_takes_a_block_by_its_name(ran: Shop) -> None:
-    """A name of three letters is no secret that is too short to be hidden."""
-    unset = threadmill("check")
-    ran.edit("shop.yaml", VARIABLE, "prefect-secret:key")
-    named = threadmill("check")
+def test_s05_no_piece_of_a_secret_is_left_where_a_value_is_cut(bank: Shop) -> None:
+    """A preview shows 31 characters of a value: those before the secret, and the first ones of that."""
+    row = {"id": 1, "updated": "2024-01-05T00:00:00Z", "link": f"{'x' * 22}{TOKEN}"}
+    bank.api.answer(PATH, say({"data": [row]}))
 
-    assert (unset.exit_code, named.exit_code) == (2, 0), named.output
-    assert "auth.bearer: ${SHOP_TOKEN} is not set" in unset.stderr
-    assert "no problem found" in named.stdout
-    assert named.stderr == ""
+    told = threadmill("preview", "bank.accounts").stdout
+
+    assert f"{'x' * 22}***" in told
+    assert "c4nary" not in told
 
 
-def test_rows_are_made_anew_from_kept_pages_without_the_secret_of_a_block(ran: Shop) -> None:
-    ran.edit("shop.yaml", VARIABLE, BLOCK)
-    before = len(ran.api.asked)
+def test_what_programs_read_is_json_although_a_secret_is_a_number(bank: Shop) -> None:
+    """2000 is a key, the limit of requests a day, and how many rows there are."""
+    rows = [{"id": number, "updated": "2024-01-05T00:00:00Z"} for number in range(2000)]
+    bank.api.answer(PATH, say({"data": rows}))
 
-    ended = threadmill("replay shop")
+    planned = orjson.loads(threadmill("plan", "bank", "--json").stdout)
+    ran = threadmill("run", "bank", "--json")
 
-    data = ran.folder / "data"
-    assert ended.exit_code == 0, ended.output
-    assert len(ran.api.asked) == before
-    assert {name: seen(data, name) for name in DATASETS} == {name: expected(name, 1) for name in DATASETS}
+    lines = [orjson.loads(line) for line in ran.stderr.splitlines()]
+    assert planned["bank"]["daily"] == 2000
+    assert orjson.loads(ran.stdout)["sources"][0]["resources"][0]["new"] == 2000
+    assert [one["fields"]["rows_written"] for one in lines if one["event"] == "resource settled"] == [2000]

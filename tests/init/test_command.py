@@ -102,6 +102,19 @@ def test_a_dash_prints_the_file_and_nothing_else(api: FakeApi, here: Path) -> No
     assert not (here / "config").exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--openapi",)])
+def test_a_secret_of_the_url_is_in_no_error(
+    api: FakeApi, here: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("BOT_TOKEN", "81:c4nary")
+    api.answer("/bot81:c4nary/orders", say({"error": "nobody is called 81:c4nary"}, status=404))
+
+    told = CliRunner().invoke(app, ["init", f"{api.url}/bot${{BOT_TOKEN}}/orders", *options])
+
+    assert (told.exit_code, "c4nary" in told.output) == (1, False)
+    assert "/bot***/orders answered 404 (nobody is called ***)" in told.stderr
+
+
 def test_the_help_has_an_example() -> None:
     told = CliRunner().invoke(app, ["init", "--help"])
 
