@@ -8,6 +8,7 @@ from pipelines.config.project import Project
 from pipelines.extract.daily import count_file, counts_folder, used_today
 from pipelines.load.lake import Lake
 from pipelines.marts.model import MARTS
+from pipelines.tables import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,17 +53,13 @@ def requests_today(project: Project) -> list[str]:
 
 def show_status(found: list[dict[str, Any]], console: Console) -> None:
     """Print the datasets as a table that fits 80 columns."""
-    from rich.table import Table
+    titles = ("dataset", "rows", "files", "MB", "commit", "watermark")
+    print_table(console, titles, map(_row, found), figures=range(1, 5))
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("dataset", no_wrap=True)
-    for title in ("rows", "files", "MB", "commit"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("watermark", no_wrap=True)
-    for one in found:
-        state = one["state"] or {}
-        mark = (state.get("watermark") or {}) if isinstance(state, dict) else {}
-        watermark = mark.get("value") or (f"{len(mark['parents']):,} parents" if mark.get("parents") else "")
-        numbers = (f"{one['rows']:,}", str(one["files"]), f"{one['bytes'] / 1e6:.2f}", str(one["commit"] or "-"))
-        table.add_row(one["dataset"], *numbers, watermark)
-    console.print(table)
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    state = one["state"] or {}
+    mark = (state.get("watermark") or {}) if isinstance(state, dict) else {}
+    watermark = mark.get("value") or (f"{len(mark['parents']):,} parents" if mark.get("parents") else "")
+    numbers = (f"{one['rows']:,}", str(one["files"]), f"{one['bytes'] / 1e6:.2f}", str(one["commit"] or "-"))
+    return one["dataset"], *numbers, watermark

@@ -106,9 +106,9 @@ def test_a_run_shows_a_table_of_80_columns_and_status_before_and_after_it_agrees
     }
     assert (ran.code, after.code, for_people.code) == (0, 0, 0)
     lines = [*ran.out.splitlines(), *for_people.out.splitlines()]
-    to_copy = ("  pandas  ", "  DuckDB  ", "  Polars  ")
+    to_copy = ("Report:  ", "Parquet: ", "  pandas  ", "  DuckDB  ", "  Polars  ")
     assert max(len(line) for line in lines if not line.startswith(to_copy)) <= 80
-    assert sum(line.startswith(to_copy) for line in lines) == 3
+    assert sum(line.startswith(to_copy) for line in lines) == 5
     assert re.search(r"^shop\.events +3 +7 +7 +7 +- +\d+\.\d  complete", ran.out, re.M)
     assert re.search(r"^26 rows written in \d+\.\d s \(run \d{8}T\d{6}-\w{6}\)$", ran.out, re.M)
     assert re.search(r"^shop\.events +7 +1 +\d\.\d\d +1  2024-01-01 09:00:00", for_people.out, re.M)

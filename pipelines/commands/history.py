@@ -9,6 +9,7 @@ import click
 
 from pipelines.commands.lakes import print_json, settings_of, shown_errors
 from pipelines.commands.options import on_data
+from pipelines.tables import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pipelines.report.runs import Document
 
 _SHORT_S = 0.005
+_LONG_S = 10_000
+"""From here on hundredths of a second are left out: nine columns have to fit side by side."""
 
 
 @click.command(epilog="\b\nExample:\n  threadmill runs")
@@ -129,46 +132,31 @@ def _indented(text: str, sign: str, console: Console) -> None:
 def _show_resources(run: Document, console: Console) -> None:
     from pipelines.report.explain import works
 
-    table = _table("resource", "wall", "network", "turn", "pause", "behind", "mill", "cpu", "merge")
-    table.add_column("verdict", no_wrap=True)
+    titles = ("resource", "wall", "network", "turn", "pause", "behind", "mill", "cpu", "merge", "verdict")
+    rows = []
     for one in works(run):
         seconds = (one.wall_s, one.network_s, one.turn_s, one.pause_s, one.blocked_s, one.mill_s)
         cpu = f"{one.mill_cpu_s / one.mill_s:.0%}" if one.mill_s >= _SHORT_S else "-"
-        table.add_row(one.name, *map(_seconds, seconds), cpu, _seconds(one.merge_s), one.verdict)
-    console.print(table)
+        rows.append((one.name, *map(_seconds, seconds), cpu, _seconds(one.merge_s), one.verdict))
+    print_table(console, titles, rows, figures=range(1, 9), whole=(9,))
 
 
 def _show_stages(run: Document, console: Console) -> None:
     from pipelines.report.explain import stages
 
     console.print()
-    table = _table("stage", "wall", "lanes", "busy", "use", "cpu")
-    table.add_column("verdict", no_wrap=True)
-    for stage in stages(run):
-        cpu = f"{stage.cpu_s / stage.busy_s:.0%}" if stage.cpu_s else "-"
-        table.add_row(
-            stage.name,
-            _seconds(stage.wall_s),
-            str(stage.lanes),
-            _seconds(stage.busy_s),
-            f"{stage.use:.0%}",
-            cpu,
-            stage.verdict,
-        )
-    console.print(table)
-
-
-def _table(first: str, *numbers: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for title in numbers:
-        table.add_column(title, justify="right", no_wrap=True)
-    return table
+    rows = []
+    for one in stages(run):
+        cpu = f"{one.cpu_s / one.busy_s:.0%}" if one.cpu_s else "-"
+        figures = (_seconds(one.wall_s), str(one.lanes), _seconds(one.busy_s), f"{one.use:.0%}", cpu)
+        rows.append((one.name, *figures, one.verdict))
+    titles = ("stage", "wall", "lanes", "busy", "use", "cpu", "verdict")
+    print_table(console, titles, rows, figures=range(1, 6), whole=(6,))
 
 
 def _seconds(seconds: float) -> str:
+    if seconds >= _LONG_S:
+        return f"{seconds:,.0f}"
     return f"{seconds:.2f}" if seconds >= _SHORT_S else "-"
 
 

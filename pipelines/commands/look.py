@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ import click
 from pipelines.commands.lakes import hidden, print_json, settings_of, shown_errors
 from pipelines.commands.names import RESOURCE, SOURCE
 from pipelines.commands.options import on_data
-from pipelines.commands.running import project_of
+from pipelines.commands.running import console_on, project_of
 from pipelines.errors import EXIT_FAILED, ConfigError
+from pipelines.tables import print_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,8 @@ def plan(sources: tuple[str, ...], probe: bool, as_json: bool, **given: Any) -> 
         print_json(found)
         return
     rows = [_plan_row(one) for told in found.values() for one in told["resources"]]
-    _table(("resource", "chains", "requests", "MB", "since", "basis"), rows, right=(1, 2, 3))
+    titles = ("resource", "chains", "requests", "MB", "since", "basis")
+    print_table(console_on(sys.stdout), titles, rows, figures=range(1, 4))
     for name, told in found.items():
         click.echo(textwrap.fill(f"{name}: {_duration(told)}", 79, subsequent_indent="  "))
         for one in told["resources"]:
@@ -119,7 +120,7 @@ def show(name: str, rows: int, as_json: bool, **given: Any) -> None:
         print_json({"dataset": name, "rows": count, "columns": columns, "sample": _plain(sample.to_pylist())})
         return
     click.echo(f"{name}: {count:,} rows, {len(columns)} columns\n")
-    _table(("column", "type", "meaning"), [tuple(one.values()) for one in columns])
+    print_table(console_on(sys.stdout), ("column", "type", "meaning"), [tuple(one.values()) for one in columns])
     if rows:
         click.echo()
         _show_rows(sample)
@@ -245,26 +246,13 @@ def _show_rows(table: pa.Table) -> None:
     rows = [[_cell(value) for value in row.values()] for row in table.to_pylist()]
     widths = [max([len(name), *(len(row[place]) for row in rows)]) for place, name in enumerate(table.column_names)]
     if sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
-        _table(table.column_names, rows)
+        print_table(console_on(sys.stdout), table.column_names, rows)
         return
     longest = max(map(len, table.column_names))
     for row in rows:
         for name, value in zip(table.column_names, row, strict=True):
             click.echo(f"{name:<{longest}}  {value}".rstrip())
         click.echo()
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, title in enumerate(titles):
-        table.add_column(title, justify="right" if place in right else "left", no_wrap=place == 0 or place in right)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(file=sys.stdout).print(table)
 
 
 def _cell(value: Any) -> str:

@@ -17,9 +17,11 @@ from msgspec.structs import asdict, replace
 
 from pipelines.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, PipelineError
 from pipelines.patterns import literal
+from pipelines.tables import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from pipelines.transform.checks import Expectation
 
@@ -196,31 +198,18 @@ class RunReport(Struct, frozen=True):
 
 def show(report: RunReport, console: Console) -> None:
     """Print the table of resources, the problems and where the Parquet lies; 80 columns, but for lines to be copied."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("resource", no_wrap=True)
-    for title in ("requests", "read", "written", "new", "updated", "s"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for resource in report.resources:
-        table.add_row(
-            resource.name,
-            _count(resource.requests),
-            _count(resource.rows_read),
-            _count(resource.rows_written),
-            _count(resource.new),
-            _count(resource.updated),
-            f"{resource.seconds:.1f}",
-            f"[{_COLORS[resource.verdict]}]{resource.verdict}[/]",
-        )
-    console.print(table)
+    titles = ("resource", "requests", "read", "written", "new", "updated", "s", "verdict")
+    print_table(console, titles, map(_row, report.resources), figures=range(1, 7), whole=(7,))
     _show_problems(report, console)
     _show_result(report, console)
 
 
-def _count(number: int) -> str:
-    return f"{number:,}" if number else "[dim]-[/]"
+def _row(one: ResourceReport) -> tuple[str | Text, ...]:
+    from rich.text import Text
+
+    counts = (one.requests, one.rows_read, one.rows_written, one.new, one.updated)
+    told: list[str | Text] = [f"{count:,}" if count else Text("-", style="dim") for count in counts]
+    return one.name, *told, f"{one.seconds:.1f}", Text(one.verdict, style=_COLORS[one.verdict])
 
 
 def _show_problems(report: RunReport, console: Console) -> None:
@@ -239,11 +228,11 @@ def _show_result(report: RunReport, console: Console) -> None:
     nothing = "nothing was written" if report.problems else "nothing new: no file was rewritten"
     rows = f"{report.rows:,} rows written" if report.changed else nothing
     console.print(f"\n{rows} in {report.seconds:.1f} s (run {report.run_id})", highlight=False)
-    console.print(f"Report:  {_plain(report.data)}/runs/{report.run_id}.html", highlight=False)
+    console.print(f"Report:  {_plain(report.data)}/runs/{report.run_id}.html", highlight=False, soft_wrap=True)
     dataset = next((r.name.replace(".", "/") for r in report.resources if r.rows_read or r.new), None)
     if dataset is None:
         return
-    console.print(f"Parquet: {_plain(report.data)}/parquet/<source>/<dataset>/", highlight=False)
+    console.print(f"Parquet: {_plain(report.data)}/parquet/<source>/<dataset>/", highlight=False, soft_wrap=True)
     for line in _readers(f"{report.data}/parquet/{dataset}"):  # each one line however long, so that it can be copied
         console.print(f"  {_plain(line)}", highlight=False, style="dim", soft_wrap=True)
 
