@@ -21,6 +21,7 @@ from pipelines.commands.lakes import print_json, settings_of, shown_errors
 from pipelines.commands.names import SOURCE
 from pipelines.commands.options import Commands, log_options, on_data, on_project, with_json
 from pipelines.commands.running import console_on, project_of, work_through
+from pipelines.tables import print_table
 from pipelines.version import CODE_VERSION
 
 _CODES = """\b
@@ -75,8 +76,6 @@ def status(as_json: bool, **given: Any) -> None:
 @on_data
 def settings(as_json: bool, **given: Any) -> None:
     """Print every setting, its value and where that came from."""
-    from rich.table import Table
-
     from pipelines.config.settings import describe
 
     with shown_errors():
@@ -84,12 +83,8 @@ def settings(as_json: bool, **given: Any) -> None:
     if as_json:
         print_json(described)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("setting", "value", "from"):
-        table.add_column(title)
-    for setting in described:
-        table.add_row(setting.name, setting.value, setting.origin)
-    console_on(sys.stdout).print(table)
+    rows = [(setting.name, setting.value, setting.origin) for setting in described]
+    print_table(console_on(sys.stdout), ("setting", "value", "from"), rows)
 
 
 @app.command(epilog="\b\nExample:\n  threadmill schema > config/source.schema.json")

@@ -202,6 +202,15 @@ def test_settings_tell_where_each_value_came_from(shop: Shop) -> None:
     assert max(map(len, told.splitlines())) <= 80
 
 
+def test_settings_show_brackets_those_of_a_profile_and_those_of_a_value(shop: Shop) -> None:
+    shop.write("settings.toml", "[profiles.bundled]\nworkers = 2\n")
+
+    told = call(shop.folder, "settings", "--profile", "bundled", THREADMILL_ENGINE_ADDRESS="a[/x]").out
+
+    assert re.search(r"^workers +2 +config/settings.toml \[profiles.bundled\] *$", told, re.M)
+    assert re.search(r"^engine_address +a\[/x\] +THREADMILL_ENGINE_ADDRESS *$", told, re.M)
+
+
 def test_an_unknown_command_or_option_is_a_usage_error(tmp_path: Path) -> None:
     for arguments in ("rnu", "run --dta x"):
         told = call(tmp_path, *shlex.split(arguments))
