@@ -143,17 +143,15 @@ def sql(query: str, rows: int, as_json: bool, **given: Any) -> None:
         settings = settings_of(given)
         try:
             answer = ask(query, data=settings.lake or settings.data)
-            table = answer.to_arrow_table() if answer is not None else None
+            table = _told_apart(answer.to_arrow_table()) if answer is not None else None
         except duckdb.Error as error:
             raise ConfigError(str(error), "`threadmill status` lists the datasets") from None
-    if table is None:
-        return
     if as_json:
-        print_json(_plain(table.to_pylist()))
-        return
-    _show_rows(table.slice(0, rows))
-    if len(table) > rows:
-        click.echo(f"{rows:,} of {len(table):,} rows; --rows shows more, --json all")
+        print_json(_plain(table.to_pylist()) if table is not None else [])
+    elif table is not None:
+        _show_rows(table.slice(0, rows))
+        if len(table) > rows:
+            click.echo(f"{rows:,} of {len(table):,} rows; --rows shows more, --json all")
 
 
 @click.command(epilog="\b\nExample:\n  threadmill doctor")
@@ -253,6 +251,18 @@ def _show_rows(table: pa.Table) -> None:
         for name, value in zip(table.column_names, row, strict=True):
             click.echo(f"{name:<{longest}}  {value}".rstrip())
         click.echo()
+
+
+def _told_apart(table: pa.Table) -> pa.Table:
+    """*table*, in which a column of a name that was there before gets a number, as in a DataFrame of DuckDB: `a_1`."""
+    apart: dict[str, None] = {}
+    for name in table.column_names:
+        number, told = 0, name
+        while told in apart:
+            number += 1
+            told = f"{name}_{number}"
+        apart[told] = None
+    return table.rename_columns(list(apart))
 
 
 def _cell(value: Any) -> str:

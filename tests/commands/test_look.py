@@ -12,6 +12,7 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
+import pipelines
 from pipelines.cli import app
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.shop import Shop
@@ -211,6 +212,30 @@ def test_sql_answers_over_all_datasets_and_tells_what_is_wrong_with_a_query() ->
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert "nobody" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.usefixtures("shop")
+def test_sql_tells_columns_of_one_name_apart() -> None:
+    """As DuckDB does it for a DataFrame; where the table is too wide, each row is a list, which has them as well."""
+    query = "select 1 as a, 2 as a, 3 as a_1, 4 as a"
+
+    found = answer("sql", query)
+    table = threadmill("sql", query).stdout
+    wide = threadmill("sql", "select " + ", ".join(["repeat('x', 40) as b"] * 3)).stdout
+
+    assert found == [{"a": 1, "a_1": 2, "a_1_1": 3, "a_2": 4}]
+    assert list(found[0]) == pipelines.sql(query).df().columns.tolist()
+    assert [line.split() for line in table.splitlines()] == [["a", "a_1", "a_1_1", "a_2"], ["1", "2", "3", "4"]]
+    assert [line.split()[0] for line in wide.splitlines() if line] == ["b", "b_1", "b_2"]
+
+
+@pytest.mark.usefixtures("shop")
+def test_sql_prints_no_rows_of_a_statement_that_has_none() -> None:
+    statement = "create table t (a int)"
+
+    assert answer("sql", statement) == []
+    assert answer("sql", "select 1 as a where false") == []
+    assert threadmill("sql", statement).output == ""
 
 
 @pytest.mark.usefixtures("shop")
