@@ -49,9 +49,9 @@ class Answers:
             self._tell("from_spool", resource.name, size=len(page.body))
             return page, stored
 
-        def listen(kind: EventKind, seconds: float, size: int, note: str) -> None:
+        def listen(kind: EventKind, seconds: float, size: int, note: str, ago_s: float = 0.0) -> None:
             resource.tally.hear(kind, seconds, size)
-            self._tell(kind, resource.name, seconds, size, note)
+            self._listen(Event(kind, resource.name, time.monotonic() - ago_s, seconds, size, note))
 
         page = self._client.fetch(request, resource.endpoint, stop=self._over, listen=listen)
         resource.tally.count("skipped", page.skipped)
@@ -99,5 +99,5 @@ class Answers:
             raise DecodeError(f"no number at {path} to compare with", "check `count: {path: ..., value: ...}`")
         return number
 
-    def _tell(self, kind: EventKind, resource: str, seconds: float = 0.0, size: int = 0, note: str = "") -> None:
-        self._listen(Event(kind, resource, time.monotonic(), seconds, size, note))
+    def _tell(self, kind: EventKind, resource: str, size: int) -> None:
+        self._listen(Event(kind, resource, time.monotonic(), size=size))

@@ -23,7 +23,7 @@ from pipelines.extract.auth import Granted, Renewable
 from pipelines.extract.connection import Connection
 from pipelines.extract.curl import MASK, Refer, curl_line
 from pipelines.extract.endpoint import Endpoint
-from pipelines.extract.events import EventKind
+from pipelines.extract.events import Listen, nobody
 from pipelines.extract.failures import translated
 from pipelines.extract.limits import Budgets
 from pipelines.extract.origins import Origins, origin_of
@@ -35,18 +35,12 @@ from pipelines.extract.verdict import accept
 from pipelines.extract.watch import Watch
 from pipelines.extract.wire import Wire, headers_of, received, with_missing
 
-Listen = Callable[[EventKind, float, int, str], None]
-"""Takes the kind of event, its seconds, its bytes and a note."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _NOTABLE_S = 0.001
 _NO_FRAME = "the server must send Content-Length, chunks or a compressed stream"
 _BODY_HINT = "list the origin in `allow_hosts` with `with_credentials: true` if it may see what is asked"
 _ACCEPT_TYPE = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
-
-
-def _nobody(kind: EventKind, seconds: float, size: int, note: str) -> None:
-    """Nobody listens."""
 
 
 class _Answer(Struct, frozen=True):
@@ -104,7 +98,7 @@ class Client:
         ]
 
     def fetch(
-        self, request: Request, endpoint: Endpoint, *, stop: threading.Event | None = None, listen: Listen = _nobody
+        self, request: Request, endpoint: Endpoint, *, stop: threading.Event | None = None, listen: Listen = nobody
     ) -> Page:
         """The answer to *request*: whole, accepted, with a list of records where *endpoint* says.
 
@@ -123,8 +117,11 @@ class Client:
             nonlocal idle_s, is_renewed
             with self._budget.place(endpoint.weight, stop) as place:
                 idle_s += place.waited_s
-                if place.waited_s > _NOTABLE_S:
-                    listen("waited", place.waited_s, 0, "")
+                turn_s = place.waited_s - place.paused_s
+                if place.paused_s > _NOTABLE_S:
+                    listen("paused", place.paused_s, 0, "", turn_s)
+                if turn_s > _NOTABLE_S:
+                    listen("waited", turn_s, 0, "")
                 try:
                     return self._exchange(request, endpoint, listen, stop, renews=not is_renewed)
                 except TryAgain as failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -10,6 +10,7 @@ EventKind = Literal[
     "answered",
     "retried",
     "throttled",
+    "paused",
     "waited",
     "blocked",
     "spooled",
@@ -30,6 +31,7 @@ class Event(Struct, frozen=True):
 
     `answered`: a request has its answer (seconds, size on the wire; note is the status).
     `retried`, `throttled`: an attempt failed and will be repeated after seconds.
+    `paused`: a request waited seconds, because the API had asked for it (after `throttled`, or by its headers).
     `waited`: a request waited seconds for its turn.
     `blocked`: a page waited seconds, because workers are behind.
     `spooled`, `from_spool`: a page counts as fetched (size inflated).
@@ -52,3 +54,14 @@ class Event(Struct, frozen=True):
     note: str = ""
     cpu_s: float = 0.0
     """What another process computed for it."""
+
+
+class Listen(Protocol):
+    """Hears what happens to one request, from the thread that makes it."""
+
+    def __call__(self, kind: EventKind, seconds: float, size: int, note: str, ago_s: float = 0.0) -> None:
+        """Hear of an event that took *seconds* until *ago_s* ago."""
+
+
+def nobody(kind: EventKind, seconds: float, size: int, note: str, ago_s: float = 0.0) -> None:
+    """Nobody listens."""

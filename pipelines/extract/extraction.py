@@ -101,10 +101,9 @@ class Tally(Struct):
         if kind == "answered":
             for name, amount in (("requests", 1), ("answered_s", seconds), ("wire_bytes", size)):
                 self.count(name, amount)
-        elif kind == "retried":
+        elif kind in ("retried", "throttled"):
             self.count("retries")
-        elif kind == "throttled":
-            self.count("retries")
+        elif kind == "paused":
             self.count("throttled_s", seconds)
         elif kind == "waited":
             self.count("waited_s", seconds)

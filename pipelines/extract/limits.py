@@ -77,9 +77,13 @@ class Limits(Value):
 
 
 class Place(Struct):
-    """A place in flight: how long it took to get, and whether the host welcomed the request."""
+    """A place in flight: how long it took to get, and whether the host welcomed the request.
+
+    `paused_s` of that time passed while the host had asked for a pause.
+    """
 
     waited_s: float
+    paused_s: float = 0.0
     probe: bool = False
     welcome: bool = True
 
@@ -124,14 +128,17 @@ class Budget:
             Interrupted: *stop* was set while waiting.
             RateLimited: The requests of today are used up.
         """
-        asked = self._clock()
+        asked = since = self._clock()
+        paused_s = 0.0
         with self._changed:
             while (wait := self._wait_s(weight)) > 0:
                 if stop.is_set():
                     raise Interrupted("the run was asked to stop", "run again to resume")
                 self._changed.wait(min(wait, _POLL_S))
+                before, since = since, self._clock()
+                paused_s += since - before if before < self._resume_at else 0.0
             self._running += 1
-            place = Place(self._clock() - asked, probe=self._gated)
+            place = Place(self._clock() - asked, paused_s, probe=self._gated)
             self._probing = self._probing or self._gated
         try:
             yield place

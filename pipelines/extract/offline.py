@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 from pipelines.errors import StoreError
-from pipelines.extract.client import Client, Listen
+from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.events import Listen
 from pipelines.extract.page import Page
 from pipelines.extract.request import Request
 

@@ -20,7 +20,7 @@ from pipelines.report.timeline import Span
 KINDS = {
     "answered": "waits for an answer",
     "waited": "waits for its turn",
-    "throttled": "pauses for the API",
+    "paused": "pauses for the API",
     "retried": "pauses before it tries again",
     "blocked": "waits for workers",
     "batch": "computes",
@@ -116,7 +116,7 @@ def parts(work: Work) -> list[tuple[str, float]]:
     return [
         ("answered", work.network_s),
         ("waited", work.turn_s),
-        ("throttled", work.pause_s),
+        ("paused", work.pause_s),
         ("blocked", work.blocked_s),
         ("batch", work.mill_cpu_s + work.fetch_cpu_s),
         ("idle", max(work.mill_s - work.mill_cpu_s, 0.0)),

@@ -28,6 +28,7 @@ STARVED: Verdict = "starved"
 """Workers had no work: pages came too slowly."""
 _NOTHING_S = 0.05
 _LITTLE_USE = 0.4
+_FETCH = ("answered", "waited", "paused", "throttled", "retried", "blocked")
 _NO_TOTAL: Mapping[str, float] = {"count": 0, "seconds": 0.0, "size": 0, "cpu_s": 0.0, "first": 0.0, "last": 0.0}
 
 
@@ -162,7 +163,7 @@ def stages(run: Document) -> list[Stage]:
 
 
 def _work(name: str, kinds: Mapping[str, Any]) -> Work:
-    of = {kind: kinds.get(kind, _NO_TOTAL) for kind in ("answered", "waited", "throttled", "retried", "blocked")}
+    of = {kind: kinds.get(kind, _NO_TOTAL) for kind in _FETCH}
     batch, merged = kinds.get("batch", _NO_TOTAL), kinds.get("merged", _NO_TOTAL)
     steps = [total for kind, total in kinds.items() if kind in {*of, "spooled", "from_spool"}]
     first = min((total["first"] for total in steps), default=0.0)
@@ -173,8 +174,8 @@ def _work(name: str, kinds: Mapping[str, Any]) -> Work:
         pauses=of["throttled"]["count"] + of["retried"]["count"],
         network_s=of["answered"]["seconds"],
         turn_s=of["waited"]["seconds"],
-        pause_s=of["throttled"]["seconds"] + of["retried"]["seconds"],
-        throttled_s=of["throttled"]["seconds"],
+        pause_s=of["paused"]["seconds"] + of["retried"]["seconds"],
+        throttled_s=of["paused"]["seconds"],
         blocked_s=of["blocked"]["seconds"],
         fetch_cpu_s=sum(total["cpu_s"] for kind, total in kinds.items() if kind != "batch"),
         fetch_wall_s=last - first,

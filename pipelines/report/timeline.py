@@ -20,12 +20,10 @@ from pipelines.extract.events import Event, EventKind
 MAX_SPANS = 4_000
 _FOLD_AT = 2_048
 _FIRST_CELLS = 2_048
-_FETCH: frozenset[EventKind] = frozenset({"answered", "waited", "throttled", "retried", "blocked"})
+_FETCH: frozenset[EventKind] = frozenset({"answered", "waited", "paused", "retried", "blocked"})
 _PARENT: frozenset[EventKind] = frozenset({"merged", "committed"})
 _AFTER_WORK: frozenset[EventKind] = frozenset({"spooled", "from_spool", "retried", "throttled"})
 """Kinds that end a step of a thread that fetches: only then its CPU time is looked up, which is a system call."""
-_AHEAD: frozenset[EventKind] = frozenset({"throttled", "retried"})
-"""Kinds whose seconds come after the event: it says how long the thread will pause."""
 
 
 class Total(Struct):
@@ -41,7 +39,7 @@ class Total(Struct):
     def add(self, event: Event, start: float, end: float, cpu_s: float) -> None:
         """Count one more event."""
         self.count += 1
-        self.seconds += event.seconds
+        self.seconds += end - start
         self.size += event.size
         self.cpu_s += cpu_s
         if start < self.first:  # noqa: PLR1730  # min() takes three times as long, and this is done for each request
@@ -130,14 +128,15 @@ class Timeline(Struct):
                 self._fold()
 
     def _add(self, source: str, event: Event, thread: threading.Thread, cpu_s: float) -> None:
-        kind, seconds = event.kind, event.seconds
+        kind = event.kind
+        seconds = 0.0 if kind == "throttled" else event.seconds  # its pause is told when it is over, as `paused`
         known = self._known.get((source, event.resource, kind))
         name, total = known or self._new(source, event)
         spent = event.cpu_s
         if cpu_s and thread.name.startswith("fetch-"):
             spent += cpu_s - self._cpu.get(thread, 0.0)
             self._cpu[thread] = cpu_s
-        start = event.at - self.began - (0.0 if kind in _AHEAD else seconds)
+        start = event.at - self.began - (0.0 if kind == "retried" else seconds)  # told before the thread waits
         end = start + seconds
         total.add(event, start, end, spent)
         if lane := thread.name if kind in _FETCH else self._lane(source, event):

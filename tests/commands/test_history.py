@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli import app
 from pipelines.config.project import load_project
-from pipelines.report.runs import forget_old
+from pipelines.report.runs import forget_old, read_run
+from pipelines.report.timeline import spans_of
 from pipelines.run import run
-from tests.fake_api import Answer, Asked, FakeApi, Route, fake_api
+from tests.fake_api import Answer, Asked, FakeApi, Route, fake_api, say
 from tests.shop import Shop
 
 
@@ -120,6 +123,53 @@ def test_explain_names_what_held_a_real_run_up(tmp_path: Path, monkeypatch: pyte
     stages = {stage["name"]: stage["verdict"] for stage in told["stages"]}
     assert stages["fetch"] in {"I/O-bound", "throttled", "limited"}
     assert stages["marts"] == "idle"
+
+
+def explained(folder: Path, api: FakeApi, limits: str) -> dict[str, Any]:
+    """What `explain` tells of a run of one thread, which asks for `/rows`."""
+    (folder / "config").mkdir()
+    text = HELD_UP.format(url=api.url, limits=limits, name="rows", more="")
+    (folder / "config" / "held.yaml").write_text(text)
+    assert run(load_project({}, root=folder, data=folder / "data")).problems == []
+    return dict(answer("explain"))
+
+
+def test_a_pause_after_a_429_counts_once_and_in_its_time(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Told to wait a second, a thread waits a second, and waits for nothing else; the log says so beforehand."""
+    monkeypatch.chdir(tmp_path)
+    api.answer("/rows", Answer(429, headers={"Retry-After": "1"}), say({"data": [{"id": 1}]}))
+
+    with caplog.at_level(logging.WARNING, "pipelines.run"):
+        (work,) = explained(tmp_path, api, "{in_flight: 1}")["resources"]
+
+    assert 0 < work["throttled_s"] <= work["turn_s"] + work["pause_s"] < 1.5
+    assert (work["verdict"], work["pauses"], work["requests"]) == ("throttled", 1, 2)
+    lanes = [span for span in spans_of(read_run(tmp_path / "data")["timeline"]) if span.lane.startswith("fetch-")]
+    assert [span.kind for span in lanes if span.end - span.start > 0.5] == ["paused"]
+    assert all(one.end <= other.start + 0.01 for one, other in pairwise(lanes))
+    told = [getattr(one, "fields", {}) for one in caplog.records if one.getMessage() == "request throttled"]
+    assert [(one["wait_s"], one["times"]) for one in told] == [(1.0, 1)]
+
+
+def test_a_pause_for_a_quota_that_is_used_up_is_not_laid_to_our_limits(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first page says that no request is left, and that there will be in a second."""
+    monkeypatch.chdir(tmp_path)
+    first = {"data": [{"id": 1}], "next": f"{api.url}/rows?page=2"}
+    quota = {"X-Left": "0", "X-Reset": "1"}
+    api.answer("/rows", say(first, headers=quota), say({"data": [{"id": 2}]}))
+
+    told = explained(tmp_path, api, "{in_flight: 1, remaining_header: X-Left, reset_header: X-Reset}")
+
+    (work,) = told["resources"]
+    assert (work["verdict"], work["requests"]) == ("throttled", 2)
+    assert 0.5 < work["pause_s"] < 1.5
+    assert work["turn_s"] < 0.1
+    (advice,) = [step["advice"] for step in told["critical_path"] if step["what"] == "fetch"]
+    assert "the API held it back" in advice
 
 
 def test_the_page_of_a_run_is_there_already_and_can_be_written_anew(shop: Shop) -> None:

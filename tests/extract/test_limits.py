@@ -134,6 +134,20 @@ def test_several_rates_hold_at_once() -> None:
         pass
 
 
+def test_of_a_wait_the_pause_that_the_host_asked_for_is_told_apart() -> None:
+    """A rate lets the second request wait for a second; in the first 0.3 s of it nobody may send."""
+    budget = Budget(limits(rate="1/s"))
+    with budget.place(1, NEVER):
+        pass
+    budget.pause(0.3)
+
+    with budget.place(1, NEVER) as place:
+        pass
+
+    assert 0.2 < place.paused_s < 0.6
+    assert place.waited_s - place.paused_s > 0.3
+
+
 @pytest.mark.parametrize(("reset", "pause_s"), [
     ("2", 2.0), ("1700000002", 2.0), ("1700000002.0", 2.0), ("1700000002000", 2.0), ("2023-11-14T22:13:22Z", 2.0),
     ("Tue, 14 Nov 2023 22:13:22 GMT", 2.0), ("soon", 0.0), ("", 0.0),

@@ -28,7 +28,7 @@ def told(*more: Told) -> list[Told]:
         pytest.param(told(("shop", batch(5.0, 0.2, 0.2))), "I/O-bound", id="answers"),
         pytest.param(told(("shop", batch(5.0, 9.0, 8.0))), "CPU-bound", id="computes"),
         pytest.param(told(("shop", batch(5.0, 9.0, 1.0))), "contended", id="waits-for-a-processor"),
-        pytest.param(told(("shop", Event("throttled", "events", 3.0, 9.0))), "throttled", id="429"),
+        pytest.param(told(("shop", Event("paused", "events", 12.0, 9.0))), "throttled", id="429"),
         pytest.param(told(("shop", Event("waited", "events", 3.0, 9.0))), "limited", id="own-limits"),
         pytest.param([("shop", answer(1.0, 0.01))], "idle", id="nothing-to-do"),
     ],
@@ -91,7 +91,7 @@ def test_a_step_that_is_no_fetch_is_not_told_to_have_waited_for_answers(tmp_path
         pytest.param(WAITING * 3, 4, "`limits: {in_flight: 8}` of shop saves up to 2.0 s", id="all-threads-wait"),
         pytest.param(WAITING, 1, "pages follow one another, 0.50 s each", id="one-chain"),
         pytest.param(
-            [*WAITING, ("shop", Event("throttled", "events", 1.0, 9.0))], 4, "held it back for 9.0 thread-s", id="429"
+            [*WAITING, ("shop", Event("paused", "events", 4.4, 9.0))], 4, "held it back for 9.0 thread-s", id="429"
         ),
         pytest.param(
             [*WAITING, ("shop", Event("waited", "events", 3.0, 9.0))], 4, "held requests back for 9.0", id="limits"

@@ -129,7 +129,7 @@ def test_names_in_the_timeline_are_escaped(tmp_path: Path) -> None:
 def test_the_page_of_100_000_requests_stays_under_2_mb(tmp_path: Path) -> None:
     """Eight resources, with pauses in between; spans of one cell are drawn as one."""
     events = [("shop", answer(at=number / 50, seconds=0.1, resource=f"r{number % 8}")) for number in range(100_000)]
-    events += [("shop", Event("throttled", "r1", at=float(number), seconds=0.5)) for number in range(2_000)]
+    events += [("shop", Event("paused", "r1", at=float(number), seconds=0.5)) for number in range(2_000)]
     run = saved(tmp_path, *events, seconds=2_001.0)
 
     path = write(run, tmp_path)

@@ -63,13 +63,26 @@ def test_no_event_is_lost_when_many_threads_tell_at_once() -> None:
 def test_a_pause_lies_after_its_event_and_work_before_it() -> None:
     timeline = Timeline(began=0.0)
 
-    timeline.listen("usgs", Event("throttled", "events", at=5.0, seconds=2.0))
+    timeline.listen("usgs", Event("retried", "events", at=5.0, seconds=2.0))
     timeline.listen("usgs", Event("batch", "events", at=9.0, seconds=2.0, size=10, note="77", cpu_s=1.5))
 
     pause, batch = spans_of(timeline.to_json())
     assert (pause.start, pause.end) == (5.0, 7.0)
     assert (batch.start, batch.end, batch.lane) == (7.0, 9.0, "worker 1")
     assert timeline.to_json()["totals"]["usgs.events"]["batch"]["cpu_s"] == 1.5
+
+
+def test_a_pause_that_the_api_asks_for_takes_the_time_that_it_took_not_that_it_was_to_take() -> None:
+    """Told 429, a thread is to wait 30 s, and waits 2."""
+    timeline = Timeline(began=0.0)
+
+    timeline.listen("usgs", Event("throttled", "events", at=5.0, seconds=30.0))
+    timeline.listen("usgs", Event("paused", "events", at=7.0, seconds=2.0))
+
+    kept = timeline.to_json()
+    assert [(span.kind, span.start, span.end) for span in spans_of(kept)] == [("paused", 5.0, 7.0)]
+    told = {kind: (total["count"], total["seconds"]) for kind, total in kept["totals"]["usgs.events"].items()}
+    assert told == {"throttled": (1, 0.0), "paused": (1, 2.0)}
 
 
 def test_what_a_fetching_thread_computes_counts_for_the_resource_of_its_page() -> None:
