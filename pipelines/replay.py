@@ -65,7 +65,8 @@ class _Replay:
         ledgers = {name: Ledger() for name in self._commits}
         extractions: dict[str, Extraction] = {}
         for number in sorted({number for commits in self._commits.values() for number in commits}):
-            extractions |= self._mill(number, ledgers)
+            for name, later in self._mill(number, ledgers).items():
+                extractions[name] = _together(extractions.get(name, later), later)
         for name in filter(self._pages.drops_missing, self._commits):
             self._put_back(name, extractions[name], ledgers[name])
         reports = self._run.settling.settled({name: (extractions[name], ledger) for name, ledger in ledgers.items()})
@@ -179,6 +180,11 @@ def _as_asked(endpoint: Endpoint, zone: str | None) -> Endpoint:
     """*endpoint* without its count; its bounds were in *zone*."""
     incremental = endpoint.incremental and endpoint.incremental.model_copy(update={"zone": zone})
     return endpoint.model_copy(update={"count": None, "incremental": incremental})
+
+
+def _together(earlier: Extraction, later: Extraction) -> Extraction:
+    """*later*, with the time that both took."""
+    return replace(later, began_at=earlier.began_at or later.began_at, ended_at=later.ended_at or earlier.ended_at)
 
 
 def _add(ledger: Ledger, milled: Ledger, error: PipelineError | None, number: int) -> None:

@@ -73,7 +73,6 @@ class Settling:
             watermarks,
         )
         self._engine, self._now, self._moves, self._tell = engine, now, moves, tell
-        self._started = time.monotonic()
 
     def settled(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> list[ResourceReport]:
         """What became of each resource, once what came of its pages is in the draft; several are merged at once."""
@@ -253,7 +252,7 @@ class Settling:
             rejected=sum(milled.rows_rejected for milled in ledger.milled),
             bytes_fetched=extraction.raw_bytes,
             expected=tuple(map(Expected.of, self._source.resources[name].expect)),
-            seconds=(ledger.ended_at or time.monotonic()) - self._started,
+            seconds=max(extraction.ended_at, ledger.ended_at) - extraction.began_at,
         )
 
 

@@ -42,6 +42,14 @@ class Answers:
 
     def get(self, resource: ResourceRun, request: Request, key: str) -> tuple[Page, Stored | None]:
         """The answer to *request*: what is in the spool by *key*, or else what the API says now."""
+        tally = resource.tally
+        tally.began_at = tally.began_at or time.monotonic()
+        try:
+            return self._found(resource, request, key)
+        finally:
+            tally.ended_at = time.monotonic()
+
+    def _found(self, resource: ResourceRun, request: Request, key: str) -> tuple[Page, Stored | None]:
         stored = self._spool.find(resource.name, key)
         if stored is not None:
             page = self.read(resource, request, stored)

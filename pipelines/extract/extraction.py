@@ -43,6 +43,9 @@ class Extraction(Struct, frozen=True):
     evidence: str = ""
     asked_until: str | None = None
     server_time: datetime | None = None
+    began_at: float = 0.0
+    ended_at: float = 0.0
+    """From its first request to its last answer, on the monotonic clock; 0 where nothing was asked."""
 
 
 Finding = tuple[Verdict, str]
@@ -71,6 +74,8 @@ class Tally(Struct):
     server_time: datetime | None = None
     date: str | None = None
     """What the last answer said of it."""
+    began_at: float = 0.0
+    ended_at: float = 0.0
     unguarded: int = 0
     """Chains of several pages that rows may have moved between, without a sign of it."""
     doubts: list[str] = field(default_factory=list)
@@ -203,6 +208,8 @@ class Tally(Struct):
             evidence=evidence,
             asked_until=asked_until,
             server_time=self.server_time,
+            began_at=self.began_at,
+            ended_at=self.ended_at,
         )
 
 

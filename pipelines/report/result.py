@@ -67,7 +67,7 @@ class ResourceReport(Struct, frozen=True):
 
     `rows_read` counts records in answers; `rows_written` counts rows that the
     commit added or changed: `new` + `updated`. `seconds` is the time from its
-    first request to its last batch.
+    first request to its last answer or batch.
     """
 
     source: str
