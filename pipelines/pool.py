@@ -7,10 +7,8 @@ the call it held: that call is tried once more on a fresh worker.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -18,22 +16,21 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import connection, forkserver
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, Self, TypeVar
 
 from msgspec import Struct
 
-from pipelines.errors import Interrupted, PipelineError, TransformError, WorkerDied
+from pipelines.errors import Interrupted, WorkerDied
 from pipelines.turns import Turns
+from pipelines.worker_process import name_of, serve
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PRELOAD = ("pipelines.rare_garbage", "pipelines.lean_arrow", "pipelines.worker", "pyarrow.parquet")
 """What every worker needs; pandas and Polars come with the first transform or merge that wants them."""
-_BEHIND_THREADS = 5
-"""How much workers stand back (nice) for the threads that fetch: these compute little, and pages wait for them."""
 _STOPPED_HINT = "run again: it resumes from the pages that were already fetched"
 
 
@@ -105,7 +102,7 @@ class Pool:
                 self._replace(worker)
                 if attempt == 2:
                     raise WorkerDied(
-                        f"a worker process ended twice in {_name(function)} ({worker.ending})",
+                        f"a worker process ended twice in {name_of(function)} ({worker.ending})",
                         "it may have run out of memory: lower THREADMILL_BATCH_SIZE or THREADMILL_WORKERS",
                     ) from error
                 continue
@@ -184,7 +181,7 @@ class _Worker:
     def __init__(self, preload: list[str]) -> None:
         context = _context(preload)
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), name="threadmill-worker", daemon=True)
+        self._process = context.Process(target=serve, args=(theirs,), name="threadmill-worker", daemon=True)
         with _clean_start():
             self._process.start()
         theirs.close()
@@ -246,46 +243,3 @@ def _clean_start() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"] = main
-
-
-def _serve(pipe: connection.Connection) -> None:
-    """A worker's life: answer calls until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.nice(_BEHIND_THREADS)
-    gc.set_threshold(50_000)  # decoding makes and drops many tuples that are in no cycle
-    gc.freeze()  # what was imported stays shared with the fork server, and is never looked through again
-    threading.Thread(target=_leash, daemon=True).start()
-    while True:
-        try:
-            call = pipe.recv_bytes()
-        except (EOFError, OSError):
-            return
-        pipe.send(_answer(call))
-
-
-def _answer(call: bytes) -> tuple[bool, Any]:
-    name = "a call"
-    try:
-        function, args = ForkingPickler.loads(call)
-        name = _name(function)
-        return True, function(*args)
-    except PipelineError as error:
-        return False, error
-    except MemoryError:
-        os._exit(137)
-    except Exception as error:  # noqa: BLE001  # whatever it is must reach the parent, and only our errors surely pickle
-        return False, TransformError(f"{name}: {type(error).__name__}: {error}", "this is a defect")
-
-
-def _name(function: Any) -> str:
-    """What *function* is called, or the one that it is a part of."""
-    return str(getattr(getattr(function, "func", function), "__name__", "a call"))
-
-
-def _leash() -> None:
-    """Parent gone, worker gone: even in the middle of a computation."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-    os._exit(1)
