@@ -177,7 +177,7 @@ class Defect(PipelineError):
 
 
 class WorkerDied(PipelineError):
-    """A worker process ended in the middle of a batch, twice."""
+    """A worker process ended in the middle of a batch, twice, or none could be started."""
 
 
 class Interrupted(PipelineError):

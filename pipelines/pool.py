@@ -15,7 +15,7 @@ import threading
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import ForkingPickler
@@ -32,6 +32,9 @@ Result = TypeVar("Result")
 PRELOAD = ("pipelines.rare_garbage", "pipelines.lean_arrow", "pipelines.worker", "pyarrow.parquet")
 """What every worker needs; pandas and Polars come with the first transform or merge that wants them."""
 _STOPPED_HINT = "run again: it resumes from the pages that were already fetched"
+_UNSTARTED_HINT = (
+    "look at the log for what it said last, and raise the limit on processes (TasksMax, pids, ulimit -u) if that is low"
+)
 
 
 class Engine(Protocol):
@@ -75,6 +78,9 @@ class Pool:
         self._all: list[_Worker] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._hoped_for = workers
+        """Workers that live, or are still to be started."""
+        self._unstarted: Exception | None = None
         self._starter = threading.Thread(target=self._start, name="pool-start", daemon=True)
 
     def __enter__(self) -> Self:
@@ -90,7 +96,7 @@ class Pool:
         Both must pickle. An error of *function* is raised here.
 
         Raises:
-            WorkerDied: The worker ended during the call, twice.
+            WorkerDied: The worker ended during the call, twice; or none is left, and no other could be started.
             Interrupted: The pool was closed meanwhile.
         """
         call = bytes(ForkingPickler.dumps((function, args)))
@@ -146,8 +152,8 @@ class Pool:
     def _add(self) -> None:
         try:
             worker = _Worker(self._preload)
-        except OSError:
-            self._idle.put(None)
+        except (OSError, EOFError) as error:
+            self._go_without(error)
             return
         with self._lock:
             if not self._closed:
@@ -156,12 +162,24 @@ class Pool:
                 return
         worker.end()
 
+    def _go_without(self, error: Exception) -> None:
+        """Go on with the workers that there are; once none is left, nobody shall wait for one."""
+        with self._lock:
+            self._hoped_for -= 1
+            if self._hoped_for:
+                return
+            self._unstarted = error
+        self._idle.put(None)
+
     def _take(self) -> _Worker:
         worker = self._idle.get()
-        if worker is None or self._closed:
-            self._idle.put(None)  # the next one who waits must wake up too
-            raise Interrupted("the worker processes were stopped", _STOPPED_HINT)
-        return worker
+        if worker is not None and not self._closed:
+            return worker
+        self._idle.put(None)  # the next one who waits must wake up too
+        if self._unstarted is not None and not self._closed:
+            message = f"no worker process could be started: {_told(self._unstarted)}"
+            raise WorkerDied(message, _UNSTARTED_HINT) from self._unstarted
+        raise Interrupted("the worker processes were stopped", _STOPPED_HINT)
 
     def _replace(self, worker: _Worker) -> None:
         worker.end()
@@ -207,14 +225,20 @@ class _Worker:
         self._pipe.close()
 
 
+def _told(error: Exception) -> str:
+    gone = isinstance(error, EOFError | ConnectionError)
+    return "the fork server, which starts them, ended" if gone else f"{type(error).__name__}: {error}"
+
+
 def warm_up(modules: Sequence[str]) -> None:
     """Let the fork server start and import *modules* now, beside what the caller does next.
 
     Worth it as a program's first act: both cores import, and workers fork when
     the first pages are there. Only the first call of a process has an effect.
+    Where it cannot start, the pool says so.
     """
     _context(modules)
-    with _clean_start():
+    with _clean_start(), suppress(OSError):
         forkserver.ensure_running()
 
 

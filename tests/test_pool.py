@@ -15,6 +15,7 @@ import pytest
 from pipelines import errors
 from pipelines.errors import DecodeError, Interrupted, PipelineError, TransformError, WorkerDied
 from pipelines.pool import Pool
+from tests.shop import ROOT, environment
 
 
 def _die_once(marker: str) -> str:
@@ -62,6 +63,72 @@ def test_k07_a_call_that_kills_two_workers_fails_and_says_how() -> None:
 
 def _kill_always() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+_FRAGILE = """
+import pathlib
+
+if pathlib.Path(__file__).with_name("broken").exists():
+    raise ValueError("numpy.dtype size changed")
+"""
+_STARTS_NONE = """
+import os
+from pipelines.errors import WorkerDied
+from pipelines.pool import Pool
+
+with Pool(2, preload=("fragile",)) as pool:
+    try:
+        pool.map(os.getenv, ["HOME", "HOME"])
+    except WorkerDied as error:
+        print(error.message)
+"""
+_LOSES_ONE_AND_THEN_THE_OTHER = """
+import os, pathlib, signal, time
+from pipelines.errors import WorkerDied
+from pipelines.pool import Pool
+
+with Pool(2, preload=("fragile",)) as pool:
+    while len(pool.pids()) < 2:
+        time.sleep(0.01)
+    one, other = pool.pids()
+    fork_server = pool.call(os.getppid)
+    pathlib.Path("broken").touch()
+    os.kill(fork_server, signal.SIGKILL)
+    os.kill(one, signal.SIGKILL)
+    print({pool.call(os.getpid) for _ in range(4)} == {other}, pool.pids() == [other])
+    os.kill(other, signal.SIGKILL)
+    try:
+        pool.call(os.getpid)
+    except WorkerDied as error:
+        print(error.message)
+"""
+_NONE_STARTED = "no worker process could be started: the fork server, which starts them, ended\n"
+
+
+def test_where_no_worker_can_be_started_calls_fail_and_do_not_wait(tmp_path: Path) -> None:
+    """What workers import raises something else than ImportError, which ends the fork server."""
+    (tmp_path / "broken").touch()
+
+    ended = _ended(tmp_path, _STARTS_NONE)
+
+    assert ended.stdout == _NONE_STARTED
+    assert "ValueError: numpy.dtype size changed" in ended.stderr
+
+
+def test_where_a_worker_cannot_be_replaced_the_others_go_on(tmp_path: Path) -> None:
+    """Of two workers one dies, and the fork server with it; then the other."""
+    ended = _ended(tmp_path, _LOSES_ONE_AND_THEN_THE_OTHER)
+
+    assert ended.stdout == f"True True\n{_NONE_STARTED}"
+
+
+def _ended(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """What *script* said, with a module `fragile` that cannot be imported once there is a file `broken` in *folder*."""
+    (folder / "fragile.py").write_text(_FRAGILE)
+    env = environment(PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)]))
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def test_an_error_of_the_function_is_raised_in_the_parent_as_it_was() -> None:
