@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,9 @@ def rows_of(resource: Resource, found: FirstPages, settings: Settings) -> tuple[
     decoded = decode([(body, carry) for body in bodies], shape)
     if not shape.transform:
         return decoded.table, decoded.rejects
-    return apply(decoded.table, resolve(shape.transform, (settings.transforms or FOLDER,))), decoded.rejects
+    with redirect_stdout(sys.stderr):  # as in a worker
+        table = apply(decoded.table, resolve(shape.transform, (settings.transforms or FOLDER,)))
+    return table, decoded.rejects
 
 
 def answers_of(source: Source, settings: Settings, now: datetime) -> list[dict[str, Any]]:

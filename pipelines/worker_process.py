@@ -6,7 +6,9 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+from contextlib import suppress
 from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -21,6 +23,7 @@ def serve(pipe: connection.Connection) -> None:
     """Answer the calls that come through *pipe*."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _print_aside()
     os.nice(_BEHIND_THREADS)
     gc.set_threshold(50_000)  # decoding makes and drops many tuples that are in no cycle
     gc.freeze()  # what was imported stays shared with the fork server, and is never looked through again
@@ -50,6 +53,13 @@ def _answer(call: bytes) -> tuple[bool, Any]:
         os._exit(137)
     except Exception as error:  # noqa: BLE001  # whatever it is must reach the parent, and only our errors surely pickle
         return False, TransformError(f"{name}: {type(error).__name__}: {error}", "this is a defect")
+
+
+def _print_aside() -> None:
+    """Let what functions and libraries print go to standard error: a command may write JSON to standard output."""
+    sys.stdout = sys.stderr
+    with suppress(OSError):  # there is no standard error
+        os.dup2(2, 1)
 
 
 def _leash() -> None:

@@ -115,6 +115,32 @@ def test_a_run_shows_a_table_of_80_columns_and_status_before_and_after_it_agrees
     assert {json.loads(line)["level"] for line in ran.err.splitlines()} == {"INFO"}
 
 
+LOUD = """\
+import subprocess
+
+def loud(frame):
+    print("printed", list(frame.columns), flush=True)
+    subprocess.run(["echo", "said by another program"])
+    return frame
+"""
+
+
+def test_what_a_transform_prints_is_not_in_what_a_command_answers(shop: Shop) -> None:
+    """In a worker process, what the programs that it calls say, too; in a preview, what it prints itself."""
+    (shop.folder / "loud.py").write_text(LOUD)
+    shop.edit("bank.yaml", "    key: id\n", "    key: id\n    transform: loud:loud\n")
+    folder = {"THREADMILL_TRANSFORMS": str(shop.folder)}
+
+    ran = shop.run("bank", "--json", **folder)
+    (shop.folder / "loud.py").write_text(LOUD.replace("subprocess.run", "len"))
+    looked = call(shop.folder, "preview", "bank.accounts", "--json", **folder)
+
+    assert ran.resource("bank.accounts")["new"] == 3
+    assert json.loads(looked.out)["rows"] == 3
+    assert "said by another program" in ran.err
+    assert ["printed ['id'" in one.err for one in (ran, looked)] == [True, True]
+
+
 def test_k04_sigterm_ends_a_run_soon_and_keeps_what_was_fetched(shop: Shop) -> None:
     """While `bank` waits for its second page: the first is kept, `shop` is committed, the next run has all rows."""
     shop.day = 2
