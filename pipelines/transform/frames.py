@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Transform = Callable[["pd.DataFrame"], "pd.DataFrame"]
 FOLDER = Path(__file__).parent.parent / "transforms"
+_IMPORTING = threading.RLock()
 _NAME = re.compile(r"([A-Za-z]\w*):([A-Za-z]\w*)", re.ASCII)
 
 
@@ -39,7 +41,9 @@ def resolve(name: str, folders: Sequence[Path] = (FOLDER,)) -> Transform:
     known = ", ".join(sorted(modules.keys() - {"__init__"})) or "none"
     if match is None or match[1] not in modules:
         raise ConfigError(f"unknown transform {name!r}", f"write module:function; modules in the folder: {known}")
-    function = getattr(_module(modules[match[1]], name), match[2], None)
+    with _IMPORTING:  # a module is known before it is whole, and Dask resolves in several threads
+        module = _module(modules[match[1]], name)
+    function = getattr(module, match[2], None)
     if not callable(function) or getattr(function, "__module__", None) != _module_name(modules[match[1]]):
         raise ConfigError(f"unknown transform {name!r}", f"{modules[match[1]]} defines no function {match[2]!r}")
     return function  # type: ignore[no-any-return] # callable is all that can be known of a user's function

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,3 +71,14 @@ def test_s12_nothing_outside_the_folder_is_ever_imported(name: str, tmp_path: Pa
         resolve(name, [folder])
 
     assert {module for module in set(sys.modules) - before if "threadmill_transforms" not in module} == set()
+
+
+def test_threads_that_resolve_at_once_get_the_whole_module(tmp_path: Path) -> None:
+    """The second comes while the module is being imported for the first."""
+    folder = written(tmp_path, "import time\n\ntime.sleep(0.2)\n\ndef clean(frame):\n    return frame\n")
+
+    with ThreadPoolExecutor(2) as threads:
+        functions = list(threads.map(resolve, ["shop:clean"] * 2, [[folder]] * 2))
+
+    assert [function.__name__ for function in functions] == ["clean", "clean"]
+    assert functions[0] is functions[1]
