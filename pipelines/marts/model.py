@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -102,23 +101,24 @@ class Marts(Value):
 
     def fingerprints(self, heads: Mapping[str, str]) -> dict[str, str]:
         """The fingerprint of every mart; *heads* tell the last commit of the sources by name."""
+        code = code_digest()
         known: dict[str, str] = {}
         for name in self.in_order():
-            known[name] = inputs_fingerprint(
-                self.marts[name], {**heads, **{f"{MARTS}.{at}": known[at] for at in known}}
-            )
+            made = {f"{MARTS}.{at}": known[at] for at in known}
+            known[name] = inputs_fingerprint(self.marts[name], {**heads, **made}, code)
         return known
 
 
-def inputs_fingerprint(mart: Mart, heads: Mapping[str, str]) -> str:
+def inputs_fingerprint(mart: Mart, heads: Mapping[str, str], code: str) -> str:
     """Equal as long as making *mart* again would give the same rows.
 
     *heads* maps a source to its last commit, by number and run: a commit that was
     removed leaves its number to another. A mart as an input counts by its own
     fingerprint under `marts.<name>`: the commit number of the marts moves with
-    every one of them. An input without a commit counts as none.
+    every one of them. An input without a commit counts as none. *code* is the
+    digest of what marts are made with.
     """
-    lines = [mart.model_dump_json(exclude={"description", "columns"}), code_digest()]
+    lines = [mart.model_dump_json(exclude={"description", "columns"}), code]
     for dataset in sorted(mart.inputs.values()):
         source = dataset.split(".", 1)[0]
         head = heads.get(dataset if source == MARTS else source, "none")
@@ -126,11 +126,11 @@ def inputs_fingerprint(mart: Mart, heads: Mapping[str, str]) -> str:
     return digest("\n".join(lines).encode())
 
 
-@lru_cache(maxsize=1)
 def code_digest() -> str:
-    """One digest of all code, queries and reference tables that marts are made with."""
-    files = [path for pattern in ("*.py", "*.sql", "data/*") for path in sorted(HOME.glob(pattern))]
+    """One digest of all code, queries and reference tables that marts are made with, as they are now."""
+    files = sorted(path.relative_to(HOME) for path in HOME.rglob("*") if path.is_file())
+    made_with = [path for path in files if not any(part.startswith((".", "__pycache__")) for part in path.parts)]
     try:
-        return digest(b"".join(path.name.encode() + path.read_bytes() for path in files))
+        return digest(b"".join(path.as_posix().encode() + (HOME / path).read_bytes() for path in made_with))
     except OSError as error:
         raise StoreError(f"cannot read {error.filename}: {error.strerror}", "install the package again") from error

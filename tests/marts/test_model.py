@@ -82,11 +82,11 @@ def test_another_way_of_making_a_mart_changes_its_fingerprint_but_a_description_
 
     again = [mart.model_copy(update=change) for change in ({"function": "a:c"}, {"description": "Rates."})]
 
-    same = [inputs_fingerprint(other, HEADS) == inputs_fingerprint(mart, HEADS) for other in again]
+    same = [inputs_fingerprint(other, HEADS, "code") == inputs_fingerprint(mart, HEADS, "code") for other in again]
     assert same == [False, True]
 
 
 def test_an_input_without_a_commit_differs_from_one_with_a_commit() -> None:
     mart = Mart(inputs=RATES, function="a:b")
 
-    assert inputs_fingerprint(mart, {}) != inputs_fingerprint(mart, {"frankfurter": "1 r1"})
+    assert inputs_fingerprint(mart, {}, "code") != inputs_fingerprint(mart, {"frankfurter": "1 r1"}, "code")
