@@ -57,6 +57,8 @@ class _MartRun:
         self._draft: Draft = lake.begin(shared.run_id, config_hash=config_hash, code_version=CODE_VERSION)
         self._heads, self._files, self._schemas = _committed(marts, shared.settings)
         self._wanted = marts.fingerprints({source: f"{head.n} {head.run}" for source, head in self._heads.items()})
+        self._failed: dict[str, list[str]] = {}
+        """The marts that failed, for each mart that failed or waits for one of them."""
 
     def run(self) -> SourceReport:
         """Make what is stale, then commit."""
@@ -86,15 +88,24 @@ class _MartRun:
         report = ResourceReport(MARTS, name, verdict="complete", expected=checks)
         missing = [dataset for dataset in mart.inputs.values() if not self._is_known(dataset)]
         if missing:
-            return replace(report, verdict="skipped", evidence=f"no rows yet in {', '.join(missing)}")
+            return replace(report, verdict="skipped", evidence=self._waits_for(name, missing))
         try:
             if self._draft.state(name) == {"inputs": self._wanted[name]}:
                 report = self._left(name, mart, report)
             else:
                 report = self._make(name, mart, report)
         except PipelineError as error:
+            self._failed[f"{MARTS}.{name}"] = [f"{MARTS}.{name}"]
             return replace(report.failed(error), seconds=time.monotonic() - started)
         return replace(report, seconds=time.monotonic() - started)
+
+    def _waits_for(self, name: str, missing: list[str]) -> str:
+        """What mart *name* lacks: the marts that failed, else the inputs that never had rows."""
+        failed = sorted({mart for dataset in missing for mart in self._failed.get(dataset, ())})
+        if not failed:
+            return f"no rows yet in {', '.join(missing)}"
+        self._failed[f"{MARTS}.{name}"] = failed
+        return f"{', '.join(failed)} failed"
 
     def _left(self, name: str, mart: Mart, report: ResourceReport) -> ResourceReport:
         """Leave the rows of a mart as they are; they may be too old by now."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 from pydantic import ValidationError
 
@@ -45,6 +45,8 @@ class Sources(Struct, frozen=True):
     sources: tuple[Source, ...]
     warnings: tuple[str, ...]
     secrets: Redactor
+    written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The resources that each file names, also where it was not asked for; none where it cannot be read."""
 
     def __iter__(self) -> Iterator[Source]:
         return iter(self.sources)
@@ -96,7 +98,8 @@ def load(  # noqa: PLR0913  # each is one thing that a caller may say
         sources += [source] if source else []
     if problems:
         raise refuse(replace(problem, what=secrets.hide(problem.what)) for problem in problems)
-    return Sources(tuple(sources), tuple(secrets.hide(str(warning)) for warning in sorted(set(warnings))), secrets)
+    told = tuple(secrets.hide(str(warning)) for warning in sorted(set(warnings)))
+    return Sources(tuple(sources), told, secrets, {file.name: file.resources for file in files})
 
 
 class _File(Struct, frozen=True):
@@ -108,6 +111,12 @@ class _File(Struct, frozen=True):
         """What the file calls its source; its own name by default."""
         told = self.document.data.get("source")
         return told if isinstance(told, str) else self.document.path.stem
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The names of its resources."""
+        told = self.document.data.get("resources")
+        return tuple(told) if isinstance(told, dict) else ()
 
 
 class _Reading(Struct, frozen=True):

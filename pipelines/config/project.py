@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
 from pydantic import ValidationError
 
 from pipelines.config.loading import Sources, load
-from pipelines.config.problems import explain, refuse
+from pipelines.config.problems import Document, Problem, explain, nearest, refuse
 from pipelines.config.settings import Settings, environment, read_settings
 from pipelines.config.yaml_source import read
 from pipelines.inspection import EXPECTATIONS
-from pipelines.marts.model import Marts
+from pipelines.marts.model import MARTS, Marts
 
 MARTS_FILE = "marts.yaml"
 
@@ -53,17 +54,23 @@ def load_project(
         prefect_secret=prefect_secret,
         unset_secret=unset_secret,
     )
-    return Project(settings, sources, load_marts(root / settings.config / MARTS_FILE), sources.warnings)
+    marts, warnings = load_marts(root / settings.config / MARTS_FILE, sources.written)
+    return Project(settings, sources, marts, (*sources.warnings, *warnings))
 
 
-def load_marts(path: Path) -> Marts:
-    """The marts of *path*; none where there is no such file.
+def load_marts(
+    path: Path, written: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> tuple[Marts, tuple[str, ...]]:
+    """The marts of *path*, none where there is no such file, and what deserves a look.
+
+    *written* are the resources of each source file. A source without one may have been
+    committed by another project, or in the past.
 
     Raises:
         ConfigError: All problems of the file, each with its line.
     """
     if not path.is_file():
-        return Marts(marts={})
+        return Marts(marts={}), ()
     document, problems = read(path)
     if problems:
         raise refuse(problems)
@@ -76,7 +83,34 @@ def load_marts(path: Path) -> Marts:
             EXPECTATIONS.validate_python(mart.expect)
         except ValidationError as error:
             raise refuse(explain(error, document, prefix=("marts", name, "expect"), schema=_checks_schema())) from None
-    return marts
+    unknown = list(_unknown_resources(marts, document, written))
+    if unknown:
+        raise refuse(unknown)
+    return marts, tuple(str(one) for one in sorted(_unknown_sources(marts, document, written)))
+
+
+def _unknown_resources(marts: Marts, document: Document, written: Mapping[str, Collection[str]]) -> Iterator[Problem]:
+    for keys, source, resource in _inputs(marts):
+        known, wanted = written.get(source), resource.removesuffix("__rejects")
+        if known and not {resource, wanted} & {*known}:
+            listed = f"{nearest(wanted, known)}; known: {', '.join(known)}"
+            yield document.problem(keys, f"the source {source} has no resource {resource!r}{listed}")
+
+
+def _unknown_sources(marts: Marts, document: Document, written: Mapping[str, Collection[str]]) -> Iterator[Problem]:
+    for keys, source, _ in _inputs(marts):
+        if source not in written:
+            meant = nearest(source, [*written, MARTS])
+            yield document.problem(keys, f"no file describes the source {source!r}{meant}: no run brings new rows")
+
+
+def _inputs(marts: Marts) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """The key, the source and the resource of each input that is no mart."""
+    for name, mart in marts.marts.items():
+        for argument, dataset in mart.inputs.items():
+            source, _, resource = dataset.partition(".")
+            if source != MARTS:
+                yield ("marts", name, "inputs", argument), source, resource
 
 
 def _checks_schema() -> dict[str, Any]:

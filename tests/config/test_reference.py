@@ -175,7 +175,7 @@ def test_each_example_loads(tmp_path: Path, kind: str, fragment: str) -> None:
 def test_each_example_of_marts_loads(tmp_path: Path, text: str) -> None:
     (tmp_path / "marts.yaml").write_text(text)
 
-    marts = load_marts(tmp_path / "marts.yaml").marts
+    marts = load_marts(tmp_path / "marts.yaml")[0].marts
 
     assert list(marts) == list(yaml.safe_load(text)["marts"])
 

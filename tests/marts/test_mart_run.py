@@ -164,3 +164,21 @@ def test_a_mart_without_rows_has_the_columns_that_it_has_now(shop: Shop, tmp_pat
     assert len(found) == 0
     assert "temperature_max_c" in found.columns
     assert "people_100km" not in found.columns
+
+
+WAITING = """\
+marts:
+  first: {inputs: {exposure: shop.events}, sql: country_day.sql, expect: [{min_rows: 2}]}
+  second: {inputs: {exposure: shop.events, more: marts.first}, sql: country_day.sql}
+  third: {inputs: {exposure: shop.events, more: marts.second}, sql: country_day.sql}
+"""
+
+
+def test_a_mart_that_waits_for_one_that_failed_says_so(shop: Shop) -> None:
+    """On day 1 each has rows; on day 2 the first fails, which the third feels through the second."""
+    two = [EVENT, EVENT | {"date": "2024-01-02"}]
+    days = [told(shop(WAITING, events=events)) for events in (two, [EVENT])]
+
+    assert {verdict for verdict, _ in days[0].values()} == {"complete"}
+    assert days[1]["first"][0] == "failed"
+    assert days[1]["second"] == days[1]["third"] == ("skipped", "marts.first failed")

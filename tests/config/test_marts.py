@@ -1,0 +1,58 @@
+"""What marts may be made of: what a source file has, or what is committed without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.config.project import Project, load_project
+from pipelines.errors import ConfigError
+
+SOURCE = "base_url: https://a.example\nresources: {orders: {path: /orders}, refunds: {path: /refunds}}\n"
+
+
+def loaded(root: Path, dataset: str, *, only: tuple[str, ...] | None = None, bank: str = SOURCE) -> Project:
+    """A project of two sources and one mart, which is made of *dataset*."""
+    marts = f"marts:\n  totals:\n    sql: totals.sql\n    inputs:\n      orders: {dataset}\n"
+    (root / "config").mkdir()
+    for name, text in {"shop": SOURCE, "bank": bank, "marts": marts}.items():
+        (root / "config" / f"{name}.yaml").write_text(text)
+    return load_project({}, root=root, only=only)
+
+
+@pytest.mark.parametrize("only", [None, ("bank",)], ids=["all", "another-source-only"])
+@pytest.mark.parametrize("dataset", ["shop.ordres", "shop.ordres__rejects"])
+def test_a_resource_that_its_source_has_not_is_refused(
+    tmp_path: Path, dataset: str, only: tuple[str, ...] | None
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, dataset, only=only)
+
+    name = dataset.removeprefix("shop.")
+    assert refused.value.message == (
+        f"{tmp_path / 'config' / 'marts.yaml'}:5: marts.totals.inputs.orders: "
+        f"the source shop has no resource {name!r} (did you mean orders?); known: orders, refunds"
+    )
+
+
+@pytest.mark.parametrize("dataset", ["shop.orders", "shop.orders__rejects", "bank.refunds"])
+def test_what_its_source_has_is_taken(tmp_path: Path, dataset: str) -> None:
+    project = loaded(tmp_path, dataset)
+
+    assert (list(project.marts.marts), project.warnings) == (["totals"], ())
+
+
+def test_a_source_without_a_file_is_told_and_may_have_been_committed_before(tmp_path: Path) -> None:
+    project = loaded(tmp_path, "shopp.orders")
+
+    (warning,) = project.warnings
+    told = "marts.yaml:5: marts.totals.inputs.orders: no file describes the source 'shopp' (did you mean shop?)"
+    assert told in warning
+
+
+def test_a_file_that_cannot_be_read_and_was_not_asked_for_stops_no_run_of_another(tmp_path: Path) -> None:
+    project = loaded(tmp_path, "bank.orders", only=("shop",), bank="resources: [\n")
+
+    assert project.sources.names == ("shop",)
+    assert project.warnings == ()
