@@ -27,7 +27,7 @@ from pipelines.milling import batch_event
 from pipelines.report.looked_at import looked_at
 from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
 from pipelines.source_run import Shared, sweep
-from pipelines.transform.checks import Expectations
+from pipelines.transform.checks import Expectation, Expectations
 from pipelines.version import CODE_VERSION
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class _MartRun:
         if not parts:  # no file tells its columns
             columns = unify(decode_schema(milled.columns) for milled in made)
             change = replace(change, schema=with_known_types(columns, self._draft.dataset(name).schema))
-        warnings = self._inspect(name, EXPECTATIONS.validate_python(mart.expect), change)
+        warnings = self._inspect(name, _checks(mart), change)
         self._draft.set_files(name, change, target)
         self._draft.set_state(name, {"inputs": self._wanted[name]})
         self._note_files(name)
@@ -186,6 +186,13 @@ class _MartRun:
         self._files[known_as] = [self._lake.store / file.path for file in dataset.files]
         if not dataset.files and dataset.schema is not None:
             self._schemas[known_as] = dataset.schema
+
+
+def _checks(mart: Mart) -> Expectations:
+    """Those of `expect`, and that no two rows have one `key`, unless `expect` says how severe that is."""
+    checks = EXPECTATIONS.validate_python(mart.expect)
+    is_told = any(one.unique and {*one.unique} <= {*mart.key} for one in checks)
+    return checks if is_told or not mart.key else (*checks, Expectation(unique=mart.key))
 
 
 def _committed(

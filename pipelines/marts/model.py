@@ -43,9 +43,13 @@ class Mart(Value):
     function: FunctionName | None = Field(default=None, description="`module:function` of pipelines/marts/.")
     sql: SqlFile | None = Field(default=None, description="DuckDB query, a file of pipelines/marts/.")
     split_by: Name | None = Field(
-        default=None, description="The input whose rows are divided over the processes; the others are given whole."
+        default=None,
+        description="The input whose rows are divided over the processes, of which each sees its own only; the others "
+        "are given whole.",
     )
-    key: Names = Field(default=(), description="The columns that name one row.")
+    key: Names = Field(
+        default=(), description="The columns that name one row; a mart in which two rows have one key fails."
+    )
     partition_by: Names = Field(default=(), description="`field`, `month(field)`, `day(field)` and so on.")
     sort_by: Names = Field(default=(), description="Order of the rows within a file.")
     expect: tuple[dict[str, Any], ...] = Field(default=(), description="Checks on the finished dataset.")

@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,9 @@ from msgspec import Struct, field
 
 from pipelines.errors import ConfigError, PipelineError, SchemaError, StoreError, TransformError
 from pipelines.marts.model import HOME, Mart
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class FileRows(Struct, frozen=True):
@@ -41,7 +45,7 @@ class MartUnit(Struct, frozen=True):
     sequence: int
     inputs: tuple[tuple[str, tuple[FileRows, ...]], ...]
     columns: tuple[str, ...] = ()
-    """Columns that the configuration describes; each must come out."""
+    """Columns that the configuration describes, or names as `key`; each must come out."""
     schemas: Mapping[str, pa.Schema] = field(default_factory=dict)
     """For inputs whose files may have older columns, or that have no rows: those that they are read with."""
 
@@ -69,9 +73,10 @@ def plan(
             raise TransformError(f"mart {name}: its input {dataset} has no rows yet", hint)
         given[argument] = tuple(_whole(path) for path in files.get(dataset, ()))
     pieces = divide(given[mart.split_by], units) if mart.split_by else [()]
+    columns = tuple(dict.fromkeys((*mart.key, *mart.columns)))
     casts = {argument: schema for argument, dataset in mart.inputs.items() if (schema := (schemas or {}).get(dataset))}
     return [
-        MartUnit(name, mart.maker, sequence, _inputs(given, mart.split_by, piece), tuple(mart.columns), casts)
+        MartUnit(name, mart.maker, sequence, _inputs(given, mart.split_by, piece), columns, casts)
         for sequence, piece in enumerate(pieces)
     ]
 
@@ -90,7 +95,7 @@ def make(unit: MartUnit) -> pa.Table:
     """The rows of *unit*.
 
     Raises:
-        TransformError: The function or query failed, or a described column did not come out.
+        TransformError: The function or query failed, or a column of `columns` or `key` did not come out.
         StoreError: An input file could not be read.
     """
     try:
@@ -102,7 +107,8 @@ def make(unit: MartUnit) -> pa.Table:
         raise TransformError(message, "correct it in pipelines/marts/ and run again") from error
     missing = sorted(set(unit.columns) - set(table.column_names))
     if missing:
-        hint = f"remove them from `columns` or add them to {unit.maker}; it gives {', '.join(table.column_names)}"
+        given = ", ".join(table.column_names)
+        hint = f"remove them from `columns` and `key`, or add them to {unit.maker}; it gives {given}"
         raise TransformError(f"mart {unit.mart}: no column {', '.join(missing)}", hint)
     return table
 
@@ -179,12 +185,21 @@ def _run(unit: MartUnit) -> pa.Table:
     inputs = {name: table.to_pandas(types_mapper=pd.ArrowDtype) for name, table in tables.items()}
     result = resolve(unit.maker)(**inputs)
     if isinstance(result, pd.DataFrame):
-        result = pa.Table.from_pandas(result, preserve_index=False).replace_schema_metadata(None)
+        result = _to_table(result, unit)
     if not isinstance(result, pa.Table):
         raise TransformError(
             f"mart {unit.mart}: {unit.maker} returned {type(result).__name__}", "return a DataFrame or an Arrow table"
         )
     return result
+
+
+def _to_table(frame: pd.DataFrame, unit: MartUnit) -> pa.Table:
+    """The columns of *frame*; what stands in its index only would be lost."""
+    lost = [str(name) for name in frame.index.names if name is not None and name not in frame.columns]
+    if lost:
+        message = f"mart {unit.mart}: {unit.maker} returned {', '.join(lost)} as the index of the frame"
+        raise TransformError(message, "make columns of it with `reset_index()`")
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
 def resolve(maker: str) -> Callable[..., object]:

@@ -182,3 +182,24 @@ def test_a_mart_that_waits_for_one_that_failed_says_so(shop: Shop) -> None:
     assert {verdict for verdict, _ in days[0].values()} == {"complete"}
     assert days[1]["first"][0] == "failed"
     assert days[1]["second"] == days[1]["third"] == ("skipped", "marts.first failed")
+
+
+@pytest.mark.parametrize(
+    ("expect", "verdict", "rows"),
+    [
+        pytest.param("", "failed", 0, id="by-itself"),
+        pytest.param(", expect: [{unique: country_code, severity: warn}]", "complete", 2, id="lowered"),
+    ],
+)
+def test_a_mart_whose_rows_repeat_its_key_fails_unless_it_may(
+    shop: Shop, tmp_path: Path, expect: str, verdict: str, rows: int
+) -> None:
+    """Two days of one country."""
+    two = [EVENT, EVENT | {"date": "2024-01-02"}]
+
+    report = shop(f"{COUNTRY_DAY}, key: country_code{expect}}}}}", events=two)
+
+    (one,) = [one for one in report.resources if one.source == "marts"]
+    said = one.problem.message if one.problem else " ".join(one.warnings)
+    assert (one.verdict, one.new) == (verdict, rows)
+    assert "marts.country_day: 1 rows repeat country_code" in said

@@ -105,3 +105,42 @@ def test_a_module_in_a_folder_below_makes_the_mart_again_when_it_is_edited(own: 
     said = own.said("marts: {more: {inputs: {weather: shop.weather}, function: 'more:more'}}", EDITED_BELOW)
 
     assert said == ["more: complete: 1 unit of rows", "more: complete: 1 unit of rows", "[10, 30]"]
+
+
+CITIES = """\
+def as_index(weather):
+    return weather.groupby("city").mean()
+
+
+def without(weather):
+    return weather[["mm"]]
+
+
+def grouped(weather):
+    return weather.groupby("city", as_index=False).mean()
+"""
+KEYED = """\
+marts:
+  as_index: {inputs: {weather: shop.weather}, function: "cities:as_index", key: city}
+  without: {inputs: {weather: shop.weather}, function: "cities:without", key: city}
+  grouped: {inputs: {weather: shop.weather}, function: "cities:grouped", split_by: weather, key: city}
+"""
+
+
+@pytest.mark.parametrize(
+    ("workers", "grouped"),
+    [
+        pytest.param(1, "complete: 1 unit of rows", id="one-worker"),
+        pytest.param(2, "failed: marts.grouped: 1 rows repeat city", id="each-of-two-groups-its-own-rows"),
+    ],
+)
+def test_a_mart_has_the_columns_of_its_key_and_one_row_for_each(own: Own, workers: int, grouped: str) -> None:
+    (own.marts / "cities.py").write_text(CITIES)
+
+    said = own.said(KEYED, "run()", workers=workers)
+
+    assert sorted(said) == [
+        "as_index: failed: mart as_index: cities:as_index returned city as the index of the frame",
+        f"grouped: {grouped}",
+        "without: failed: mart without: no column city",
+    ]
