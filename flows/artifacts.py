@@ -65,12 +65,17 @@ def told(report: RunReport) -> str:
 
 
 def summary_text(report: RunReport) -> str:
-    """The report as Markdown: problems with their hints, verdicts, where the time went, where the Parquet lies."""
+    """The report as Markdown: problems, warnings, verdicts, where the time went, where the Parquet lies."""
     lines = [f"## Run {report.run_id}", "", summary(report), ""]
     for name, problem in report.problems:
         lines += [f"- **{name}**: {problem.kind}: {_plain(_message(name, problem))}"]
         lines += [f"    - hint: {_plain(problem.hint)}"] if problem.hint else []
-    lines += [f"- warning: {_plain(warning)}" for warning in report.warnings]
+    lines += [f"- warning: {_plain(warning)}" for warning in report.all_warnings]
+    lines += [
+        f"- warning: {one.name}: {one.rejected:,} records are set aside in {one.name}__rejects, with the reason of each"
+        for one in report.resources
+        if one.rejected
+    ]
     lines += ["", *_verdicts(report), "", *_where_the_time_went(report)]
     commits = [(source.source, source.commit) for source in report.sources if source.commit is not None]
     lines += ["", "| source | commit | Parquet |", "| --- | --- | --- |"]

@@ -82,7 +82,7 @@ class RunLog:
         """The run has ended as *report* says."""
         for name, problem in report.problems:
             self._failed(name, problem)
-        for warning in (*report.warnings, *(text for one in report.resources for text in one.warnings)):
+        for warning in report.all_warnings:
             self._tell(logging.WARNING, "warning", {"text": warning})
         fields = {
             "exit_code": report.exit_code,

@@ -152,6 +152,11 @@ class RunReport(Struct, frozen=True):
         return found + [(resource.name, resource.problem) for resource in self.resources if resource.problem]
 
     @property
+    def all_warnings(self) -> list[str]:
+        """What deserves a look though nothing failed: of the run, then of each resource."""
+        return [*self.warnings, *(warning for resource in self.resources for warning in resource.warnings)]
+
+    @property
     def rows(self) -> int:
         """Rows that this run added or changed."""
         return sum(resource.rows_written for resource in self.resources)
@@ -220,7 +225,7 @@ def _show_problems(report: RunReport, console: Console) -> None:
             console.print(f"  hint: {_plain(problem.hint)}", style="dim", highlight=False)
         if problem.curl:  # one line however long, so that it can be copied
             console.print(f"  repeat: {_plain(problem.curl)}", style="dim", highlight=False, soft_wrap=True)
-    for warning in (*report.warnings, *(one for resource in report.resources for one in resource.warnings)):
+    for warning in report.all_warnings:
         console.print(f"[yellow]warning:[/] {_plain(warning)}", highlight=False)
 
 
