@@ -26,7 +26,7 @@ from pipelines.milled import MAKE_MART, Milled
 from pipelines.milling import batch_event
 from pipelines.report.looked_at import looked_at
 from pipelines.report.result import Expected, Problem, ResourceReport, SourceReport
-from pipelines.source_run import Shared, sweep
+from pipelines.source_run import Shared, not_shown, sweep
 from pipelines.transform.checks import Expectation, Expectations
 from pipelines.version import CODE_VERSION
 
@@ -70,7 +70,14 @@ class _MartRun:
         if not committed.pending:
             sweep(self._lake, self._shared)
         changed = committed.changed and bool(self._draft.changed)
-        return SourceReport(MARTS, number, changed, tuple(reports), view_pending=bool(committed.pending))
+        return SourceReport(
+            MARTS,
+            number,
+            changed,
+            tuple(reports),
+            view_pending=bool(committed.pending),
+            warnings=not_shown(self._lake, committed),
+        )
 
     def _tell(self, event: Event) -> None:
         self._shared.listen(MARTS, event)

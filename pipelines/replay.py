@@ -28,7 +28,7 @@ from pipelines.milling import Ledger
 from pipelines.recipes import recipe_of
 from pipelines.report.result import Problem, ResourceReport, SourceReport
 from pipelines.report.spans import Span, all_endpoints, parents_of, zones_of
-from pipelines.source_run import Shared, SourceRun
+from pipelines.source_run import Shared, SourceRun, not_shown
 
 _PER_COMMIT = 10**9  # more batches than a commit has: parts of a later one sort after those of an earlier one
 
@@ -79,7 +79,14 @@ class _Replay:
         committed = self._lake.commit(draft)
         told = tuple(replace(report, evidence=self._told(report.resource)) for report in reports)
         head = committed.head.n if committed.head else None
-        return SourceReport(self._source.name, head, committed.changed, told, view_pending=bool(committed.pending))
+        return SourceReport(
+            self._source.name,
+            head,
+            committed.changed,
+            told,
+            view_pending=bool(committed.pending),
+            warnings=not_shown(self._lake, committed),
+        )
 
     def _told(self, name: str) -> str:
         commits = self._commits[name]

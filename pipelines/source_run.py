@@ -23,7 +23,7 @@ from pipelines.extract.limits import Budgets
 from pipelines.extract.spool import Spool, kept_folder
 from pipelines.extract.tokens import keepsake_file
 from pipelines.fetching import fetch_and_mill
-from pipelines.load.lake import Lake
+from pipelines.load.lake import Committed, Lake
 from pipelines.milled import Recipe
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
@@ -135,6 +135,7 @@ class SourceRun:
             changed=committed.changed and bool(self.draft.changed),
             resources=tuple(reports),
             view_pending=bool(committed.pending),
+            warnings=not_shown(self._lake, committed),
         )
 
     def _recipe(self, name: str, resource: Resource) -> Recipe:
@@ -191,3 +192,8 @@ def sweep(lake: Lake, shared: Shared) -> None:
         lake.vacuum(keep=settings.kept_commits, grace=timedelta(seconds=settings.grace), now=datetime.now(UTC))
     except StoreError as error:
         log.warning("vacuum failed source=%s: %s", lake.source, error.message)
+
+
+def not_shown(lake: Lake, committed: Committed) -> tuple[str, ...]:
+    """What a report says of a commit that cannot be seen yet: it stands all the same."""
+    return (f"{lake.source}: {committed.unshown}; the next run shows it",) if committed.unshown else ()

@@ -25,7 +25,7 @@ from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.ledger_api import NOW, LedgerApi, instant, row
-from tests.shop import Shop, seen
+from tests.shop import Shop, expected, seen
 
 TWO = """\
 base_url: {url}
@@ -184,6 +184,46 @@ def test_a_run_without_its_lake_keeps_what_was_shown_and_tells_it(ledger: Ledger
     assert report.foreign == ("rows",)
     assert pq.read_table(kept, partitioning=None)["id"].to_pylist() == [1]
     assert ledger.stored("id") == [2]
+
+
+def test_a_commit_that_cannot_be_shown_yet_is_told_and_the_next_run_shows_it(api: FakeApi, tmp_path: Path) -> None:
+    """A file stands where the view is put together, from the first answer on; the commit stands, so nothing failed."""
+    shop, data = Shop(api, tmp_path), tmp_path / "data"
+    aside, answer = data / "lake" / "shop" / "aside", api.routed("/shop/events")
+
+    def block(asked: Asked) -> Answer:
+        aside.touch()
+        return answer(asked)
+
+    api.route("/shop/events", block)
+    ran = shop.run()
+    before = seen(data, "shop/events")
+    (report,), (page,) = (list((data / "runs").glob(f"*.{kind}")) for kind in ("json", "html"))
+    sources = {one["source"]: one for one in json.loads(report.read_bytes())["sources"]}
+    aside.unlink()
+    api.route("/shop/events", answer)
+    again = shop.run()
+
+    told = "shop: commit 1 is not shown yet: showing the commit failed"
+    places = {"table": " ".join(ran.out.split()), "log": ran.err, "page": page.read_text(encoding="utf-8")}
+    assert (ran.code, again.code) == (0, 0)
+    assert {place for place, text in places.items() if told not in text} == set()
+    assert [warning.startswith(told) for warning in sources["shop"]["warnings"]] == [True]
+    assert sources["bank"]["warnings"] == []
+    assert "not shown yet" not in again.out + again.err
+    assert (before, seen(data, "shop/events")) == ([], expected("shop/events", 1))
+
+
+def test_what_a_run_has_moved_out_of_the_view_is_told_beside_its_table(api: FakeApi, tmp_path: Path) -> None:
+    shop = Shop(api, tmp_path)
+    shop.run()
+    (tmp_path / "data" / "parquet" / "shop" / "notes.txt").touch()
+
+    ran = shop.run()
+
+    assert ran.code == 0
+    assert "warning: shop: notes.txt was not ours and is moved aside" in ran.out
+    assert "shop: notes.txt was not ours and is moved aside" in ran.err
 
 
 def test_a_record_that_is_set_aside_is_not_taken_for_gone(api: FakeApi, tmp_path: Path) -> None:

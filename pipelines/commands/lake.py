@@ -113,9 +113,8 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
         click.echo(f"{source}: commit {head} holds what commit {number} held")
     else:
         click.echo(f"{source}: nothing to do, commit {head} holds what commit {number} held")
-    if done.pending:
-        what = f"commit {head} is not shown yet: {done.warning}"
-        click.echo(f"warning: {source}: {what}\n  hint: the next run shows it", err=True)
+    if done.unshown:
+        click.echo(f"warning: {source}: {done.unshown}\n  hint: the next run shows it", err=True)
     cataloged(settings)
 
 

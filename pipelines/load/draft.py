@@ -31,6 +31,11 @@ class Committed(Struct, frozen=True):
     pending: tuple[str, ...] = ()
     warning: str = ""
 
+    @property
+    def unshown(self) -> str:
+        """What is committed and cannot be seen yet, in one sentence; empty where all of it is shown."""
+        return f"commit {self.head.n} is not shown yet: {self.warning}" if self.head and self.pending else ""
+
 
 class Draft:
     """The next commit while it is being put together; starts as a copy of the head."""

@@ -22,7 +22,8 @@ def problems(run: Document) -> str:
         f"<br><small>{escape(problem['hint'])}</small>{_repeat(problem)}</li>"
         for name, problem in found
     ]
-    warnings = [*run["warnings"], *(text for one in resources_of(run) for text in one["warnings"])]
+    of_sources = [text for source in run["sources"] for text in source.get("warnings", ())]
+    warnings = [*run["warnings"], *of_sources, *(text for one in resources_of(run) for text in one["warnings"])]
     lines += [f'<li class="incomplete">{escape(text)}</li>' for text in warnings]
     lines += [
         f'<li class="incomplete">{escape(one["name"])}: {one["rejected"]:,} records are set aside in '

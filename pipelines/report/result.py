@@ -116,6 +116,12 @@ class SourceReport(Struct, frozen=True):
     view_pending: bool = False
     foreign: tuple[str, ...] = ()
     """Files that somebody else had put into the view; they were moved aside."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Its warnings, and a sentence for each foreign file."""
+        return (*self.warnings, *(f"{self.source}: {path} was not ours and is moved aside" for path in self.foreign))
 
     def hiding(self, hide: Callable[[str], str]) -> SourceReport:
         """The same with *hide* over every text that may quote an API's answer: an error may repeat a token."""
@@ -153,8 +159,10 @@ class RunReport(Struct, frozen=True):
 
     @property
     def all_warnings(self) -> list[str]:
-        """What deserves a look though nothing failed: of the run, then of each resource."""
-        return [*self.warnings, *(warning for resource in self.resources for warning in resource.warnings)]
+        """What deserves a look though nothing failed: of the run, of its sources, of their resources."""
+        of_sources = [warning for source in self.sources for warning in source.told]
+        of_resources = [warning for resource in self.resources for warning in resource.warnings]
+        return [*self.warnings, *of_sources, *of_resources]
 
     @property
     def rows(self) -> int:

@@ -52,13 +52,14 @@ def test_what_an_api_says_is_no_markup(tmp_path: Path) -> None:
     assert told.count(safe) == 4
 
 
-def test_the_text_tells_the_warnings_of_resources_and_what_was_set_aside(tmp_path: Path) -> None:
+def test_the_text_tells_all_warnings_and_what_was_set_aside(tmp_path: Path) -> None:
     """As the table, the log and the page of the run do."""
     resource = ResourceReport("shop", "orders", verdict="complete", warnings=("shop.orders: size is null",), rejected=7)
-    source = SourceReport("shop", 1, True, (resource,))
+    source = SourceReport("shop", 1, True, (resource,), foreign=("notes.txt",), warnings=("shop: not shown",))
     report = RunReport("r1", "2024-01-01T00:00:00Z", 2.0, str(tmp_path), (source,), ("the catalog is old",))
 
     told = summary_text(report)
 
-    assert "- warning: the catalog is old\n- warning: shop.orders: size is null\n" in told
+    warnings = ("the catalog is old", "shop: not shown", "shop: notes.txt was not ours", "shop.orders: size is null")
+    assert [line for line in warnings if f"- warning: {line}" not in told] == []
     assert "- warning: shop.orders: 7 records are set aside in shop.orders__rejects" in told
