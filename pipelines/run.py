@@ -100,13 +100,15 @@ def run(
             reports = list(threads.map(lambda source: _worked(work, source, shared), project.sources))
         marts = None if stop.is_set() else _made(project.marts, shared)
         warnings = () if stop.is_set() else _cataloged(project, pool)
+    stopped = stop.is_set()
+    left = (_left_undone(project.marts, marts),) if stopped else ()
     report = RunReport(
         run_id=run_id,
         started_at=now.isoformat(timespec="seconds"),
         seconds=time.monotonic() - started,
         data=str(settings.data),
         sources=(*reports, *([marts] if marts else [])),
-        warnings=(*project.warnings, *warnings),
+        warnings=(*project.warnings, *warnings, *left),
         machine={
             "workers": pool.workers,
             "cpus": processors(),
@@ -114,6 +116,7 @@ def run(
             "threads_allowed": {source.name: crew_size(source, settings).most for source in project.sources},
         },
         timeline=timeline.to_json(),
+        stopped=stopped,
     )
     report = _saved(report, settings)
     for watcher in watchers:
@@ -158,6 +161,12 @@ def _made(marts: Marts, shared: Shared) -> SourceReport | None:
     except Exception as error:  # noqa: BLE001  # as above
         reports = tuple(ResourceReport(MARTS, name) for name in marts.marts)
         return SourceReport(MARTS, None, False, reports, Problem.of(foreseen(error, MARTS)))
+
+
+def _left_undone(marts: Marts, made: SourceReport | None) -> str:
+    """What a run that was told to stop says of what it did not come to."""
+    before = "its marts were made" if marts.marts and made is None else "all was done"
+    return f"the run was stopped before {before}; the next run goes on"
 
 
 def _cataloged(project: Project, pool: Pool | Cluster) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.charts.page import chart, colours, policy, scripts
+from pipelines.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK
 from pipelines.load.log import Dataset
 from pipelines.load.stores import Remote
 from pipelines.marts.model import MARTS
@@ -29,6 +30,7 @@ from pipelines.schemas import SchemaChange, committed
 
 _NAMES = 168
 """Room for the names of datasets beside a chart, in pixels."""
+_STATES = {EXIT_OK: "complete", EXIT_INCOMPLETE: "incomplete", EXIT_INTERRUPTED: "interrupted"}
 _HEAD = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -72,7 +74,7 @@ def page(run: Document, data: Path, remote: Remote | None = None) -> str:
 
 def _summary(run: Document) -> str:
     resources = resources_of(run)
-    state = "complete" if run["exit_code"] == 0 else "incomplete" if run["exit_code"] == 3 else "failed"
+    state = _STATES.get(run["exit_code"], "failed")
     figures = (
         (f"{run['seconds']:.1f} s", "from start to end"),
         (f"{sum(one['requests'] for one in resources):,}", "requests"),

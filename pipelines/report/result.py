@@ -15,7 +15,7 @@ import orjson
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
-from pipelines.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, PipelineError
+from pipelines.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, PipelineError
 from pipelines.patterns import literal
 from pipelines.tables import print_table
 
@@ -145,6 +145,8 @@ class RunReport(Struct, frozen=True):
     machine: dict[str, Any] = field(default_factory=dict)
     timeline: dict[str, Any] = field(default_factory=dict)
     """What `pipelines.report.timeline` kept; only the saved report has it."""
+    stopped: bool = False
+    """Whether it was told to end before all was done."""
 
     @property
     def resources(self) -> Iterator[ResourceReport]:
@@ -176,7 +178,9 @@ class RunReport(Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """0 complete; the first problem's own code; 3 when a resource is incomplete."""
+        """0 complete; 130 when it was stopped; the first problem's own code; 3 when a resource is incomplete."""
+        if self.stopped:
+            return EXIT_INTERRUPTED
         if self.problems:
             return self.problems[0][1].exit_code or EXIT_FAILED
         incomplete = any(resource.verdict == "incomplete" for resource in self.resources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 import pipelines
 from pipelines.config.project import load_project
+from pipelines.extract.events import Event
 from pipelines.report.result import RunReport
+from pipelines.report.runs import read_run
 from pipelines.run import run
 from tests.fake_api import FakeApi
 
@@ -66,12 +69,18 @@ def shop(api: FakeApi, tmp_path: Path) -> Shop:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "shop.yaml").write_text(SHOP.format(base=api.url))
 
-    def ran(marts: str, *, now: datetime = NOON, **records: list[Any]) -> RunReport:
+    def ran(marts: str, *, now: datetime = NOON, stop_when: str = "", **records: list[Any]) -> RunReport:
+        stop = threading.Event()
+
+        def listen(source: str, event: Event) -> None:
+            if event.kind == stop_when:
+                stop.set()
+
         (tmp_path / "config" / "marts.yaml").write_text(marts)
         for resource in ("events", "weather", "holidays", "rates"):
             api.pages(f"/{resource}", records=records.get(resource, []))
         settings = {"THREADMILL_DATA": str(tmp_path / "data"), "THREADMILL_WORKERS": "1"}
-        return run(load_project(settings, root=tmp_path), now=now)
+        return run(load_project(settings, root=tmp_path), now=now, listen=listen, stop=stop)
 
     return ran
 
@@ -203,3 +212,22 @@ def test_a_mart_whose_rows_repeat_its_key_fails_unless_it_may(
     said = one.problem.message if one.problem else " ".join(one.warnings)
     assert (one.verdict, one.new) == (verdict, rows)
     assert "marts.country_day: 1 rows repeat country_code" in said
+
+
+@pytest.mark.parametrize(
+    ("marts", "before"), [(COUNTRY_DAY + "}}", "its marts were made"), ("marts: {}", "all was done")]
+)
+def test_a_run_that_is_stopped_when_its_sources_have_committed_is_not_complete(
+    shop: Shop, tmp_path: Path, marts: str, before: str
+) -> None:
+    """Its report, its page and its process say 130; the next run makes the marts."""
+    report = shop(marts, events=[EVENT], stop_when="committed")
+    again = shop(marts, events=[EVENT])
+
+    saved = read_run(tmp_path / "data", report.run_id)
+    page = (tmp_path / "data" / "runs" / f"{report.run_id}.html").read_text(encoding="utf-8")
+    assert (report.problems, report.exit_code, saved["exit_code"], saved["stopped"]) == ([], 130, 130, True)
+    assert report.all_warnings == [f"the run was stopped before {before}; the next run goes on"]
+    assert '<em class="interrupted">interrupted</em>' in page
+    assert (told(report), again.exit_code) == ({}, 0)
+    assert [verdict for verdict, _ in told(again).values()] == ["complete"] * ("country_day" in marts)
