@@ -60,7 +60,8 @@ class Milled(Struct, frozen=True):
     """What came of a batch.
 
     `cursors` has the greatest cursor of each parent as text, `warnings` the rows
-    that break a check which only warns, `ends` the cursors that pages begin and
+    that break a check which only warns, `reasons` how many records were set aside
+    by column and reason, `ends` the cursors that pages begin and
     end with, where their order is declared.
     """
 
@@ -74,6 +75,7 @@ class Milled(Struct, frozen=True):
     cpu_s: float
     wall_s: float
     warnings: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[tuple[str, str], int] = field(default_factory=dict)
     ends: tuple[PageEnds, ...] = ()
     pid: int = 0
     began: float = 0.0

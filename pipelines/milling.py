@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Self
 
@@ -38,6 +39,14 @@ class Ledger(Struct):
     def rows_read(self) -> int:
         """Records in all pages so far."""
         return sum(milled.rows_read for milled in self.milled)
+
+    @property
+    def reasons(self) -> Counter[tuple[str, str]]:
+        """How many records were set aside so far, by column and reason."""
+        counted: Counter[tuple[str, str]] = Counter()
+        for milled in self.milled:
+            counted.update(milled.reasons)
+        return counted
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from pipelines.load.target import Target
 from pipelines.milled import REJECTS, Recipe, rejects_of
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
-from pipelines.report.looked_at import looked_at
+from pipelines.report.looked_at import looked_at, reasons_of
 from pipelines.report.result import Expected, Problem, ResourceReport
 from pipelines.report.spans import parents_of, waiting_for
 from pipelines.transform.checks import Expectations
@@ -252,6 +252,7 @@ class Settling:
             rejected=sum(milled.rows_rejected for milled in ledger.milled),
             bytes_fetched=extraction.raw_bytes,
             expected=tuple(map(Expected.of, self._source.resources[name].expect)),
+            reasons=reasons_of(ledger.reasons, self._source.resources[name].expect),
             seconds=max(extraction.ended_at, ledger.ended_at) - extraction.began_at,
         )
 

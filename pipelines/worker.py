@@ -46,6 +46,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     rows_read = rows_rejected = 0
     cursors: dict[str, str] = {}
     warnings: Counter[str] = Counter()
+    reasons: Counter[tuple[str, str]] = Counter()
     ends: list[PageEnds] = []
     schemas: list[pa.Schema] = []
     seen = _Seen(recipe)
@@ -67,6 +68,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
             table, more = checked(table, recipe.shape.checks, f"{recipe.source}.{recipe.resource}", warnings)
             for refused in filter(None, [*aside, more]):
                 rows_rejected += len(refused)
+                reasons.update(zip(refused["column"].to_pylist(), refused["reason"].to_pylist(), strict=True))
                 rejects.write(refused)
             schemas.append(table.schema)
             writer.write(table)
@@ -82,6 +84,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
         cpu_s=time.process_time() - cpu,
         wall_s=time.monotonic() - started,
         warnings=dict(warnings),
+        reasons=dict(reasons),
         ends=tuple(ends),
         pid=os.getpid(),
         began=started,

@@ -116,9 +116,13 @@ def test_checks_of_a_whole_history_look_at_its_current_rows(shop: Shop, checks: 
     assert outcome(report) == expected
 
 
+def page_of(report: RunReport) -> str:
+    return (Path(report.data) / "runs" / f"{report.run_id}.html").read_text(encoding="utf-8")
+
+
 def outcomes(report: RunReport) -> list[str]:
     """What the page of a run says of each check."""
-    page = (Path(report.data) / "runs" / f"{report.run_id}.html").read_text(encoding="utf-8")
+    page = page_of(report)
     return re.findall(r'data-title="outcome"[^>]*><em[^>]*>([a-z ]+)<', page)
 
 
@@ -147,3 +151,61 @@ def test_a_check_that_nobody_looked_at_is_not_said_to_hold(shop: Shop) -> None:
         ["held", "not looked at"],
         ["held", "warned"],
     ]
+
+
+@pytest.mark.parametrize(("severity", "shown"), [("fail", "failed"), ("warn", "warned")], ids=["fail", "warn"])
+def test_a_check_of_a_column_that_is_missing_is_not_said_to_hold(shop: Shop, severity: str, shown: str) -> None:
+    checks = f"{{unique: [id, size], severity: {severity}}}, {{freshness: {{at: 1d}}, severity: {severity}}}"
+
+    report = shop(BARE, f"write: replace, expect: [{checks}]")
+
+    assert outcome(report)[3][0].startswith("shop.orders: there is no column size")
+    assert outcomes(report) == [shown, shown]
+
+
+@pytest.mark.parametrize(
+    ("broken", "holds"),
+    [
+        pytest.param("not_null: net_amount", "not_null: amount", id="begins-alike"),
+        pytest.param("between: {depth: [-20, -10]}", "between: {depth: [-20, -1]}", id="ends-alike"),
+    ],
+)
+def test_a_check_that_holds_is_not_taken_for_one_of_almost_the_same_words(shop: Shop, broken: str, holds: str) -> None:
+    records = [{"id": number, "depth": -5, "amount": number, "net_amount": None} for number in (1, 2)]
+
+    report = shop(records, f"write: replace, expect: [{{{holds}, severity: warn}}, {{{broken}, severity: warn}}]")
+
+    assert outcomes(report) == ["warned", "held"]
+
+
+def test_each_run_tells_the_records_that_it_has_set_aside_itself(shop: Shop) -> None:
+    """Five records, then the same again, then one of them and another: what is kept of earlier runs counts no more."""
+    more = "key: id, write: upsert, expect: [{not_null: size, severity: quarantine}, {not_null: id}]"
+    sized = {"id": 9, "size": 5}
+    lacking = [[{"id": number} for number in numbers] for numbers in (range(5), range(5), (4, 7), ())]
+
+    reports = [shop([sized, *records], more) for records in lacking]
+
+    pages = [page_of(report) for report in reports]
+    assert [outcome(report)[2] for report in reports] == [5, 5, 2, 0]
+    assert [outcomes(report) for report in reports] == [["set aside", "held"]] * 3 + [["held", "held"]]
+    assert [re.findall(r'data-title="records"[^>]*>([\d,]+)<', page) for page in pages] == [["5"], ["5"], ["2"], []]
+    assert ['class="record">{&quot;id&quot;:' in page for page in pages] == [True, True, True, False]
+
+
+def test_reasons_of_values_that_do_not_fit_are_counted_by_column(shop: Shop) -> None:
+    """In batches of one page each; a check that sets one record aside is not lost among a hundred other reasons."""
+    words = [{"id": number, "size": "x" * number} for number in range(1, 121) for _ in range(2)]
+    more = "key: id, write: upsert, columns: {size: int64}, on_mismatch: quarantine"
+
+    report = shop(
+        [*words, {"id": 500, "size": 99}],
+        f"{more}, expect: [{{between: {{size: [0, 9]}}, severity: quarantine}}]",
+        batch_size="1B",
+    )
+
+    (orders,) = report.resources
+    told = {(one.column, one.reason): one.records for one in orders.reasons}
+    assert (orders.rejected, len(told), outcomes(report)) == (241, 101, ["set aside"])
+    assert told["size", "size is not between 0 and 9"] == 1
+    assert told["size", "is a string of 1 characters and no number"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -39,10 +40,10 @@ def problems(run: Document) -> str:
     return section("Problems and warnings", f"<ul>{''.join(lines)}</ul>") if lines else ""
 
 
-def checks(run: Document, aside: Sequence[SetAside]) -> str:
+def checks(run: Document) -> str:
     """Each check of `expect` with what came of it; those that held are folded up."""
     rows = [
-        [_outcome(one, check, aside), f"<b>{escape(one['name'])}</b>", f"<code>{escape(check['check'])}</code>"]
+        [_outcome(one, check), f"<b>{escape(one['name'])}</b>", f"<code>{escape(check['check'])}</code>"]
         for one in resources_of(run)
         for check in one.get("expected", ())
     ]
@@ -54,17 +55,17 @@ def checks(run: Document, aside: Sequence[SetAside]) -> str:
 
 
 def samples(aside: Sequence[SetAside]) -> str:
-    """Why records were set aside, with one of each as it was kept: masked where the data is."""
+    """Why records were set aside, with one of each as it is kept: masked where the data is."""
     rows = [
         [
             f"<b>{escape(one.resource)}</b>",
             f"{one.records:,}",
             f"<code>{escape(one.column)}</code> {escape(one.reason)}",
-            f'<code class="record">{escape(one.sample)}</code>',
+            f'<code class="record">{escape(one.sample)}</code>' if one.sample else "",
         ]
         for one in aside
     ]
-    titles = ("dataset", "records", "column and reason", "one of them")
+    titles = ("dataset", "records", "column and reason", "such a record")
     return section("Records set aside", table(titles, rows)) if rows else ""
 
 
@@ -72,14 +73,22 @@ def _repeat(problem: dict[str, Any]) -> str:
     return f'<code class="record">{escape(problem["curl"])}</code>' if problem.get("curl") else ""
 
 
-def _outcome(one: dict[str, Any], check: dict[str, Any], aside: Sequence[SetAside]) -> str:
+def _outcome(one: dict[str, Any], check: dict[str, Any]) -> str:
     """What became of *check* of the resource *one*: the sentences about it tell."""
-    failed = one["problem"]["message"] if one["problem"] else ""
-    reasons = [other.reason for other in aside if other.resource == one["name"]]
-    told = {"failed": [failed], "warned": one["warnings"], "set aside": reasons}
-    for outcome, texts in told.items():
-        if any(complaint in text for complaint in check["complaints"] for text in texts):
-            return f'<em class="{"failed" if outcome == "failed" else "incomplete"}">{outcome}</em>'
+    outcome, texts = {
+        "fail": ("failed", [one["problem"]["message"]] if one["problem"] else []),
+        "warn": ("warned", one["warnings"]),
+        "quarantine": ("set aside", [reason["reason"] for reason in one.get("reasons", ())]),
+    }[check["severity"]]
+    if any(_says(text, complaint) for complaint in check["complaints"] for text in texts):
+        return f'<em class="{"failed" if outcome == "failed" else "incomplete"}">{outcome}</em>'
     if one["problem"] or one["verdict"] == "skipped" or not check["complaints"]:
         return "<em>not looked at</em>"
+    if outcome == "set aside" and one["rejected"] and "reasons" not in one:
+        return "<em>not known</em>"  # the report is of an older version
     return _HELD
+
+
+def _says(text: str, complaint: str) -> bool:
+    """Whether *complaint* is a whole sentence of *text*, but for how many rows, and for what a value is."""
+    return re.search(rf"(?:^|[:;,\d] ){re.escape(complaint)}(?:[; ]|$)", text) is not None

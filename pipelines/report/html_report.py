@@ -55,13 +55,12 @@ def write(run: Document, data: Path, remote: Remote | None = None) -> Path:
 def page(run: Document, data: Path, remote: Remote | None = None) -> str:
     """The whole document; schemas come from the commits that the run made, in *data* or a bucket, if they are kept."""
     style = colours() + files("pipelines.report").joinpath("report.css").read_text(encoding="utf-8")
-    aside = set_aside(run, data, remote)
     sections = (
         _summary(run),
         problems(run),
         _resources(run),
-        checks(run, aside),
-        samples(aside),
+        checks(run),
+        samples(set_aside(run, data, remote)),
         _timeline(run),
         _time(run),
         _path(run),

@@ -50,7 +50,7 @@ class Problem(Struct, frozen=True):
 
 
 class Expected(Struct, frozen=True):
-    """A check that the configuration asks for; `complaints` is what sentences hold that say it is broken."""
+    """A check that the configuration asks for; `complaints` are the sentences that say it is broken."""
 
     check: str
     severity: str
@@ -62,11 +62,20 @@ class Expected(Struct, frozen=True):
         return cls(one.told, one.severity, one.complaints)
 
 
+class Reason(Struct, frozen=True):
+    """Why so many records were set aside: by which column, and what was wrong with it."""
+
+    column: str
+    reason: str
+    records: int
+
+
 class ResourceReport(Struct, frozen=True):
     """One resource or mart in one run.
 
     `rows_read` counts records in answers; `rows_written` counts rows that the
-    commit added or changed: `new` + `updated`. `seconds` is the time from its
+    commit added or changed: `new` + `updated`. `reasons` tell why records were
+    set aside, the commonest first. `seconds` is the time from its
     first request to its last answer or batch.
     """
 
@@ -88,6 +97,7 @@ class ResourceReport(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     problem: Problem | None = None
     expected: tuple[Expected, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def name(self) -> str:
@@ -102,7 +112,7 @@ class ResourceReport(Struct, frozen=True):
     def failed(self, error: PipelineError) -> ResourceReport:
         """The same resource, failed by *error*; nothing of it was written."""
         nothing = {"new": 0, "updated": 0, "unchanged": 0, "rejected": 0, "files_written": 0}
-        return replace(self, verdict="failed", problem=Problem.of(error), **nothing)
+        return replace(self, verdict="failed", problem=Problem.of(error), reasons=(), **nothing)
 
 
 class SourceReport(Struct, frozen=True):

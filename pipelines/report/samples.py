@@ -1,4 +1,4 @@
-"""What was set aside in a run: by column and reason, how many records, and one of them as it was kept.
+"""What was set aside in a run: by column and reason, how many records, and such a record as it is kept.
 
 Records were masked before anything of them was written, so what is masked in the
 data is masked here.
@@ -6,9 +6,7 @@ data is masked here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -17,16 +15,13 @@ from pipelines.load.lake import Lake
 from pipelines.load.stores import Remote
 from pipelines.report.runs import Document, resources_of
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 MOST_REASONS = 5
 MOST_CHARACTERS = 300
 _MOST_ROWS = 50_000
 
 
 class SetAside(Struct, frozen=True):
-    """Records of *resource* that one reason set aside, and the beginning of one of them."""
+    """Records of *resource* that one reason set aside, and the beginning of such a record, if one is kept."""
 
     resource: str
     column: str
@@ -36,39 +31,38 @@ class SetAside(Struct, frozen=True):
 
 
 def set_aside(run: Document, data: Path, remote: Remote | None = None) -> list[SetAside]:
-    """The commonest reasons of each resource of *run* that set records aside; nothing of a commit no longer kept."""
+    """The commonest reasons of each resource of *run* that set records aside."""
     commits = {source["source"]: source["commit"] for source in run["sources"]}
     found: list[SetAside] = []
     for one in resources_of(run):
-        # what failed wrote none: the commit's are those of an earlier run
-        if one["rejected"] and not one["problem"] and (number := commits[one["source"]]):
-            table = _rejects(data, one["source"], f"{one['resource']}__rejects", number, remote)
-            found += _grouped(one["name"], table) if table is not None else []
+        reasons = one.get("reasons", ())[:MOST_REASONS]  # reports of older versions have none
+        kept = _kept(data, one["source"], one["resource"], commits[one["source"]], remote) if reasons else {}
+        found += [
+            SetAside(one["name"], **each, sample=_short(kept.get((each["column"], each["reason"]), "")))
+            for each in reasons
+        ]
     return found
 
 
-def _rejects(data: Path, source: str, dataset: str, number: int, remote: Remote | None) -> pa.Table | None:
-    """The rejects that commit *number* wrote, as many as are worth looking at."""
+def _kept(
+    data: Path, source: str, resource: str, number: int | None, remote: Remote | None
+) -> dict[tuple[str, str], str]:
+    """A record for each column and reason, of the newest that commit *number* has; nothing where it is not kept."""
     import pyarrow.dataset as ds
 
-    if not (data / "lake" / source).is_dir():
-        return None
+    if number is None or not (data / "lake" / source).is_dir():
+        return {}
     try:
         lake = Lake(data, source, remote)
-        commit = lake.log.read(number)
-        before = lake.log.read(commit.parent) if commit.parent else None
-        old = {file.path for file in before.datasets[dataset].files} if before and dataset in before.datasets else set()
-        new = lake.home.addresses(file.path for file in commit.datasets[dataset].files if file.path not in old)
-        return ds.dataset(list(new.paths), filesystem=new.filesystem).head(_MOST_ROWS) if new.paths else None
+        files = lake.log.read(number).datasets[f"{resource}__rejects"].files
+        if not files:
+            return {}
+        newest_first = lake.home.addresses(file.path for file in reversed(files))
+        table = ds.dataset(list(newest_first.paths), filesystem=newest_first.filesystem).head(_MOST_ROWS)
     except (PipelineError, OSError, KeyError):
-        return None
-
-
-def _grouped(resource: str, table: pa.Table) -> Iterator[SetAside]:
-    counted = table.group_by(["column", "reason"]).aggregate([("record", "count"), ("record", "min")])
-    rows = sorted(counted.to_pylist(), key=lambda row: (-row["record_count"], row["column"], row["reason"]))
-    for row in rows[:MOST_REASONS]:
-        yield SetAside(resource, row["column"], row["reason"], row["record_count"], _short(row["record_min"]))
+        return {}
+    rows = table.group_by(["column", "reason"]).aggregate([("record", "min")]).to_pylist()
+    return {(row["column"], row["reason"]): row["record_min"] for row in rows}
 
 
 def _short(record: str) -> str:

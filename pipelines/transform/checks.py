@@ -91,14 +91,15 @@ class Expectation(Value):
 
     @property
     def complaints(self) -> tuple[str, ...]:
-        """What sentences about a violation of it hold."""
+        """The sentences about a violation of it, but for how many rows, and for what the newest value is."""
+        missing = tuple(map(_missing, self.columns))
         if self.min_rows is not None:
             return (f"expected {self.min_rows} at least",)
         if self.unique is not None:
-            return (f"rows repeat {', '.join(self.unique)}",)
+            return (f"rows repeat {', '.join(self.unique)}", *missing)
         if self.freshness is not None:
-            return tuple(f"the newest {name} is" for name in self.freshness)
-        return tuple(_sentence(self, name) for name in self.columns)
+            return (*(f"the newest {name} is" for name in self.freshness), *missing)
+        return (*(_sentence(self, name) for name in self.columns), *missing)
 
 
 Expectations = tuple[Expectation, ...]
@@ -166,8 +167,7 @@ def _as_rejects(rows: pa.Table, column: str, reason: str) -> pa.Table:
 def _violated(table: pa.Table, one: Expectation, now: datetime) -> Iterable[Violation]:
     absent = [name for name in one.columns if name not in table.column_names]
     if absent:
-        message = f"there is no column {', '.join(absent)}"
-        yield Violation(one.kind, one.columns, one.severity, table.num_rows, message)
+        yield from (Violation(one.kind, (name,), one.severity, table.num_rows, _missing(name)) for name in absent)
     elif one.per_row:
         yield from _broken_by_rows(table, one)
     elif (broken := _broken(table, one, now)) is not None:
@@ -226,6 +226,10 @@ def _broken_by(column: pa.ChunkedArray, one: Expectation, name: str) -> Any:
 def _bounds(bounds: tuple[int | float | None, int | float | None]) -> str:
     least, greatest = ("..." if bound is None else bound for bound in bounds)
     return f"{least} to {greatest}"
+
+
+def _missing(name: str) -> str:
+    return f"there is no column {name}"
 
 
 def _sentence(one: Expectation, name: str) -> str:

@@ -12,7 +12,7 @@ import orjson
 
 from pipelines.extract.events import Event
 from pipelines.report.html_report import page, write
-from pipelines.report.result import Problem, ResourceReport, RunReport, SourceReport
+from pipelines.report.result import Expected, Problem, ResourceReport, RunReport, SourceReport
 from pipelines.report.runs import read_run
 from tests.fake_api import FakeApi
 from tests.runs import answer, batch, saved
@@ -142,3 +142,28 @@ def test_the_same_report_gives_the_same_page(tmp_path: Path) -> None:
     run = saved(tmp_path, ("shop", answer(1.0, 0.5)), seconds=2.0)
 
     assert page(run, tmp_path) == page(run, tmp_path)
+
+
+def test_a_report_of_an_older_version_still_makes_a_page(tmp_path: Path) -> None:
+    """It has no warnings of sources, nor why records were set aside; what it cannot tell is not said to hold."""
+    checks = (
+        Expected("not_null: id", "quarantine", ("id is null",)),
+        Expected("unique: id", "fail", ("rows repeat id",)),
+    )
+    resource = ResourceReport("shop", "orders", "complete", rejected=2, expected=checks)
+    source = SourceReport("shop", 1, True, (resource,), foreign=("notes.txt",))
+    report = RunReport("r1", "", 1.0, "", (source,), machine={"workers": 2, "cpus": 2})
+    report.save(tmp_path / "runs")
+    run = read_run(tmp_path)
+    for kept, name in (
+        (run, "stopped"),
+        (run["sources"][0], "warnings"),
+        (run["sources"][0]["resources"][0], "reasons"),
+    ):
+        del kept[name]
+
+    text = page(run, tmp_path)
+
+    assert "2 records are set aside in shop.orders__rejects" in text
+    assert "<em>not known</em>" in text
+    assert '<em class="complete">held</em>' in text
