@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -45,6 +48,13 @@ def ended(pids: Iterable[int], *, within_s: float) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def kill(pids: Iterable[int]) -> None:
+    """SIGKILL for those of *pids* that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _stat(path: Path) -> list[str]:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import pytest
 
 from tests.fake_api import Answer, Asked, say
 from tests.flows.conftest import ShopProject
+from tests.processes import ended, kill
 from tests.shop import Ended
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_a_signal_ends_threads_and_workers_and_the_next_run_resumes(
 
     told_at = time.monotonic()
     process.send_signal(number)
-    ended = Ended.of(process, 30)
+    told = Ended.of(process, 30)
     took_s = time.monotonic() - told_at
     left = _session(process)
     state = _last_state()
@@ -49,7 +49,7 @@ def test_a_signal_ends_threads_and_workers_and_the_next_run_resumes(
 
     assert took_s < 10
     assert left == []
-    assert ended.code in codes, ended
+    assert told.code in codes, told
     assert state == "Crashed"
     assert again.is_completed(), again.message
     assert slow.pages.count("1") == 1, "the first page was fetched twice"
@@ -58,8 +58,7 @@ def test_a_signal_ends_threads_and_workers_and_the_next_run_resumes(
 
 _WAITING = """
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+import time
 from pathlib import Path
 from flows.embedded import embedded_api
 with embedded_api(os.environ, Path("home")):
@@ -87,31 +86,30 @@ class _Slow:
 
 
 def test_an_embedded_api_ends_with_the_process_that_started_it_even_if_that_is_killed(shop: ShopProject) -> None:
-    process = shop.start("-c", _WAITING, PREFECT_HOME=str(shop.folder / "home"))
-    assert process.stdout
-    assert process.stdout.readline() == b"started\n"
+    home = str(shop.folder / "home")
+    process = shop.start("-c", _WAITING, PREFECT_HOME=home)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == b"started\n"
+        (api,) = [pid for pid in _at_home(home) if pid != process.pid]
 
-    process.kill()
-    process.communicate(timeout=30)
+        process.kill()
+        process.communicate(timeout=30)
 
-    assert _gone(str(shop.folder / "home"))
-
-
-def _gone(home: str) -> bool:
-    """Whether no process has *home* as its PREFECT_HOME, at the latest in ten seconds."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if not any(f"PREFECT_HOME={home}".encode() in text for text in _environments()):
-            return True
-        time.sleep(0.05)
-    return False
+        assert process.returncode == -signal.SIGKILL
+        assert ended([api], within_s=60)
+    finally:
+        kill(_at_home(home))
 
 
-def _environments() -> Iterator[bytes]:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with suppress(OSError):
-                yield (folder / "environ").read_bytes()
+def _at_home(home: str) -> list[int]:
+    """The processes that have *home* as their PREFECT_HOME."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"PREFECT_HOME={home}\0".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def _last_state() -> str | None:
