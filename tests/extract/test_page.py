@@ -29,7 +29,7 @@ records = st.lists(st.dictionaries(st.sampled_from(NAMES), values, max_size=3), 
 fields = st.lists(st.tuples(st.sampled_from(NAMES), values), max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(before=fields, rows=records, after=fields, layout=st.sampled_from([(",", ":"), (", ", ": "), (" ,", ":\n")]))
 def test_reading_around_the_records_finds_what_the_whole_document_says(
     before: Any, rows: Any, after: Any, layout: tuple[str, str]
@@ -46,7 +46,7 @@ def test_reading_around_the_records_finds_what_the_whole_document_says(
     assert page.last_record == (document["data"][-1] if document["data"] else None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=records, layout=st.sampled_from([None, 2]), around=st.sampled_from(["", " \n", "\t"]))
 def test_a_list_of_records_tells_what_the_whole_document_says(rows: Any, layout: int | None, around: str) -> None:
     """Small and large, empty and not."""

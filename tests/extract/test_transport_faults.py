@@ -123,7 +123,7 @@ def test_t09_an_endless_body_is_too_large_and_takes_no_more_memory_than_the_cap(
     assert usage.getrusage(usage.RUSAGE_SELF).ru_maxrss - before < 60_000
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     data=st.one_of(st.binary(max_size=2000), st.text("ab{}", max_size=4000).map(str.encode)),
     damage=st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=3),

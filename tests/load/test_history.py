@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -351,7 +351,7 @@ RUN = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6), st.sampled_from("
 
 
 @given(runs=st.lists(RUN, min_size=1, max_size=4))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 def test_any_order_of_versions_gives_the_spans_between_their_points(
     tmp_path_factory: pytest.TempPathFactory, runs: list[list[tuple[int, int, str, bool]]]
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.batch import Part
@@ -278,7 +278,7 @@ RUN = st.lists(
 
 
 @given(runs=st.lists(RUN, min_size=1, max_size=4), cut=st.integers(1, 5), versioned=st.booleans())
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 def test_any_sequence_of_upserts_equals_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory,
     runs: list[list[tuple[int, int | None, str, int]]],

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.load.target import OlderFiles, Target
@@ -57,7 +57,7 @@ def batches(draw: st.DrawFn) -> Batch:
     return columns
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(
     runs=st.lists(st.tuples(st.sampled_from(PLACES), st.lists(batches(), max_size=2)), min_size=2, max_size=4),
     older_files=st.sampled_from(["rewrite", "cast"]),

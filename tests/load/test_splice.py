@@ -76,7 +76,7 @@ def part_of(place: Place, table: pa.Table, number: int, *, staged: bool = False)
     return Part("orders", "", name, file.rows, file.size_bytes, file.digest, number, file.stats)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=4))
 def test_what_is_read_of_the_file_is_what_was_in_the_parts(
     tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[list[dict[str, object]], bool]]

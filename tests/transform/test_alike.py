@@ -65,7 +65,7 @@ def outcome(pages: list[bytes], columns: dict[str, str], *, fast: bool, **shape:
     return decoded.table.schema, decoded.table.to_pylist()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.lists(ROWS, max_size=4), min_size=1, max_size=3), st.sampled_from(sorted(WRITERS)))
 @example([[{"id": -0, "count": 0, "name": "", "at": None, "ratio": 0, "ok": True}]], "compact")
 def test_what_is_read_as_bytes_is_what_the_exact_path_gives(pages: list[list[Row]], style: str) -> None:
@@ -76,7 +76,7 @@ def test_what_is_read_as_bytes_is_what_the_exact_path_gives(pages: list[list[Row
     assert repr(fast) == repr(outcome(written, COLUMNS, fast=False))
 
 
-@settings(max_examples=1_500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1_500, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_damage_to_a_page_is_overlooked(data: st.DataObject) -> None:
     """A few bytes changed, added or taken away: the same rows as on the exact path, or the same error."""

@@ -127,7 +127,7 @@ def outcome(pages: list[str], shape: dict[str, Any], *, fast: bool) -> Any:
     return decoded.table.schema, decoded.table.to_pylist(), decoded.rejects and decoded.rejects.to_pylist()
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(tidy_pages(), shapes())
 def test_the_fast_path_gives_what_the_exact_path_gives(pages: list[str], shape: dict[str, Any]) -> None:
     fast = outcome(pages, shape, fast=True)
@@ -137,7 +137,7 @@ def test_the_fast_path_gives_what_the_exact_path_gives(pages: list[str], shape: 
     assert repr(fast) == repr(exact)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(tidy_pages())
 def test_how_rows_are_cut_into_pages_changes_nothing(pages: list[str]) -> None:
     assume(not any("1e400" in page for page in pages))  # an error as a number, text inside of text
