@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from pipelines.load.changes import Unit, resolve, work
 from pipelines.load.facts import facts
@@ -20,11 +18,12 @@ from pipelines.load.parquet import Sizes
 from pipelines.load.target import Target
 from pipelines.pool import PRELOAD, Pool
 from tests.load.disks import QUICK
+from tests.memory import LINUX_ONLY, begin_measuring, peak_bytes
 
 UPSERT = Target(key=("id",), write="upsert", version="version")
 SMALL, LARGE = 1_000_000, 4_000_000
 ROW_BYTES = 8 + 8 + 4 + 20
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak")
+pytestmark = LINUX_ONLY
 
 
 def rows(ids: Any, version: int) -> pa.Table:
@@ -32,17 +31,6 @@ def rows(ids: Any, version: int) -> pa.Table:
     texts = pa.array([f"customer number {number:04d}" for number in range(1_000)])
     columns = {"id": ids, "version": np.full(len(ids), version), "name": texts.take(pa.array(ids % 1_000))}
     return pa.table(columns)
-
-
-def begin_measuring() -> None:
-    """In a worker: its peak is what it has now."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_bytes() -> int:
-    """In a worker: the most memory it has had since."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
 class Measured:
