@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -21,10 +22,11 @@ from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import DecodeError, PipelineError, Truncated
+from pipelines.errors import DecodeError, Interrupted, PipelineError, Truncated
 from pipelines.extract.body import inflate
 from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.limits import Budgets
 from pipelines.extract.request import Request
 from tests.extract.conftest import IMPATIENT, Shop
 from tests.fake_api import Answer, Asked, FakeApi, fake_api, say
@@ -391,20 +393,33 @@ def test_t20_a_name_that_does_not_resolve_is_an_error(shop: Shop) -> None:
 
 
 def test_one_host_that_throttles_does_not_slow_another(shop: Shop) -> None:
-    """Two sources with budgets of their own; the throttled one waits alone."""
-    shop.api.answer("/orders", Answer(429, headers={"Retry-After": "1"}), WHOLE)
-    with fake_api() as other:
-        quick = Shop(other, shop.folder / "quick")
+    """The budgets of one run: while one host asks to be left alone for half a minute, another answers."""
+    shop.settings = {"retry": {**IMPATIENT, "total": "60s"}}
+    shop.api.answer("/orders", Answer(429, headers={"Retry-After": "30"}), WHOLE)
+    endpoint, budgets = Endpoint(path="/orders", records="data"), Budgets()
+    throttled, stop = threading.Event(), threading.Event()
+
+    def listen(kind: str, *more: object) -> None:
+        if kind == "throttled":
+            throttled.set()
+
+    with (
+        fake_api() as other,
+        closing(Client(shop.connection(), budgets=budgets)) as slow,
+        closing(Client(Shop(other, shop.folder).connection(), budgets=budgets)) as quick,
+        ThreadPoolExecutor(1) as pool,
+    ):
         other.answer("/orders", WHOLE)
-        slow = threading.Thread(target=shop.one)
-        slow.start()
+        waiting = pool.submit(slow.fetch, Request("GET", f"{shop.api.url}/orders"), endpoint, stop=stop, listen=listen)
+        assert throttled.wait(10)
 
-        began = time.monotonic()
-        outcome = quick.one()
+        page = quick.fetch(Request("GET", f"{other.url}/orders"), endpoint)
+        stop.set()
+        ended = waiting.exception(10)
 
-        assert len(outcome.rows("orders")) == 2
-        assert time.monotonic() - began < 0.8
-        slow.join()
+    assert page.count == 2
+    assert isinstance(ended, Interrupted)
+    assert shop.api.calls["/orders"] == 1
 
 
 def test_a_run_that_is_asked_to_stop_ends_within_a_second(shop: Shop) -> None:
