@@ -319,9 +319,13 @@ def test_a_parent_value_cannot_lead_out_of_its_place(shop: Shop) -> None:
 
 
 def test_windows_are_asked_side_by_side_up_to_the_frozen_bound(shop: Shop) -> None:
-    shop.api.route(
-        "/spend", lambda asked: say([{"from": asked.params["from"], "to": asked.params["to"]}], delay_s=0.02)
-    )
+    together = threading.Barrier(3)
+
+    def route(asked: Asked) -> Answer:
+        together.wait(10)
+        return say([{"from": asked.params["from"], "to": asked.params["to"]}])
+
+    shop.api.route("/spend", route)
 
     outcome = shop.extract(
         {
