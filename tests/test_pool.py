@@ -15,6 +15,7 @@ import pytest
 from pipelines import errors
 from pipelines.errors import DecodeError, Interrupted, PipelineError, TransformError, WorkerDied
 from pipelines.pool import Pool
+from tests.processes import ended
 from tests.shop import ROOT, environment
 
 
@@ -242,18 +243,8 @@ def test_k08_a_killed_parent_takes_its_busy_workers_with_it() -> None:
     parent.wait()
     parent.stdout.close()
 
-    deadline = time.monotonic() + 1.0
-    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
-        os.sched_yield()
-    assert not any(_alive(pid) for pid in pids)
     assert len(pids) == 2
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    assert ended(pids, within_s=1)
 
 
 def _error_kinds(kind: type[PipelineError] = PipelineError) -> list[type[PipelineError]]:
