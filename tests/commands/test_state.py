@@ -236,6 +236,9 @@ def test_a_window_that_is_not_over_is_read_but_stays_to_be_done(ledger: LedgerAp
 
     left = f"ledger: {today} to {end} is not over, or not settled, and stays to be done"
     planned = threadmill(*span, "--dry-run").output.splitlines()
+    if datetime.now(UTC).date() != today:
+        pytest.skip("midnight came in between")
+
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert [one.params["since"][:10] for one in ledger.api.asked] == [yesterday, str(today), str(today)]
     assert left in first.stderr
