@@ -62,10 +62,15 @@ def test_what_is_no_frame_is_refused() -> None:
         apply(TABLE, lambda frame: frame["id"])  # type: ignore[arg-type,return-value] # the mistake under test
 
 
-@pytest.mark.parametrize("name", ["os:system", "shop:os", "../shop:clean", "shop", "shop:missing", "os.path:join"])
+FOREIGN = ["os:system", "shop:os", "../shop:clean", "shop", "shop:missing", "os.path:join", "this:c", "this.c:d"]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
 def test_s12_nothing_outside_the_folder_is_ever_imported(name: str, tmp_path: Path) -> None:
+    """`os` is there already, whoever imports it; `this` is a module that nobody imports."""
     folder = written(tmp_path, "import os\n\ndef clean(frame):\n    return frame\n")
     before = set(sys.modules)
+    assert "this" not in before
 
     with pytest.raises(ConfigError):
         resolve(name, [folder])
