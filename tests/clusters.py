@@ -121,9 +121,10 @@ def hold_first_batch(shop: Shop) -> Path:
     return shop.folder / "first"
 
 
-def kill_holder(told: Path, is_over: Callable[[], bool]) -> int:
-    """SIGKILL for the process that has the first batch, unless the run is over before there is one."""
+def kill_holder(told: Path, is_over: Callable[[], bool], *, outcome: Callable[[], object]) -> int:
+    """SIGKILL for the process that has the first batch; the *outcome* of a run that is over before is shown."""
     eventually(lambda: told.exists() or is_over())
+    assert told.exists(), outcome()
     pid = int(told.read_text())
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not alive([pid]))

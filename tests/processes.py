@@ -35,6 +35,12 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def in_session(session: int) -> list[int]:
+    """All processes of *session*, the number of its first process, that are running now."""
+    stats = ((int(path.parent.name), _stat(path)) for path in Path("/proc").glob("[0-9]*/stat"))
+    return [pid for pid, fields in stats if fields and fields[3] == str(session) and fields[0] not in "ZX"]
+
+
 def alive(pids: Iterable[int]) -> list[int]:
     """Those of *pids* that still run; a zombie does not."""
     return [pid for pid in pids if (fields := _stat(Path(f"/proc/{pid}/stat"))) and fields[0] not in "ZX"]
@@ -58,7 +64,7 @@ def kill(pids: Iterable[int]) -> None:
 
 
 def _stat(path: Path) -> list[str]:
-    """State, parent and so on of a process; nothing if it is gone."""
+    """State, parent, group, session and so on of a process; nothing if it is gone."""
     try:
         return path.read_text().rpartition(")")[2].split()
     except OSError:

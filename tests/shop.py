@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from pipelines.load.lake import Lake
 from tests.fake_api import Answer, Asked, FakeApi, say
+from tests.processes import in_session, kill
 
 ROOT = Path(__file__).parents[1]
 DATASETS = ("shop/customers", "shop/orders", "shop/events", "bank/accounts")
@@ -145,8 +146,14 @@ class Ended:
 
     @classmethod
     def of(cls, process: subprocess.Popen[bytes], timeout_s: float = 60) -> Ended:
-        """Wait for *process*."""
-        out, err = process.communicate(timeout=timeout_s)
+        """Wait for *process*; one that does not end in time is killed with all of its session, and shown."""
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            kill([process.pid, *in_session(process.pid)])
+            out, err = process.communicate(timeout=30)
+            told = cls(process.returncode, out.decode(), err.decode())
+            raise AssertionError(f"killed, as it had not ended after {timeout_s} s: {told}") from None
         return cls(process.returncode, out.decode(), err.decode())
 
     @property

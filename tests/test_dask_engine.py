@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -96,16 +97,21 @@ def test_a_worker_that_does_not_share_the_data_folder_is_refused(dask: DaskClust
     shared = tmp_path / "mine"
     shared.mkdir(mode=0o700)
 
-    with pytest.raises(ConfigError) as refused:
-        connect("dask", dask.address, workers=None, shared=_as_seen_by_nobody(shared), transforms=None)
+    with _as_seen_by_nobody(shared) as seen, pytest.raises(ConfigError) as refused:
+        connect("dask", dask.address, workers=None, shared=seen, transforms=None)
 
     assert "does not share the data folder" in refused.value.message
     assert list(shared.iterdir()) == []
 
 
-def _as_seen_by_nobody(folder: Path) -> Path:
+@contextmanager
+def _as_seen_by_nobody(folder: Path) -> Iterator[Path]:
     """The same folder by a path that only this process has."""
-    return Path(f"/proc/self/fd/{os.open(folder, os.O_RDONLY)}")
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def test_a_worker_with_other_transforms_is_refused(
@@ -144,7 +150,7 @@ def test_k07_a_worker_killed_in_the_middle_of_a_batch_costs_no_row_and_doubles_n
     project = load_project({}, root=tmp_path, data=tmp_path / "there", engine="dask", engine_address=dask.address)
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(run, project)
-        killed = kill_holder(told, running.done)
+        killed = kill_holder(told, running.done, outcome=running.result)
         report = running.result(60)
 
     local = run(load_project({}, root=tmp_path, data=tmp_path / "here"))

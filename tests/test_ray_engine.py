@@ -32,7 +32,7 @@ def test_k07_a_worker_killed_in_the_middle_of_a_batch_costs_no_row_and_doubles_n
     running = shop.start(
         "--json", data=tmp_path / "there", THREADMILL_ENGINE="ray", THREADMILL_ENGINE_ADDRESS=ray_address
     )
-    kill_holder(told, lambda: running.poll() is not None)
+    kill_holder(told, lambda: running.poll() is not None, outcome=lambda: Ended.of(running))
     remote = Ended.of(running)
 
     local = shop.run(data=tmp_path / "here")

@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_api import FakeApi, fake_api
+from tests.processes import in_session, kill
 from tests.shop import ROOT, Ended
 
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
@@ -110,7 +111,7 @@ class ShopProject:
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[bytes]:
         """`python WORDS` in the folder, in a session of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *words],
             cwd=self.folder,
             env=self.environment(**env),
@@ -119,6 +120,14 @@ class ShopProject:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kill what was started and still runs."""
+        for process in self._started:
+            with process:
+                kill(in_session(process.pid))
 
 
 @dataclass(frozen=True)
@@ -187,11 +196,12 @@ def prefect_api(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShopProject:
+def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopProject]:
     """The project, which is the current folder while a test runs."""
     project = ShopProject(tmp_path, api)
     monkeypatch.chdir(tmp_path)
-    return project
+    yield project
+    project.close()
 
 
 def _pages(port: int) -> dict[str, str]:

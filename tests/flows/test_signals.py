@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -16,7 +14,7 @@ import pytest
 
 from tests.fake_api import Answer, Asked, say
 from tests.flows.conftest import ShopProject
-from tests.processes import ended, kill
+from tests.processes import ended, in_session, kill
 from tests.shop import Ended
 
 if TYPE_CHECKING:
@@ -36,19 +34,19 @@ def test_a_signal_ends_threads_and_workers_and_the_next_run_resumes(
 
     slow = _Slow(shop)
     process = shop.start("-m", "flows", PREFECT_API_URL=prefect_api)
-    assert slow.asked.wait(60), "the run never asked for page 3"
+    assert slow.asked.wait(60), Ended.of(process, 1)
 
     told_at = time.monotonic()
     process.send_signal(number)
     told = Ended.of(process, 30)
     took_s = time.monotonic() - told_at
-    left = _session(process)
+    all_gone = ended(in_session(process.pid), within_s=1)
     state = _last_state()
     slow.over.set()
     again: State[Any] = sync(return_state=True)
 
     assert took_s < 10
-    assert left == []
+    assert all_gone
     assert told.code in codes, told
     assert state == "Crashed"
     assert again.is_completed(), again.message
@@ -119,27 +117,3 @@ def _last_state() -> str | None:
 
     with get_client(sync_client=True) as client:
         return client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0].state_name
-
-
-def _session(process: subprocess.Popen[bytes]) -> list[str]:
-    """The command lines of what still runs in the session of *process*, after a second of grace."""
-    deadline = time.monotonic() + 1
-    while (found := _running(process.pid)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
-
-
-def _running(session: int) -> list[str]:
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and os.getsid(int(folder.name)) == session and not _is_dead(folder):
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except (ProcessLookupError, FileNotFoundError):
-            continue
-    return found
-
-
-def _is_dead(process: Path) -> bool:
-    """Whether it has ended and only waits for its parent to notice."""
-    return (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
