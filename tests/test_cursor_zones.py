@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
 
 
 def test_c08_zones_and_epochs_become_the_right_instants(ledger: LedgerApi) -> None:
-    """Both sides of the hour that Madrid has twice; an epoch in ms beside one in s; years 1 and 9999."""
+    """Both sides of the hour that Madrid leaves out; an epoch in ms beside one in s; years 1 and 9999."""
     ledger.configure(
-        more="    columns: {at: timestamp, ms: timestamp(ms) from epoch_ms, s: timestamp(s) from epoch_s}\n"
+        more="    columns: {at: timestamp, ms: timestamp(ms) from epoch_ms, s: timestamp(s) from epoch_s, day: date}\n"
     )
     ledger.rows = [
         row(1, "2024-03-31T03:00:00+02:00", ms=1711846800000, s=1711846800, day="0001-01-01"),
@@ -36,6 +36,7 @@ def test_c08_zones_and_epochs_become_the_right_instants(ledger: LedgerApi) -> No
     instants = {(at, ms, s) for at, ms, s in ledger.stored("at", "ms", "s")}
     assert all(at == ms.replace(tzinfo=at.tzinfo) == s.replace(tzinfo=at.tzinfo) for at, ms, s in instants)
     assert {at.astimezone(UTC).hour for at, _, _ in instants} == {0, 1}
+    assert ledger.stored("day") == [date.min, date.max]
     assert ledger.state()["watermark"]["value"].startswith("2024-03-31 01:00:00")
 
 
