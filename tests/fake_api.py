@@ -144,6 +144,12 @@ class FakeApi:
         """When requests for *path* came, on the monotonic clock."""
         return [asked.at for asked in self.asked if asked.path == path]
 
+    @property
+    def connected(self) -> int:
+        """How many connections are open now."""
+        with self._lock:
+            return len(self._sockets)
+
     def close(self) -> None:
         """Stop answering and cut all connections."""
         self._gone.set()

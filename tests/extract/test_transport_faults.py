@@ -31,6 +31,7 @@ from pipelines.extract.request import Request
 from tests.extract.conftest import IMPATIENT, Shop
 from tests.fake_api import Answer, Asked, FakeApi, fake_api, say
 from tests.memory import LINUX_ONLY, begin_measuring, peak_bytes
+from tests.processes import eventually
 
 WHOLE = say({"data": [{"id": 1}, {"id": 2}]})
 LINES = b'{"id": 1}\n{"id": 2}\n' * 200
@@ -42,6 +43,11 @@ def kind_of(shop: Shop, **resource: object) -> tuple[str, int]:
     """The kind of error that `orders` ends with, and the requests it took."""
     error = shop.one(**resource).error("orders")
     return error.kind, shop.api.calls["/orders"]
+
+
+def threads_of_ours() -> list[threading.Thread]:
+    """Those that an extraction starts."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("fetch", "watch"))]
 
 
 def test_t01_a_body_shorter_than_its_content_length_is_truncated(shop: Shop) -> None:
@@ -117,6 +123,8 @@ def test_t08_a_dripping_server_times_out_at_the_total_deadline(shop: Shop, part:
 
     assert kind_of(shop) == ("Timeout", 1)
     assert time.monotonic() - began < 0.9
+    assert threads_of_ours() == []
+    eventually(lambda: shop.api.connected == 0, within_s=3)
 
 
 @LINUX_ONLY
@@ -220,6 +228,17 @@ def test_t13_two_server_errors_are_survived(shop: Shop) -> None:
     waits = [event.seconds for event in outcome.events if event.kind == "retried"]
     assert len(waits) == 2
     assert all(0.0025 <= wait <= 0.02 for wait in waits)
+
+
+def test_t13_waits_grow_with_jitter(shop: Shop) -> None:
+    """Nine: the first is at most 1 ms, and all that follow are as short by chance once in 20 billion times."""
+    shop.settings = {"retry": {"attempts": 10, "wait": "1ms", "max_wait": "100ms", "total": "30s"}}
+    shop.api.answer("/orders", *[Answer(500)] * 9, WHOLE)
+
+    waits = [event.seconds for event in shop.one().events if event.kind == "retried"]
+
+    assert len(set(waits)) == 9
+    assert 0.0005 <= waits[0] <= 0.001 < max(waits) <= 0.0505
 
 
 def test_t14_a_server_that_always_fails_ends_after_the_budget(shop: Shop) -> None:
@@ -452,17 +471,16 @@ def test_an_interrupt_from_the_keyboard_leaves_no_thread(shop: Shop) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
 
-    assert [thread for thread in threading.enumerate() if thread.name.startswith(("fetch", "watch"))] == []
+    assert threads_of_ours() == []
 
 
 def test_nothing_is_left_running_after_an_extraction(shop: Shop) -> None:
-    before = set(threading.enumerate())
+    before = set(threads_of_ours())
     shop.api.pages("/orders", records=50)
 
     shop.one(paginate="next_url")
 
-    ours = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith(("fetch", "watch"))]
-    assert ours == []
+    assert set(threads_of_ours()) - before == set()
 
 
 def test_an_error_pickles_with_message_and_hint(api: FakeApi, shop: Shop) -> None:
