@@ -79,17 +79,20 @@ def test_a01_a_next_link_elsewhere_is_refused_before_any_packet(shop: Shop, else
     [
         "http://169.254.169.254/latest",
         "file:///etc/passwd",
-        "ftp://127.0.0.1/x",
-        "http://user@127.0.0.1/x",
-        "//evil.example/x",
+        "ftp://{there}/x",
+        "//{there}/x",
+        "http://user@{here}/orders",
+        "http://{here}@{there}/x",
     ],
 )
-def test_a01_links_of_every_form_are_refused(shop: Shop, link: str) -> None:
-    shop.api.answer("/orders", say({"data": [{"id": 1}], "next": link}))
+def test_a01_links_of_every_form_are_refused(shop: Shop, elsewhere: FakeApi, link: str) -> None:
+    """No connection leaves; a user name is refused even for the API's own origin."""
+    next_link = link.format(here=f"127.0.0.1:{shop.api.port}", there=f"localhost:{elsewhere.port}")
+    shop.api.answer("/orders", say({"data": [{"id": 1}], "next": next_link}))
 
     error = shop.one(paginate="next_url").error("orders")
 
-    assert (error.kind, len(shop.api.asked)) == ("OriginError", 1)
+    assert (error.kind, len(shop.api.asked), elsewhere.connections) == ("OriginError", 1, 0)
 
 
 @pytest.mark.parametrize("settings", KINDS)
