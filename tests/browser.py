@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import orjson
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+PROGRAM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One tab; `complaints` are console errors and warnings, `asked` every address that was loaded."""
+    """One tab; `complaints` are lines of its console, each after its level, `asked` every address that was loaded."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self.complaints: list[str] = []
@@ -37,14 +39,23 @@ class Browser:
 
     def show(self, page: Path, *, width: int = 1280, dark: bool = False) -> None:
         """Open the file *page* and wait until it is there."""
-        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        self._call("Emulation.setDeviceMetricsOverride", **screen)
+        self._resize(width, 900)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
         self._loaded = False
         self._call("Page.navigate", url=page.resolve().as_uri())
         while not self._loaded:
             self._hear()
+
+    def open(self, url: str, *, until: str, within_s: float = 60) -> str:
+        """Go to *url* and wait until its text has *until*; the text."""
+        self._resize(1400, 1000)
+        self._call("Page.navigate", url=url)
+        deadline = time.monotonic() + within_s
+        while until not in (text := str(self.value("document.body ? document.body.innerText : ''") or "")):
+            assert time.monotonic() < deadline, f"{until!r} is not in {url}:\n{text}\n{self.complaints}"
+            time.sleep(0.1)
+        return text
 
     def value(self, script: str) -> Any:
         """What *script* evaluates to in the page."""
@@ -76,6 +87,10 @@ class Browser:
         self._commands.close()
         self._answers.close()
 
+    def _resize(self, width: int, height: int) -> None:
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self._call("Emulation.setDeviceMetricsOverride", **screen)
+
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)
         session = {"sessionId": self._session} if self._session else {}
@@ -99,18 +114,19 @@ class Browser:
                 self._loaded = True
             case "Network.requestWillBeSent":
                 self.asked.append(params["request"]["url"])
-            case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):
-                self.complaints.append(params["entry"]["text"])
-            case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown":
-                self.complaints.append(str(params))
+            case "Log.entryAdded" if (entry := params["entry"])["level"] in ("error", "warning"):
+                self.complaints.append(f"{entry['level']}: {entry['text']} {entry.get('url', '')}")
+            case "Runtime.consoleAPICalled":
+                self.complaints.append(f"{params['type']}: {params['args']}")
+            case "Runtime.exceptionThrown":
+                self.complaints.append(f"error: {params['exceptionDetails']}")
         return told
 
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
     """A browser that keeps its things in *profile*; the test is skipped where there is none."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
+    if PROGRAM is None:
         pytest.skip(f"no browser here: none of {', '.join(NAMES)}")
     ours, theirs = os.pipe(), os.pipe()
     # it reads its commands from descriptor 3 and answers on 4
@@ -121,14 +137,13 @@ def browser(profile: Path) -> Iterator[Browser]:
     options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
                "--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={profile}")  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-c", launch, program, *options], pass_fds=(ours[0], theirs[1]), stderr=subprocess.DEVNULL
+        [sys.executable, "-c", launch, PROGRAM, *options], pass_fds=(ours[0], theirs[1]), stderr=subprocess.DEVNULL
     )
     os.close(ours[0])
     os.close(theirs[1])
-    tab = Browser(ours[1], theirs[0])
     try:
-        yield tab
+        with closing(Browser(ours[1], theirs[0])) as tab:
+            yield tab
     finally:
-        tab.close()
         process.kill()
         process.wait()
