@@ -183,7 +183,7 @@ def _with_named(schema: pa.Schema, known: pa.Schema | None, target: Target) -> p
 
 
 def _compare(place: Place, dataset: Dataset, staged: list[Part], odd: list[Part], schema: pa.Schema) -> Step:
-    """Keep the live files of those partitions that came again as they were."""
+    """Keep the live files of those partitions that came again as they were, and are in the order that is wanted."""
     live = by_partition(dataset.files)
     new = by_partition(staged)
     both = [folder for folder in new if folder in live]
@@ -191,7 +191,8 @@ def _compare(place: Place, dataset: Dataset, staged: list[Part], odd: list[Part]
 
     def fold(common: Sequence[int]) -> Step:
         rows = dict(zip(both, common, strict=True))
-        same = {folder for folder in both if rows[folder] == _rows(live[folder]) == _rows(new[folder])}
+        equal = {folder for folder in both if rows[folder] == _rows(live[folder]) == _rows(new[folder])}
+        same = equal if dataset.sort_by == place.target.sort_by else set()
         counts = {"new": _rows(staged) - sum(common), "unchanged": sum(common), "removed": dataset.rows - sum(common)}
         kept = [file for file in dataset.files if file.partition in same]
         parts = [part for part in staged if part.partition not in same]

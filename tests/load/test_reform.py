@@ -217,6 +217,22 @@ def test_what_is_stored_is_never_taken_for_something_else(
     assert shop.rows == rows
 
 
+def test_equal_rows_are_written_again_in_a_new_order(tmp_path: Path) -> None:
+    """Once: a third run by the same order writes nothing."""
+    shop = Shop(tmp_path)
+    read = pa.table({"id": [3, 1, 2], "v": [1, 3, 2]})
+    shop.load(target("replace", sort_by="id"), read)
+    before = shop.table["id"].to_pylist()
+
+    shop.load(target("replace", sort_by="v"), read)
+    after = shop.table["id"].to_pylist()
+    third = shop.load(target("replace", sort_by="v"), read)
+
+    assert (before, after) == ([1, 2, 3], [3, 2, 1])
+    assert not third.changed
+    assert shop.lake.tidy() == 0
+
+
 def test_a_history_may_be_replaced(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     shop.load(target("history"), pa.table(ROWS))
