@@ -297,6 +297,18 @@ def test_children_are_made_anew_from_pages_of_a_parent_that_failed_once_they_wer
     assert not (project / "data" / "spool" / "long" / "repos.pages").exists()
 
 
+def test_pages_that_could_not_be_kept_with_their_plan_are_removed(project: Path) -> None:
+    """A folder is in the way of the plan, so that writing it fails as on a full disk; the rows are committed."""
+    kept = project / "data" / "spool" / "long" / "kept"
+    (kept / "000000000001" / "plan.json.new").mkdir(parents=True)
+
+    report, _ = run(project)
+
+    assert (report.commit, report.problem) == (1, None)
+    assert len(seen(project / "data", "long/tags")) == PAGES * SIZE
+    assert not kept.exists()
+
+
 def test_pages_fetched_for_another_configuration_are_dropped(api: FakeApi, project: Path) -> None:
     """39 of 40 pages were there; with another key all 40 are asked for again."""
     api.route("/items", failing_from(pages(api, "/items"), PAGES, say({"message": "down"}, status=400)))

@@ -275,10 +275,11 @@ def kept(folder: Path) -> dict[int, Plan]:
 
 
 def forget(folder: Path, commits: Collection[int], *, before: datetime) -> None:
-    """Remove kept pages of runs that began until *before*, and of those that are none of *commits*."""
-    for number, plan in kept(folder).items():
-        if number not in commits or plan.clock <= before:
-            shutil.rmtree(kept_folder(folder, number), ignore_errors=True)
+    """Remove kept pages of runs that began until *before*, of none of *commits*, or left without their plan."""
+    plans = {kept_folder(folder, number): plan for number, plan in kept(folder).items() if number in commits}
+    for path in (folder / _KEPT).glob("[0-9]*"):
+        if path not in plans or plans[path].clock <= before:
+            shutil.rmtree(path, ignore_errors=True)
     for parent in (folder / _KEPT, folder):
         with suppress(OSError):
             parent.rmdir()
