@@ -49,6 +49,11 @@ class Ledger(Struct):
         return counted
 
     @property
+    def rows_made(self) -> int:
+        """Rows that came of them: fewer where records were set aside, or a transform left some out."""
+        return sum(part.rows for milled in self.milled for part in milled.parts)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The columns of the rows that came of the batches so far."""
         return tuple({column["name"]: None for milled in self.milled if milled.parts for column in milled.columns})

@@ -92,11 +92,11 @@ class Settling:
             outcomes = held
 
     def _short(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> frozenset[str]:
-        """The resources that are known to lack records, and gave fewer than are committed."""
+        """The resources that are known to lack records, and gave fewer rows than are committed."""
         return frozenset(
             name
             for name, (extraction, ledger) in milled.items()
-            if extraction.verdict == "incomplete" and ledger.rows_read < self._draft.dataset(name).rows
+            if extraction.verdict == "incomplete" and ledger.rows_made < self._draft.dataset(name).rows
         )
 
     def _outcome(self, short: frozenset[str], name: str, milled: tuple[Extraction, Ledger]) -> _Outcome:

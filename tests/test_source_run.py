@@ -370,6 +370,33 @@ def test_a_read_that_lacks_records_does_not_replace_one_that_has_more(api: FakeA
     assert rows == [10, 10, 4]
 
 
+@pytest.mark.parametrize("how", ["on_mismatch: quarantine, columns: {price: int64}", "transform: 'few:priced'"])
+def test_a_read_that_lacks_records_is_told_by_the_rows_that_come_of_it(api: FakeApi, tmp_path: Path, how: str) -> None:
+    """8 rows come of 10 records; the next read has 9 of them, which is more than 8, but only 7 rows come of these."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "few.py").write_text("def priced(frame):\n    return frame[frame['price'] != 'a lot']\n")
+    (tmp_path / "config" / "shop.yaml").write_text(
+        f"base_url: {api.url}\n"
+        "resources:\n"
+        "  stock: {path: /stock, records: data, paginate: {page_number: {total: total}}, key: id, write: replace,\n"
+        f"    {how}}}\n"
+    )
+    settings = {"THREADMILL_TRANSFORMS": str(tmp_path / "functions")}
+    records = [{"id": number, "price": "a lot" if number < 2 else 5} for number in range(10)]
+    kinds, rows = [], []
+
+    for given in (10, 9):
+        api.answer("/stock", say({"data": records[:given], "total": 10}), say({"data": [], "total": 10}))
+        project = load_project(settings, root=tmp_path, data=tmp_path / "data")
+        report = run_source(project.sources["shop"], Shared("r", NOW, project.settings, Here()))
+        kinds.append([one.problem and one.problem.kind for one in report.resources])
+        rows.append(len(seen(tmp_path / "data", "shop/stock")))
+
+    assert kinds == [[None], ["ExpectationFailed"]]
+    assert rows == [8, 8]
+
+
 @pytest.mark.parametrize("write", ["write: replace", "write: upsert, deletes: {missing: true}"])
 def test_children_of_new_parents_only_may_not_stand_for_all_children(tmp_path: Path, write: str) -> None:
     """An incremental parent names what has changed: the children of the others would be dropped."""
