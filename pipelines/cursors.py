@@ -7,6 +7,7 @@ count, and a record without a cursor is an error unless the source says otherwis
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from math import floor
@@ -22,6 +23,7 @@ from pipelines.load.boundary import as_type, typed
 
 Ordered = Literal["ascending", "descending"]
 _TYPES = {"instant": pa.timestamp("us", "UTC"), "text": pa.string()}
+_COMPARED = {"instant": pa.timestamp("us"), "number": pa.float64(), "text": pa.string()}
 _TIME, _ZONED = r"^\d{4}-\d\d-\d\d[T ]", r"(Z|[+-]\d\d(:?\d\d)?)$"
 
 
@@ -64,6 +66,26 @@ class Cursor(Struct, frozen=True):
         if self.kind == "instant" and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             self._refuse_zoneless(column)
         return typed(column, self.kind)
+
+    def refuse_changed(self, before: pa.Table, after: pa.Table) -> None:
+        """See that *after*, which a transform made of *before*, has no cursor that this does not have.
+
+        The type may be another; rows without the column are refused when they are compared.
+
+        Raises:
+            CursorError: It has: the row would not be found where it is stored once it is read again.
+        """
+        if self.name not in {*before.column_names} & {*after.column_names}:
+            return
+        kind = _COMPARED[self.kind]
+        with suppress(CursorError, pa.ArrowException):
+            known, made = (typed(table[self.name], self.kind).cast(kind, safe=False) for table in (before, after))
+            if pc.all(pc.is_in(made, value_set=known), min_count=0).as_py():
+                return
+        raise CursorError(
+            f"{self.where}: the transform changes the cursor {self.name!r}, which tells rows read again from new ones",
+            "write what it makes of it to another column, or say `write: upsert` with a key",
+        )
 
     def _refuse_zoneless(self, texts: pa.ChunkedArray) -> None:
         times = texts.filter(pc.match_substring_regex(texts, _TIME))

@@ -63,7 +63,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
             table = _in_order(table, recipe, pages, ends)
             table = _fresh(table, recipe, cursors)
             if transform:
-                table = apply(table, transform)
+                table = _transformed(table, transform, recipe)
             table = seen.unseen(table)
             table, more = checked(table, recipe.shape.checks, f"{recipe.source}.{recipe.resource}", warnings)
             for refused in filter(None, [*aside, more]):
@@ -158,6 +158,14 @@ def make_mart(unit: MartUnit, store: Path, target: Target) -> Milled:
 def _transform(recipe: Recipe) -> Transform | None:
     name = recipe.shape.transform
     return resolve(name, (recipe.transforms or FOLDER,)) if name else None
+
+
+def _transformed(table: pa.Table, transform: Transform, recipe: Recipe) -> pa.Table:
+    """What *transform* makes of *table*; by their cursors appended rows are told from stored ones."""
+    made = apply(table, transform)
+    if recipe.cursor is not None and recipe.target.write == "append":
+        recipe.cursor.refuse_changed(table, made)
+    return made
 
 
 def _writer(recipe: Recipe, batch: Batch) -> PartWriter:

@@ -58,6 +58,17 @@ def check(
     return problems
 
 
+def doubt(document: Document, resources: Mapping[str, Resource]) -> list[Problem]:
+    """What is valid and may not be meant: appended rows that may differ each time they are read."""
+    what = (
+        "with `write: append` and no `key` a row that is read again is told by all columns that a transform gives it: "
+        "one that differs between runs, such as the time, stores it twice; name a `key`"
+    )
+    doubted = [name for name, one in resources.items() if one.transform and one.incremental and not one.key]
+    appended = [name for name in doubted if resources[name].write == "append"]
+    return [document.problem(("resources", name, "transform"), what) for name in appended]
+
+
 def _resource(resource: Resource, known: list[str], transforms: Path, parents: frozenset[str]) -> Found:
     yield from _write(resource)
     yield from _edges(resource)

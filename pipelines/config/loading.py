@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from pipelines.batch import Json, as_written, digest
-from pipelines.config.crosscheck import TRANSFORMS, check
+from pipelines.config.crosscheck import TRANSFORMS, check, doubt
 from pipelines.config.json_schema import json_schema
 from pipelines.config.naming import not_found
 from pipelines.config.problems import Document, Keys, Problem, explain, nearest, refuse
@@ -176,6 +176,7 @@ def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem
         warnings.append(document.problem(("source",), hidden))
     resources, found = _resources(document, resolved.data)
     source, unconnected = _connected(document, {**resolved.data, "source": file.name, "resources": resources})
+    warnings += doubt(document, resources)
     limits = source.limits if source else Limits()
     crossed = check(document, resources, source=file.name, transforms=reading.transforms, limits=limits)
     # what is not set does not fit either; saying it once is enough
