@@ -26,9 +26,9 @@ Of `columns`. A value fits where nothing of it is lost, a number that is written
 becomes of one that does not.
 """
 _TIMES = """\
-A time that names no zone is not taken for UTC: the run ends until its column says `zone: UTC`, or the API's own zone.
-Times of a column without a type stay text. `start` and `end` of `incremental` are in its `zone` where they name none,
-by default UTC.
+A time that names no zone is not taken for UTC: the resource fails until its column says `zone: UTC`, or the API's own
+zone. Times of a column without a type stay text. `start` and `end` of `incremental` are in its `zone` where they name
+none, by default UTC.
 """
 _QUANTITIES = """\
 ## Durations, sizes and rates
@@ -53,7 +53,7 @@ A variable is looked for in the environment, then in `.env`, under Prefect among
 [variables](prefect.md#variables), then in `variables` of the settings. One that is there and empty is as good as
 none: `variables` of the settings, then the default take its place. Between braces YAML wants a reference in quotes.
 """
-_BRACES = """\
+_FILLED = """\
 Children of children know the records and the `values` of all above them. In a path a value is percent-encoded and
 keeps its slashes; an empty one is an error, and so is `..`. In `params` a null leaves its parameter out, and a list
 repeats it. In a JSON body a text that is one placeholder becomes the value with its type: a bound is a number where
@@ -69,7 +69,7 @@ _TAKES = {
     "date": "days: `2024-02-29`",
     "json": "anything, as JSON",
     "decimal(12,2)": "numbers of 12 digits at most (up to 38 can be said), 2 of them behind the point",
-    "timestamp": "times with their zone, in ISO 8601: `2024-02-29T12:00:00+01:00`; stored as UTC, in us",
+    "timestamp": "times with their zone, in ISO 8601: `2024-02-29T12:00:00+01:00`; stored as UTC, in `us`",
     "timestamp(ms)": "the same, stored in {units}",
     "timestamp(ms) from epoch_ms": "numbers that count from 1970 on, by {epochs}",
     "list<int64>": "lists of one type, which may be any of these",
@@ -90,7 +90,7 @@ def values() -> Iterator[str]:
     yield from _examples(SOURCE["References"])
     yield f"## Placeholders\n\nIn {_holders()}.\n"
     yield _table(("written", "is"), _placeholders())
-    yield _BRACES
+    yield _FILLED
     yield from _examples(RESOURCE["Placeholders"])
     yield f"## Defaults\n\n{_defaults()}\n"
     yield from _examples(SOURCE["Defaults"])
@@ -118,10 +118,7 @@ def _placeholders() -> Iterator[tuple[str, str]]:
         "with `incremental`: the bounds of what is asked for, by its `format` and `zone`; not in `count`",
     )
     yield "`{name}`", "with `for_each`: the name of a list of `values`, a field of its objects, or a column of `file`"
-    yield (
-        "`{parent.field}`",
-        "with `for_each: {resource: parent}`: a field of the parent's record, or one within: `{orders.buyer.id}`",
-    )
+    yield "`{orders.id}`, `{orders.buyer.id}`", "with `for_each: {resource: orders}`: a field of the parent's record"
 
 
 def _holders() -> str:

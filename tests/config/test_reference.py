@@ -93,17 +93,14 @@ def test_each_default_is_accepted_where_it_is_printed(tmp_path: Path, model: typ
     """Written into an example of its section, which then loads."""
     kind, value = "source" if model.__name__ in SOURCE else "resource", yaml.safe_load(default(keys(model)[key]))
     refused = []
-    for fragment in examples(model):
-        given = yaml.safe_load(fragment)
-        places = list(mappings(given, model))
-        for place in places:
-            place[key] = value
+    for given in (each for fragment in examples(model) for each in saying(fragment, model, key, value)):
         (tmp_path / "shop.yaml").write_text(yaml.safe_dump(document(kind, yaml.safe_dump(given))))
         try:
-            if places and load(tmp_path, env=ENV):
-                return
+            load(tmp_path, env=ENV)
         except ConfigError as error:
             refused.append(error.message)
+        else:
+            return
 
     pytest.fail("\n".join(refused) or "no example says any key")
 
@@ -218,6 +215,14 @@ def section(title: str) -> str:
     found = re.search(rf"^## {title}\n(.*?)^#", reference(), re.MULTILINE | re.DOTALL)
     assert found
     return found[1]
+
+
+def saying(fragment: str, model: type[BaseModel], key: str, value: Any) -> Iterator[dict[str, Any]]:
+    """An example as often as it says keys of *model*, each time with *key* beside some of them."""
+    for number in range(len(list(mappings(yaml.safe_load(fragment), model)))):
+        given: dict[str, Any] = yaml.safe_load(fragment)
+        list(mappings(given, model))[number][key] = value
+        yield given
 
 
 def mappings(part: Any, model: type[BaseModel]) -> Iterator[dict[str, Any]]:
