@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.text import Text
 
 _NARROWEST = 4
@@ -31,15 +31,15 @@ def print_table(
 
     cells = [[Text(one) if isinstance(one, str) else one for one in row] for row in rows]
     widths = [max([len(title), *(row[place].cell_len for row in cells)]) for place, title in enumerate(titles)]
-    is_close = bool(figures) and sum(widths) + 2 * (len(widths) - 1) > console.width
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0) if is_close else (0, 1))
-    for place, (title, width) in enumerate(zip(titles, widths, strict=True)):
-        if place in figures:
-            table.add_column(Text(title), justify="right", no_wrap=True, min_width=width)
-        elif place in whole:
-            table.add_column(Text(title), no_wrap=True, min_width=width)
-        else:
-            table.add_column(Text(title), overflow="fold", min_width=min(width, _NARROWEST))
+    kept = {*figures, *whole}
+    least = sum(width if place in kept else min(width, _NARROWEST) for place, width in enumerate(widths))
+    gap = 1 if figures and sum(widths) + 2 * (len(widths) - 1) > console.width else 2
+    least += gap * (len(widths) - 1)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, gap - 1))
+    table.width = least if least > console.width else None
+    for place, title in enumerate(titles):
+        justify: JustifyMethod = "right" if place in figures else "left"
+        table.add_column(Text(title), justify=justify, no_wrap=place in kept, overflow="fold")
     for row in cells:
         table.add_row(*row)
     console.print(table, crop=False)

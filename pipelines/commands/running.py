@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import logging
 import os
 import signal
@@ -165,10 +167,14 @@ def _guard_output(secrets: Redactor) -> None:
     """Hide *secrets* in all that is written to standard output and standard error, whatever command writes it."""
     from pipelines.config.redact import RedactingStream
 
-    for name, stream in (("stdout", click.get_text_stream("stdout")), ("stderr", click.get_text_stream("stderr"))):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, RedactingStream):
+            stream = stream.stream
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name == "ascii":
+            stream.reconfigure(encoding="utf-8", errors="replace")  # as click would, but past what hides secrets
         if stream is not None:  # a process may be started without
-            bare = stream.stream if isinstance(stream, RedactingStream) else stream
-            setattr(sys, name, RedactingStream(bare, secrets))
+            setattr(sys, name, RedactingStream(stream, secrets))
 
 
 @contextmanager

@@ -230,12 +230,11 @@ def test_sql_tells_columns_of_one_name_apart() -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_sql_prints_no_rows_of_a_statement_that_has_none() -> None:
-    statement = "create table t (a int)"
-
-    assert answer("sql", statement) == []
+def test_sql_prints_no_rows_where_there_are_none() -> None:
+    assert answer("sql", "/* nothing */") == []
+    assert answer("sql", "create table t (a int)") == []
     assert answer("sql", "select 1 as a where false") == []
-    assert threadmill("sql", statement).output == ""
+    assert threadmill("sql", "/* nothing */").output == ""
 
 
 @pytest.mark.usefixtures("shop")
