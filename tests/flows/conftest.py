@@ -91,6 +91,7 @@ class ShopProject:
 
     def __init__(self, folder: Path, api: FakeApi) -> None:
         self.folder, self.api, self.noted = folder, api, folder / "noted"
+        self._started: list[subprocess.Popen[bytes]] = []
         for name, text in {
             "config/shop.yaml": _SOURCE.format(url=api.url),
             "config/settings.toml": f'workers = 2\ntransforms = "{folder}/transforms"\n[profiles.live]\n',
