@@ -179,12 +179,11 @@ def test_a_check_that_holds_is_not_taken_for_one_of_almost_the_same_words(shop: 
 
 
 def test_each_run_tells_the_records_that_it_has_set_aside_itself(shop: Shop) -> None:
-    """Five records, then the same again, then one of them and another: what is kept of earlier runs counts no more."""
+    """Beside a new row: five records, the same again, then one of them and another, then none."""
     more = "key: id, write: upsert, expect: [{not_null: size, severity: quarantine}, {not_null: id}]"
-    sized = {"id": 9, "size": 5}
     lacking = [[{"id": number} for number in numbers] for numbers in (range(5), range(5), (4, 7), ())]
 
-    reports = [shop([sized, *records], more) for records in lacking]
+    reports = [shop([{"id": 10 + day, "size": 5}, *records], more) for day, records in enumerate(lacking)]
 
     pages = [page_of(report) for report in reports]
     assert [outcome(report)[2] for report in reports] == [5, 5, 2, 0]
