@@ -131,7 +131,7 @@ def test_what_a_transform_prints_is_not_in_what_a_command_answers(shop: Shop) ->
     shop.edit("bank.yaml", "    key: id\n", "    key: id\n    transform: loud:loud\n")
     folder = {"THREADMILL_TRANSFORMS": str(shop.folder)}
 
-    ran = shop.run("bank", "--json", **folder)
+    ran = shop.run("bank", "--json", data=None, **folder)
     (shop.folder / "loud.py").write_text(LOUD.replace("subprocess.run", "len"))
     looked = call(shop.folder, "preview", "bank.accounts", "--json", **folder)
 

@@ -425,7 +425,7 @@ def test_one_host_that_throttles_does_not_slow_another(shop: Shop) -> None:
     endpoint, budgets = Endpoint(path="/orders", records="data"), Budgets()
     throttled, stop = threading.Event(), threading.Event()
 
-    def listen(kind: str, *more: object) -> None:
+    def listen(kind: str, seconds: float, size: int, note: str, ago_s: float = 0.0) -> None:
         if kind == "throttled":
             throttled.set()
 
