@@ -231,3 +231,18 @@ def test_a_run_that_is_stopped_when_its_sources_have_committed_is_not_complete(
     assert '<em class="interrupted">interrupted</em>' in page
     assert (told(report), again.exit_code) == ({}, 0)
     assert [verdict for verdict, _ in told(again).values()] == ["complete"] * ("country_day" in marts)
+
+
+def test_a_mart_whose_order_alone_has_changed_is_written_in_the_new_one(shop: Shop, tmp_path: Path) -> None:
+    """Two quakes on the first day and one on the second; a third run writes nothing."""
+    days = ("2024-01-01", "2024-01-01", "2024-01-02")
+    quakes = [EVENT | {"event_id": str(number), "date": day} for number, day in enumerate(days)]
+    orders, files = [], []
+
+    for sort_by in ("date", "events", "events"):
+        report = shop(f"{COUNTRY_DAY}, sort_by: {sort_by}}}}}", events=quakes)
+        orders.append(pipelines.read("marts.country_day", data=tmp_path / "data")["events"].tolist())
+        files.append(sum(one.files_written for one in report.resources if one.source == "marts"))
+
+    assert orders == [[2, 1], [1, 2], [1, 2]]
+    assert files == [1, 1, 0]
