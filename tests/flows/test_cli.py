@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 THREADMILL = (sys.executable, "-m", "flows.cli")
 SOURCE = "base_url: https://a.example\nschedule: {cron: '15 * * * *'}\nresources: {r: {path: /x}}\n"
 SETTINGS = 'profile = "bundled"\n[profiles.bundled]\n[profiles.live]\n[profiles.staging]\n'
+THEIRS = b"name: ours\ndeployments: [{name: nightly, entrypoint: 'flow.py:nightly'}]\n"
 
 
 def call(folder: Path, *arguments: str, **env: str) -> Ended:
@@ -110,10 +111,16 @@ def test_runs_have_the_profile_that_is_chosen_where_they_are_deployed(
     assert deployed["parameters"] == {"source": "a", "profile": profile}
 
 
-@pytest.mark.parametrize("words", ["", "--write-only", "--check"])
-def test_a_prefect_yaml_of_somebody_else_is_refused_and_stays(words: str, project: Path) -> None:
-    """Whatever its letters are: those of Latin-1 are no UTF-8."""
-    theirs = b"name: r\xe9sum\xe9s\ndeployments: [{name: nightly, entrypoint: 'flow.py:nightly'}]\n"
+@pytest.mark.parametrize(
+    ("words", "theirs"),
+    [
+        pytest.param("", THEIRS, id="deploy"),
+        pytest.param("--write-only", THEIRS, id="write-only"),
+        pytest.param("--check", THEIRS, id="check"),
+        pytest.param("--write-only", b"# nos r\xe9sum\xe9s\n" + THEIRS, id="latin-1"),
+    ],
+)
+def test_a_prefect_yaml_of_somebody_else_is_refused_and_stays(words: str, theirs: bytes, project: Path) -> None:
     (project / "prefect.yaml").write_bytes(theirs)
 
     refused = call(project, "deploy", *words.split())
