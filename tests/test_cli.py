@@ -129,11 +129,11 @@ def test_what_a_transform_prints_is_not_in_what_a_command_answers(shop: Shop) ->
     """In a worker process, what the programs that it calls say, too; in a preview, what it prints itself."""
     (shop.folder / "loud.py").write_text(LOUD)
     shop.edit("bank.yaml", "    key: id\n", "    key: id\n    transform: loud:loud\n")
-    folder = {"THREADMILL_TRANSFORMS": str(shop.folder)}
+    folder = str(shop.folder)
 
-    ran = shop.run("bank", "--json", data=None, **folder)
+    ran = shop.run("bank", "--json", THREADMILL_TRANSFORMS=folder)
     (shop.folder / "loud.py").write_text(LOUD.replace("subprocess.run", "len"))
-    looked = call(shop.folder, "preview", "bank.accounts", "--json", **folder)
+    looked = call(shop.folder, "preview", "bank.accounts", "--json", THREADMILL_TRANSFORMS=folder)
 
     assert ran.resource("bank.accounts")["new"] == 3
     assert json.loads(looked.out)["rows"] == 3
