@@ -18,6 +18,7 @@ from pipelines.inspection import EXPECTATIONS
 from pipelines.marts.model import MARTS, Marts
 
 MARTS_FILE = "marts.yaml"
+_NOTHING_ASIDE = "no row of a mart is set aside: say warn or fail, or check the resource that it is made of"
 
 
 class Project(Struct, frozen=True):
@@ -78,14 +79,18 @@ def load_marts(
         marts = Marts.model_validate(document.data)
     except ValidationError as error:
         raise refuse(explain(error, document, prefix=(), schema=Marts.model_json_schema())) from None
+    found: list[Problem] = []
     for name, mart in marts.marts.items():
+        keys = ("marts", name, "expect")
         try:
-            EXPECTATIONS.validate_python(mart.expect)
+            checks = EXPECTATIONS.validate_python(mart.expect)
         except ValidationError as error:
-            raise refuse(explain(error, document, prefix=("marts", name, "expect"), schema=_checks_schema())) from None
-    unknown = list(_unknown_resources(marts, document, written))
-    if unknown:
-        raise refuse(unknown)
+            raise refuse(explain(error, document, prefix=keys, schema=_checks_schema())) from None
+        aside = [place for place, one in enumerate(checks) if one.severity == "quarantine"]
+        found += [document.problem((*keys, place, "severity"), _NOTHING_ASIDE) for place in aside]
+    found += _unknown_resources(marts, document, written)
+    if found:
+        raise refuse(found)
     return marts, tuple(str(one) for one in sorted(_unknown_sources(marts, document, written)))
 
 

@@ -56,3 +56,15 @@ def test_a_file_that_cannot_be_read_and_was_not_asked_for_stops_no_run_of_anothe
 
     assert project.sources.names == ("shop",)
     assert project.warnings == ()
+
+
+def test_a_check_that_would_set_rows_of_a_mart_aside_is_refused(tmp_path: Path) -> None:
+    checks = "shop.orders\n    expect: [{min_rows: 1}, {not_null: [id], severity: quarantine}]"
+
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, checks)
+
+    assert refused.value.message == (
+        f"{tmp_path / 'config' / 'marts.yaml'}:6: marts.totals.expect[1].severity: "
+        "no row of a mart is set aside: say warn or fail, or check the resource that it is made of"
+    )
