@@ -223,6 +223,15 @@ class RunReport(Struct, frozen=True):
         return path
 
 
+def told_aside(report: RunReport) -> list[str]:
+    """What is said of records that were set aside, for each resource that has such."""
+    return [
+        f"{one.name}: {one.rejected:,} records are set aside in {one.name}__rejects, with the reason of each"
+        for one in report.resources
+        if one.rejected
+    ]
+
+
 def show(report: RunReport, console: Console) -> None:
     """Print the table of resources, the problems and where the Parquet lies; 80 columns, but for lines to be copied."""
     titles = ("resource", "requests", "read", "written", "new", "updated", "s", "verdict")
@@ -247,7 +256,7 @@ def _show_problems(report: RunReport, console: Console) -> None:
             console.print(f"  hint: {_plain(problem.hint)}", style="dim", highlight=False)
         if problem.curl:  # one line however long, so that it can be copied
             console.print(f"  repeat: {_plain(problem.curl)}", style="dim", highlight=False, soft_wrap=True)
-    for warning in report.all_warnings:
+    for warning in (*report.all_warnings, *told_aside(report)):
         console.print(f"[yellow]warning:[/] {_plain(warning)}", highlight=False)
 
 

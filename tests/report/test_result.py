@@ -36,3 +36,13 @@ def test_the_lines_that_read_the_rows_read_them_whatever_the_name_of_the_folder(
     counts["DuckDB"] = len(duckdb.connect().execute(told["DuckDB"]).fetchall())
     assert counts == dict.fromkeys(counts, 3)
     assert str(tmp_path / name) in out.getvalue().replace("\n", "")
+
+
+def test_records_that_were_set_aside_are_told_below_the_table() -> None:
+    resource = ResourceReport("shop", "orders", verdict="complete", new=3, rejected=1_200)
+    source = SourceReport("shop", 1, True, (resource,))
+    out = io.StringIO()
+
+    show(RunReport("r1", "2024-01-01T00:00:00+00:00", 1.0, "data", (source,)), Console(file=out, width=80))
+
+    assert "warning: shop.orders: 1,200 records are set aside in shop.orders__rejects" in out.getvalue()
