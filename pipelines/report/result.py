@@ -139,8 +139,14 @@ class SourceReport(Struct, frozen=True):
         def quiet(problem: Problem | None) -> Problem | None:
             return problem and problem.hiding(hide)
 
-        resources = [replace(one, evidence=hide(one.evidence), problem=quiet(one.problem)) for one in self.resources]
-        return replace(self, resources=tuple(resources), problem=quiet(self.problem))
+        def told(warnings: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(map(hide, warnings))
+
+        resources = [
+            replace(one, evidence=hide(one.evidence), warnings=told(one.warnings), problem=quiet(one.problem))
+            for one in self.resources
+        ]
+        return replace(self, resources=tuple(resources), problem=quiet(self.problem), warnings=told(self.warnings))
 
 
 class RunReport(Struct, frozen=True):
