@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from pipelines.report.spans import Span
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say
+
+IsDue = Callable[[dict[str, Any], str], bool]
+"""Whether the API gives a row when it is asked from a lower bound on."""
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 SOURCE = """\
@@ -75,6 +79,21 @@ class LedgerApi:
         head = Lake(self.data, "ledger").head()
         return head.datasets["rows"].state if head else None
 
+    def notes(self) -> list[str]:
+        """What each commit says of itself."""
+        lake = Lake(self.data, "ledger")
+        return [lake.log.read(number).note for number in lake.log.numbers()]
+
+    def serve(self, is_due: IsDue) -> None:
+        """Let the API give the rows that are due for a lower bound, whatever the upper one."""
+
+        def page(asked: Asked) -> Answer:
+            due = [row for row in self.rows if is_due(row, asked.params["since"])]
+            first = (int(asked.params.get("page", 1)) - 1) * self.page_size
+            return say({"data": due[first : first + self.page_size], "total": len(due)})
+
+        self.api.route("/rows", page)
+
     def asked(self, param: str) -> list[str]:
         """The values of *param* in the requests so far, without repeats, in order."""
         return list(dict.fromkeys(one.params.get(param, "") for one in self.api.asked))
@@ -97,3 +116,7 @@ def instant(text: str) -> datetime:
 def row(number: int, at: str, **more: Any) -> dict[str, Any]:
     """A row of the API."""
     return {"id": number, "at": at, **more}
+
+
+MAY = [row(number, f"2024-05-{number:02}T00:00:00Z", price="1.50") for number in range(1, 9)]
+"""Eight rows, one each day."""

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from click.testing import CliRunner, Result
 
-from pipelines.cli import app
+from tests.commands.calls import threadmill
 from tests.fake_api import FakeApi
 from tests.shop import Shop
 
@@ -20,10 +19,6 @@ def ran(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     shop = Shop(api, tmp_path)
     assert shop.run().code == 0
     return shop
-
-
-def threadmill(*arguments: str) -> Result:
-    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(arguments))
 
 
 def test_the_command_writes_what_is_gone_and_nothing_where_all_is_there(ran: Shop) -> None:

@@ -8,15 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
-from click.testing import CliRunner, Result
 
-from pipelines.cli import app
 from pipelines.config.project import load_project
 from pipelines.report.runs import forget_old, read_run
 from pipelines.report.timeline import spans_of
 from pipelines.run import run
+from tests.commands.calls import answer, threadmill
 from tests.fake_api import Answer, Asked, FakeApi, Route, fake_api, say
 from tests.shop import Shop
 
@@ -30,17 +28,6 @@ def shop(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
         shop.day = day
         assert shop.run().code == 0
     return shop
-
-
-def threadmill(*arguments: str) -> Result:
-    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(arguments))
-
-
-def answer(*arguments: str) -> Any:
-    """What a command prints for programs."""
-    result = threadmill(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return orjson.loads(result.stdout)
 
 
 def test_runs_are_listed_the_newest_first_and_found_by_a_piece_of_their_id(shop: Shop) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 import traceback
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs
 
-import orjson
 import pytest
-from click.testing import CliRunner, Result
 
 import pipelines
-from pipelines.cli import app
+from tests.commands.calls import answer, threadmill
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.shop import Shop
 
@@ -32,17 +29,6 @@ def ran(shop: Shop) -> Shop:
     """The same after one run."""
     assert shop.run().code == 0
     return shop
-
-
-def threadmill(*arguments: str) -> Result:
-    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(arguments))
-
-
-def answer(*arguments: str) -> Any:
-    """What a command prints for programs."""
-    result = threadmill(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return orjson.loads(result.stdout)
 
 
 def test_a_plan_asks_no_api_and_knows_after_a_run_what_comes(ran: Shop) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from click.testing import CliRunner, Result
 
-from pipelines.cli import app
+from tests.commands.calls import threadmill
 from tests.fake_api import FakeApi, say
 from tests.shop import Ended, Shop, start
 
@@ -30,10 +29,6 @@ def bank(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     shop.edit("bank.yaml", "retry:", "limits: {daily: 2000}\nretry:")
     api.route(PATH, api.routed("/bank/accounts"))
     return shop
-
-
-def threadmill(*arguments: str) -> Result:
-    return CliRunner(env={"COLUMNS": "80"}).invoke(app, list(arguments))
 
 
 @pytest.mark.parametrize("form", [(), ("--json",), ("--log-format", "json")], ids=["text", "json", "log"])

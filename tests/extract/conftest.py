@@ -23,9 +23,10 @@ from pipelines.extract.extraction import Extraction
 from pipelines.extract.extractor import Extractor
 from pipelines.extract.spool import Plan, Spool
 from pipelines.extract.watermark import Watermark
-from tests.fake_api import FakeApi
+from tests.fake_api import FakeApi, say
 
 IMPATIENT = {"attempts": 3, "wait": "5ms", "max_wait": "20ms", "total": "5s"}
+WHOLE = say({"data": [{"id": 1}, {"id": 2}]})
 NOW = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
 
@@ -105,3 +106,9 @@ class Shop:
 def shop(api: FakeApi, tmp_path: Path) -> Shop:
     """A source whose API is the fake one."""
     return Shop(api, tmp_path)
+
+
+def kind_of(shop: Shop, **resource: object) -> tuple[str, int]:
+    """The kind of error that `orders` ends with, and the requests it took."""
+    error = shop.one(**resource).error("orders")
+    return error.kind, shop.api.calls["/orders"]
