@@ -15,7 +15,7 @@ from pipelines.charts.still import png
 from pipelines.errors import EXIT_INTERRUPTED, PipelineError
 from pipelines.report.charts import timeline
 from pipelines.report.critical_path import critical_path, verdict
-from pipelines.report.result import Problem, RunReport, told_aside
+from pipelines.report.result import Problem, RunReport
 from pipelines.report.runs import Document, read_run
 from pipelines.report.timeline import spans_of
 
@@ -71,7 +71,6 @@ def summary_text(report: RunReport) -> str:
         lines += [f"- **{name}**: {problem.kind}: {_plain(_message(name, problem))}"]
         lines += [f"    - hint: {_plain(problem.hint)}"] if problem.hint else []
     lines += [f"- warning: {_plain(warning)}" for warning in report.all_warnings]
-    lines += [f"- warning: {aside}" for aside in told_aside(report)]
     lines += ["", *_verdicts(report), "", *_where_the_time_went(report)]
     commits = [(source.source, source.commit) for source in report.sources if source.commit is not None]
     lines += ["", "| source | commit | Parquet |", "| --- | --- | --- |"]

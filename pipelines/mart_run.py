@@ -75,7 +75,6 @@ class _MartRun:
             number,
             changed,
             tuple(reports),
-            view_pending=bool(committed.pending),
             warnings=not_shown(self._lake, committed),
         )
 

@@ -84,7 +84,6 @@ class _Replay:
             head,
             committed.changed,
             told,
-            view_pending=bool(committed.pending),
             warnings=not_shown(self._lake, committed),
         )
 

@@ -134,7 +134,6 @@ class SourceRun:
             commit=number,
             changed=committed.changed and bool(self.draft.changed),
             resources=tuple(reports),
-            view_pending=bool(committed.pending),
             warnings=not_shown(self._lake, committed),
         )
 

@@ -23,7 +23,6 @@ SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 8640
 BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 """Units of sizes, in bytes."""
 _DURATION = rf"^(\d+(?:\.\d+)?) ?({'|'.join(SECONDS)})$"
-_RATE = r"^(\d+(?:\.\d+)?) ?/ ?(s|min|m|h|d)$"
 _SIZE = rf"^(\d+(?:\.\d+)?) ?({'|'.join(BYTES)})$"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -54,12 +53,6 @@ def parse_duration(text: object) -> float:
     return number * SECONDS[unit]
 
 
-def parse_rate(text: object) -> float:
-    """Requests per second in `10/s`, `600/min` or `5000/h`."""
-    number, unit = _parts(text, _RATE, "10/s, 600/min or 5000/h")
-    return number / SECONDS[unit]
-
-
 def parse_size(text: object) -> int:
     """Bytes in `64MB` or `64MiB`."""
     number, unit = _parts(text, _SIZE, "64MB or 64MiB")
@@ -81,7 +74,6 @@ def _known_zone(name: str) -> str:
 
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Seconds = Annotated[float, *_unit(parse_duration, _DURATION, "30s")]
-PerSecond = Annotated[float, *_unit(parse_rate, _RATE, "10/s")]
 Bytes = Annotated[int, *_unit(parse_size, _SIZE, "64MB")]
 
 

@@ -123,7 +123,6 @@ class SourceReport(Struct, frozen=True):
     changed: bool
     resources: tuple[ResourceReport, ...]
     problem: Problem | None = None
-    view_pending: bool = False
     foreign: tuple[str, ...] = ()
     """Files that somebody else had put into the view; they were moved aside."""
     warnings: tuple[str, ...] = ()
@@ -180,7 +179,12 @@ class RunReport(Struct, frozen=True):
         """What deserves a look though nothing failed: of the run, of its sources, of their resources."""
         of_sources = [warning for source in self.sources for warning in source.told]
         of_resources = [warning for resource in self.resources for warning in resource.warnings]
-        return [*self.warnings, *of_sources, *of_resources]
+        aside = [
+            f"{one.name}: {one.rejected:,} records are set aside in {one.name}__rejects, with the reason of each"
+            for one in self.resources
+            if one.rejected
+        ]
+        return [*self.warnings, *of_sources, *of_resources, *aside]
 
     @property
     def rows(self) -> int:
@@ -229,15 +233,6 @@ class RunReport(Struct, frozen=True):
         return path
 
 
-def told_aside(report: RunReport) -> list[str]:
-    """What is said of records that were set aside, for each resource that has such."""
-    return [
-        f"{one.name}: {one.rejected:,} records are set aside in {one.name}__rejects, with the reason of each"
-        for one in report.resources
-        if one.rejected
-    ]
-
-
 def show(report: RunReport, console: Console) -> None:
     """Print the table of resources, the problems and where the Parquet lies; 80 columns, but for lines to be copied."""
     titles = ("resource", "requests", "read", "written", "new", "updated", "s", "verdict")
@@ -262,7 +257,7 @@ def _show_problems(report: RunReport, console: Console) -> None:
             console.print(f"  hint: {_plain(problem.hint)}", style="dim", highlight=False)
         if problem.curl:  # one line however long, so that it can be copied
             console.print(f"  repeat: {_plain(problem.curl)}", style="dim", highlight=False, soft_wrap=True)
-    for warning in (*report.all_warnings, *told_aside(report)):
+    for warning in report.all_warnings:
         console.print(f"[yellow]warning:[/] {_plain(warning)}", highlight=False)
 
 
