@@ -168,9 +168,8 @@ class Client:
         """One attempt, from sending to the verdict on the answer; unless it *renews*, a refused token ends it."""
         began = time.monotonic()
         deadline = began + self.connection.timeout.total
-        what = f"{request.method} {request.safe_url}"
         token = self._tokens.current(stop) if self._tokens else ""
-        answer = self._watched(what, endpoint, deadline, lambda: self._ask(request, endpoint, deadline, token))
+        answer = self._watched(request, endpoint, deadline, lambda: self._ask(request, endpoint, deadline, token))
         listen("answered", time.monotonic() - began, answer.wire_bytes, str(answer.status))
         self._budget.learn(self.connection.limits, answer.headers, time.time())
         page = Page(request, answer.status, answer.headers, answer.body, endpoint.records, endpoint.format)
@@ -184,7 +183,7 @@ class Client:
             self._tokens.accepted(token, endpoint.path)
         return page
 
-    def _watched(self, what: str, endpoint: Endpoint, deadline: float, ask: Callable[[], _Answer]) -> _Answer:
+    def _watched(self, request: Request, endpoint: Endpoint, deadline: float, ask: Callable[[], _Answer]) -> _Answer:
         """*ask*, and turn whatever goes wrong on the way into an error of ours."""
         with self._watch.until(deadline) as exchange:
             try:
@@ -192,20 +191,20 @@ class Client:
             except (PipelineError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 if exchange.ended == "stopped":
                     raise Interrupted("the run was asked to stop", "run again to resume") from None
+                what = f"{request.method} {request.safe_url}"
                 raise translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
 
     def _new_token(self, auth: Renewable, stop: threading.Event) -> Granted:
         """What the token endpoint gives; it is asked once, no redirect is followed."""
         address = self.connection.url(auth.address)
-        what = f"POST {address.partition('?')[0]}"
-        endpoint = Endpoint(path=address, idempotent=True)
+        asked, endpoint = Request("POST", address), Endpoint(path=address, idempotent=True)
         with self._keepsake.held(stop, self.connection.timeout.total):
             deadline = time.monotonic() + self.connection.timeout.total
             headers, form = auth.question(self._keepsake.newest)
             sent = headers_of([self._bare, headers, {"Content-Length": str(len(form))}])
-            answer = self._watched(what, endpoint, deadline, lambda: self._send("POST", address, sent, form, deadline))
+            answer = self._watched(asked, endpoint, deadline, lambda: self._send("POST", address, sent, form, deadline))
             if answer.status != 200:
-                raise not_given(what, answer.status)
+                raise not_given(f"POST {asked.safe_url}", answer.status)
             granted = auth.granted(parsed(answer.body), answer.headers)
             for secret in filter(None, (granted.token, granted.refresh)):
                 self._conceal(secret)

@@ -12,11 +12,40 @@ import http.client
 import io
 import re
 from types import FunctionType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+_PLAIN = re.compile(rb"HTTP/1\.1 200(?: [^\r\n]*)?\r\n((?:[!#-'*+.0-9A-Z^_`a-z|~-]+:[^\r\n]*\r\n)+)\r\n")
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 _LINE = re.compile(rb"([!#-'*+.0-9A-Z^_`a-z|~-]+):[ \t]*([^\r\n]*)\r?\n")
 _ENDS = (b"\r\n", b"\n", b"")
 _LONGEST_LINE, _MOST_LINES = 65_536, 100  # as http.client has them
+
+
+class PlainHead(NamedTuple):
+    """The headers of an answer by their names in lower case, and how many bytes its head has."""
+
+    headers: dict[str, str]
+    size: int
+
+
+def plain_head(start: bytes) -> PlainHead | None:
+    """The head that *start* begins with, where all of it is there and it leaves nothing to decide.
+
+    That is: success, each header once, the body's length known, and the connection stays open.
+    """
+    match = _PLAIN.match(start)
+    if match is None:
+        return None
+    lines = match[1].decode("iso-8859-1").split("\r\n")[:-1]
+    named = (line.partition(":") for line in lines)
+    headers = {name.lower(): value.lstrip(" \t") for name, _, value in named}
+    is_plain = (
+        len(headers) == len(lines) < _MOST_LINES
+        and "transfer-encoding" not in headers
+        and headers.get("connection", "keep-alive").lower() == "keep-alive"
+        and _LENGTH.fullmatch(headers.get("content-length", ""))
+    )
+    return PlainHead(headers, match.end()) if is_plain else None
 
 
 def read_head(file: BinaryIO, *args: Any, **named: Any) -> http.client.HTTPMessage:

@@ -11,13 +11,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
-
-from pipelines.extract.heads import Answer
 
 _LOOK_EVERY_S = 0.1
 _here = threading.local()
@@ -95,45 +91,8 @@ class Watch:
                 self._changed.wait(None if self._idle else _LOOK_EVERY_S)
 
 
-class _Watched:
-    """A connection that tells the exchange of its thread which socket is in use."""
-
-    sock: Any
-
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]  # the class beside it has the method
-        self._tell()
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        self._tell()
-        super().request(*args, **kwargs)  # type: ignore[misc]  # the class beside it has the method
-
-    def _tell(self) -> None:
-        exchange: Exchange | None = getattr(_here, "exchange", None)
-        if exchange is not None:
-            exchange.sock = self.sock
-
-
-class _Plain(_Watched, HTTPConnection):
-    """A watched connection without TLS."""
-
-    response_class = Answer
-
-
-class _Secure(_Watched, HTTPSConnection):
-    """A watched connection with TLS."""
-
-    response_class = Answer
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
-
-
-def use_watched_connections(pools: PoolManager) -> None:
-    """Make *pools* open connections that a `Watch` can see."""
-    pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+def in_use(sock: socket.socket | None) -> None:
+    """Tell the exchange of the calling thread which socket it uses."""
+    exchange: Exchange | None = getattr(_here, "exchange", None)
+    if exchange is not None:
+        exchange.sock = sock

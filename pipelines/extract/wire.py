@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pipelines.extract.lean_requests import HTTPAdapter, requests
-from pipelines.extract.watch import use_watched_connections
+from pipelines.extract.pools import use_watched_connections
 
 if TYPE_CHECKING:
     from urllib3 import HTTPHeaderDict, HTTPResponse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import threading
@@ -18,6 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from pipelines.extract.client import Client
+from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.request import Request
 from tests.extract.conftest import Shop
 
 
@@ -56,11 +60,9 @@ def secure_url(certificate: Path) -> Iterator[str]:
                 while True:
                     connection, _ = server.accept()
                     with suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
-                        secure.recv(65536)
                         body = b'{"data": [{"id": 1}]}'
-                        secure.sendall(
-                            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)
-                        )
+                        while secure.recv(65536):
+                            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -84,6 +86,23 @@ def test_t21_a_certificate_of_the_configured_authority_is_accepted(
     shop.settings = {"base_url": secure_url, "ca_bundle": str(certificate)}
 
     assert len(shop.one().rows("orders")) == 1
+
+
+def test_pages_over_tls_come_by_one_connection_whose_head_is_repeated(
+    shop: Shop, secure_url: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.settings = {"base_url": secure_url, "ca_bundle": str(certificate)}
+    client = Client(shop.connection())
+    first, second = (Request("GET", f"{secure_url}/orders", (("page", number),)) for number in "12")
+    try:
+        page = client.fetch(first, Endpoint(path="/orders", records="data"))
+        monkeypatch.delattr(http.client.HTTPConnection, "putrequest")
+
+        again = client.fetch(second, Endpoint(path="/orders", records="data"))
+    finally:
+        client.close()
+
+    assert page.body == again.body == b'{"data": [{"id": 1}]}'
 
 
 def test_t21_authorities_named_in_the_environment_are_not_trusted(
