@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,21 @@ def doomed_command(folder: Path, data: Path, at: int, *words: str) -> None:
         app([*words, "--config", str(folder / "config"), "--data", str(data)], standalone_mode=False)
 
 
+def signalled_command(folder: Path, data: Path, at: int, number: int, *words: str) -> None:
+    """In a child: `threadmill WORDS`, which is sent signal *number* before its durable step *at*; ends as it does."""
+    DISK.__class__ = SteppingDisk
+    SteppingDisk.__init__(DISK, at, partial(_tell, os.getpid(), number))  # type: ignore[arg-type]  # it is one now
+    os.environ.pop("THREADMILL_CRASH_ROUNDS", None)
+    with redirect_stdout(io.StringIO()):
+        app([*words, "--config", str(folder / "config"), "--data", str(data)])
+
+
+def _tell(process: int, number: int) -> None:
+    """Send the signal to *process*, from within: its workers have copies of its disk."""
+    if os.getpid() == process:
+        os.kill(process, number)
+
+
 def child(work: Callable[..., None], *arguments: object) -> int | None:
     """The exit code of a process that does *work*."""
     process = CONTEXT.Process(target=work, args=arguments)
@@ -92,7 +108,11 @@ def counted_steps(work: Callable[..., None], folder: Path, data: Path, *words: s
 
 
 def _count(sender: Any, work: Callable[..., None], *arguments: Any) -> None:
-    work(*arguments)
+    try:
+        work(*arguments)
+    except SystemExit as ended:
+        if ended.code:
+            raise
     sender.send(DISK.steps)  # type: ignore[attr-defined]  # it is one now
 
 

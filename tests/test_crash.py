@@ -26,7 +26,16 @@ from pipelines.config.project import load_project
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import FakeApi
-from tests.killing import Deadline, child, counted_steps, doomed_run, files, run_here
+from tests.killing import (
+    Deadline,
+    child,
+    counted_steps,
+    doomed_command,
+    doomed_run,
+    files,
+    run_here,
+    signalled_command,
+)
 from tests.load.scenario import clone
 from tests.processes import children, ended, eventually
 from tests.shop import Ended, Shop, wrong_after, wrong_now
@@ -66,6 +75,25 @@ def test_k01_a_run_killed_at_any_moment_is_made_good_by_the_next(shop: Shop, by_
     print(f"\nkilled at a chosen {'step' if by_step else 'event'}: {dict(tally)}")  # noqa: T201 - the tally is the result
     assert problems == []
     assert tally["rounds"] == tally["exact"] <= tally["killed"]
+
+
+@pytest.mark.timeout(200 * ROUNDS)
+def test_k04_a_signal_in_the_middle_of_a_commit_ends_the_run_or_lets_the_commit_finish(shop: Shop) -> None:
+    """SIGTERM and SIGINT before durable steps of the process that commits: readers see a whole commit each time."""
+    run = ("run",)
+    steps = counted_steps(doomed_command, shop.folder, clone(shop.folder / "day-1", shop.folder / "counted"), *run)
+    chance, codes, problems = random.Random(ROUNDS), set(), []
+
+    for at in sorted(chance.sample(range(steps // 3, steps + 1), 3 * ROUNDS)):
+        data = clone(shop.folder / "day-1", shop.folder / f"told-at-{at}")
+        number = chance.choice([signal.SIGTERM, signal.SIGINT])
+        codes.add(child(signalled_command, shop.folder, data, at, number, *run))
+        problems += [f"{at} of {steps}: {line}" for line in wrong_now(data, 2)]
+        run_here(shop.folder, data, Deadline())
+        problems += [f"{at} of {steps}, run again: {line}" for line in wrong_after(data, 2)]
+
+    assert problems == []
+    assert {130} <= codes <= {0, 130}
 
 
 class Broken(Here):

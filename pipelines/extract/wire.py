@@ -117,6 +117,12 @@ class _Adapter(HTTPAdapter):
                 pool = self._pools[origin] = super().get_connection_with_tls_context(request, verify, proxies, cert)
         return pool
 
+    def close(self) -> None:
+        """Close all connections; requests would leave that to the garbage collector."""
+        for pool in self._pools.values():
+            pool.close()
+        super().close()
+
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Tell a pool once which certificates to trust."""
         if conn not in self._verified:
