@@ -16,8 +16,8 @@ from tests.flows.heard import artifacts
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-_SHOWN = {"sync-shop-progress": "progress", "sync-shop-result": "shop.refunds", "sync-shop-summary": "data/parquet"}
-"""What is there once a page has drawn its artifact."""
+_SHOWN = {"sync-shop-progress": "progress", "sync-shop-result": "unproved", "sync-shop-summary": "data/parquet"}
+"""What is there once a page has drawn its artifact, and not before, as its description is."""
 _WIDTH = "(document.querySelector('img[alt=timeline]') || {}).naturalWidth"
 """Of the run's timeline, 0 where it cannot be shown."""
 pytestmark = [
