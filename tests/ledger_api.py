@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,11 @@ class LedgerApi:
             due = [row for row in due if instant(row["at"]) < until]
         first = (int(asked.params.get("page", 1)) - 1) * self.page_size
         return say({"data": due[first : first + self.page_size], "total": len(due)}, headers=self.headers)
+
+
+def later(days: float) -> datetime:
+    """So long after `NOW`."""
+    return NOW + timedelta(days=days)
 
 
 def instant(text: str) -> datetime:

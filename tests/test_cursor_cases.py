@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,12 +14,6 @@ import pytest
 from pipelines.errors import ConfigError
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.ledger_api import NOW, LedgerApi, row
-
-
-@pytest.fixture
-def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
-    """An API that is asked by time."""
-    return LedgerApi(api, tmp_path)
 
 
 @pytest.mark.parametrize("key", ["    key: id\n", ""], ids=["by-key", "by-all-columns"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +15,6 @@ from tests.processes import eventually
 from tests.shop import Ended, start
 
 UP = [f"2024-03-{day:02}T00:00:00Z" for day in range(1, 9)]
-
-
-@pytest.fixture
-def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
-    """An API that is asked by time, three rows a page."""
-    return LedgerApi(api, tmp_path)
 
 
 @pytest.mark.parametrize("write", ["append", "upsert"])

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.backfill import split
 from pipelines.report.spans import Span
-from tests.fake_api import Answer, Asked, FakeApi, say
+from tests.fake_api import Answer, Asked, say
 from tests.ledger_api import NOW, LedgerApi, row
-
-
-@pytest.fixture
-def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
-    """An API that is asked by time."""
-    return LedgerApi(api, tmp_path)
 
 
 def test_c08_zones_and_epochs_become_the_right_instants(ledger: LedgerApi) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipelines.run import run
 from pipelines.source_run import Shared, run_source
 from tests.engines import Here
 from tests.fake_api import Answer, Asked, FakeApi, say
-from tests.ledger_api import NOW, LedgerApi, row
+from tests.ledger_api import NOW, LedgerApi, later, row
 from tests.shop import Shop, expected, seen
 
 TWO = """\
@@ -75,15 +75,6 @@ class Pair:
 @pytest.fixture
 def pair(api: FakeApi, tmp_path: Path) -> Pair:
     return Pair(api, tmp_path)
-
-
-@pytest.fixture
-def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
-    return LedgerApi(api, tmp_path)
-
-
-def later(days: float) -> datetime:
-    return NOW + timedelta(days=days)
 
 
 def test_a_resource_that_fails_does_not_stop_the_clock_of_its_healthy_siblings(pair: Pair) -> None:

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from pathlib import Path
-
 import pytest
 
 from pipelines.load.lake import Lake
 from pipelines.report.spans import Span, windows_done
-from tests.fake_api import FakeApi, say
-from tests.ledger_api import NOW, LedgerApi, instant, row
-
-
-@pytest.fixture
-def ledger(api: FakeApi, tmp_path: Path) -> LedgerApi:
-    return LedgerApi(api, tmp_path)
-
-
-def later(days: float) -> datetime:
-    return NOW + timedelta(days=days)
+from tests.fake_api import say
+from tests.ledger_api import LedgerApi, instant, row
 
 
 def test_pages_of_an_unfinished_backfill_do_not_overwrite_what_was_read_since(ledger: LedgerApi) -> None:
