@@ -38,8 +38,6 @@ class Contender:
     """Run by Prefect."""
     rounds: Mapping[str, int] = field(default_factory=dict)
     """Fewer rounds for a workload that takes very long."""
-    memory_rounds: Mapping[str, int] = field(default_factory=dict)
-    """The same, of those that sample memory."""
 
     def command(self, base_url: str, folder: Path, workload: str) -> list[str]:
         """What is run, in *folder*."""
@@ -88,6 +86,7 @@ ONE_WORKER = Contender(
 )
 PEERS = (
     Contender("sequential", "requests + pandas, page after page", "sequential_pandas"),
+    Contender("sequential-session", "the script, improved: one session for all pages", "sequential_pandas_session"),
     Contender("essay", "threads, then pickled frames to processes", "threads_then_processes"),
     Contender("hour", "a strong engineer's hour: threads + orjson + Polars", "strong_hour"),
     Contender("day", "a strong engineer's day: asyncio + msgspec + Polars", "strong_day"),
@@ -140,7 +139,6 @@ def _airbyte(cache: Path) -> list[Contender]:
             env=quiet,
             workloads=_FEW,
             rounds=_ONCE,
-            memory_rounds=_ONCE,
         )
     ]
 
@@ -157,20 +155,19 @@ def _singer(cache: Path) -> list[Contender]:
             python,
             workloads=_FEW,
             rounds=_ONCE,
-            memory_rounds=_ONCE,
         )
     ]
 
 
 def _dlt(cache: Path) -> list[Contender]:
     python = str(environment(cache / "dlt", HERE / "peers" / "dlt.lock"))
-    output, once = "bench/{table}/*.parquet", {"x10": 1}
+    output = "bench/{table}/*.parquet"
     quiet = {"RUNTIME__DLTHUB_TELEMETRY": "false"}
     tuned = {**quiet, "PEER_TUNED": "1"}
     config = {".dlt/config.toml": "dlt_tuned.toml"}
     return [
-        Contender("dlt", "dlt, defaults", "dlt_rest_api", output, python, quiet, memory_rounds=once),
-        Contender("dlt-tuned", "dlt, tuned", "dlt_rest_api", output, python, tuned, config, memory_rounds=once),
+        Contender("dlt", "dlt, defaults", "dlt_rest_api", output, python, quiet),
+        Contender("dlt-tuned", "dlt, tuned", "dlt_rest_api", output, python, tuned, config),
     ]
 
 

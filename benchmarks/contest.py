@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from benchmarks import results, rows
 from benchmarks.contenders import Contender
@@ -17,6 +18,8 @@ from benchmarks.server import PageServer
 
 TIMEOUT_S = {"x10": 900.0, "api": 600.0}
 USUAL_TIMEOUT_S = 180.0
+_LONG_S = 30.0
+"""What takes so long has its memory sampled once: it is nearly the same each time."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,20 @@ class Contest:
     rounds: int
     command: str
 
-    @property
-    def memory_rounds(self) -> int:
-        """Rounds whose memory is sampled and whose time does not count."""
-        return (self.rounds + 1) // 2
-
     def hold(self, workload: str, contenders: list[Contender]) -> Section:
         """Every contender that takes part in *workload*, in turns; one that fails is out."""
         contenders = [contender for contender in contenders if workload in contender.workloads]
         entries = {one.name: Entry(one.name, one.title) for one in contenders}
         served_bytes(self.pages, workload)  # all from memory, for the first as for the last
         cpu_before = self.server.cpu_s()
-        for memory, rounds in ((False, self.rounds), (True, self.memory_rounds)):
-            for number in range(rounds):
+        for memory in (False, True):
+            for number in range(self.rounds):
                 for contender in contenders:
-                    entry, fewer = entries[contender.name], contender.memory_rounds if memory else contender.rounds
-                    if not entry.failure and number < fewer.get(workload, rounds):
+                    entry = entries[contender.name]
+                    if entry.failure:
+                        continue
+                    rounds = self._memory_rounds(entry) if memory else contender.rounds.get(workload, self.rounds)
+                    if number < rounds:
                         entries[contender.name] = self._add(entry, contender, workload, memory=memory)
         runs = sum(len(entry.wall_s) + len(entry.peak_mb) for entry in entries.values())
         return Section(
@@ -56,6 +57,10 @@ class Contest:
             self.server.kind,
             (self.server.cpu_s() - cpu_before) / max(runs, 1),
         )
+
+    def _memory_rounds(self, entry: Entry) -> int:
+        """Rounds whose memory is sampled and whose time does not count."""
+        return 1 if median(entry.wall_s) > _LONG_S else (self.rounds + 1) // 2
 
     def _add(self, entry: Entry, contender: Contender, workload: str, *, memory: bool) -> Entry:
         """*entry* with the figures of one more run, or with why it failed."""

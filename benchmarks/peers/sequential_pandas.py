@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -10,29 +10,30 @@ import requests
 
 from benchmarks.peers.workload import Job, job, later_pages
 
-
-def main(work: Job) -> None:
-    """Fetch each table, then write it."""
-    with requests.Session() as session:
-        for endpoint in work.endpoints:
-            frames = [pd.DataFrame(body["data"]) for body in pages(session, work.url(endpoint))]
-            pd.concat(frames, ignore_index=True).to_parquet(work.file(endpoint), index=False)
+Get = Callable[..., requests.Response]
 
 
-def pages(session: requests.Session, url: str) -> Iterator[dict[str, Any]]:
+def main(work: Job, get: Get = requests.get) -> None:
+    """Fetch each table by *get*, then write it."""
+    for endpoint in work.endpoints:
+        frames = [pd.DataFrame(body["data"]) for body in pages(get, work.url(endpoint))]
+        pd.concat(frames, ignore_index=True).to_parquet(work.file(endpoint), index=False)
+
+
+def pages(get: Get, url: str) -> Iterator[dict[str, Any]]:
     """All pages from *url* on."""
-    body = fetch(session, url)
+    body = fetch(get, url)
     yield body
     for later in later_pages(url, body):
-        yield fetch(session, later)
+        yield fetch(get, later)
     while following := body.get("next"):
-        body = fetch(session, following)
+        body = fetch(get, following)
         yield body
 
 
-def fetch(session: requests.Session, url: str) -> dict[str, Any]:
+def fetch(get: Get, url: str) -> dict[str, Any]:
     """The decoded body of *url*."""
-    response = session.get(url, timeout=30)
+    response = get(url, timeout=30)
     response.raise_for_status()
     body: dict[str, Any] = response.json()
     return body
