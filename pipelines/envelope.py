@@ -76,10 +76,12 @@ def is_empty_list(body: bytes, name: str) -> bool:
     return start is not None and _NOTHING.match(body, start.end()) is not None
 
 
-def list_in(body: bytes, name: str) -> memoryview:
-    """The list *name* with its brackets, in a body that `around` could read."""
-    start = _list_start(name).search(body)
-    return memoryview(body)[start.end() - 1 if start else 0 : body.rfind(b"]") + 1]
+def list_in(body: bytes, name: str) -> memoryview | None:
+    """The list *name* with its brackets, in a body that `around` could read; None where the last `]` may not end it."""
+    start, end = _list_start(name).search(body), body.rfind(b"]")
+    if start is None or body.find(b"]", start.end(), end) >= 0:
+        return None
+    return memoryview(body)[start.end() - 1 : end + 1]
 
 
 def mentions(body: bytes, name: str) -> bool:

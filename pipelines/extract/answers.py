@@ -94,7 +94,7 @@ class Answers:
             DecodeError: It tells no number.
         """
         count = resource.endpoint.count
-        path, value = (fill_path(count.path, chain.question.scope), count.value) if count else ("", "@")
+        path, value = (fill_path(count.path, chain.question.values), count.value) if count else ("", "@")
         question = replace(chain.question.request, url=connection.url(path))
         asked = {"path": path, "records": NoRecords(), "format": "json", "idempotent": True, "weight": 1}
         endpoint = resource.endpoint.model_copy(update=asked)

@@ -1,26 +1,39 @@
-"""Reading one answer's body: whole, in time, and no larger than allowed."""
+"""Reading one answer: whole, in time, and no larger than allowed."""
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import brotli  # type: ignore[import-untyped]  # it has no stubs
 from backports import zstd
 from isal import isal_zlib
+from msgspec import Struct
 
 from pipelines.errors import BodyTooLarge, DecodeError, Timeout, Truncated
+from pipelines.extract.wire import received
 
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
 
 _PIECE = 1 << 18
+_SUCCESS, _MORE = 200, 300
 _MAX_CODINGS = 2
 _MOST_MEMBERS = 10_000
 _ISAL_ERROR: Any = isal_zlib.error  # its stub takes the class for an instance
+_NO_FRAME = "run again; a server that says how long its answers are (Content-Length, chunks) leaves no doubt"
 _TOO_LARGE = "raise `max_response`, or ask for smaller pages"
+
+
+class Answer(Struct, frozen=True):
+    """One that is complete, its body with all encodings undone; `headers` by their names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    wire_bytes: int
 
 
 class _Member(NamedTuple):
@@ -29,6 +42,36 @@ class _Member(NamedTuple):
     inflated: bytes
     size: int
     is_whole: bool
+
+
+def whole(raw: HTTPResponse, *, cap: int, deadline: float, needs_frame: bool) -> Answer:
+    """All of the answer that begins with *raw*; on any failure its connection is closed, not reused.
+
+    One that *needs_frame* may have been cut where only the end of its connection ends it, as may an empty one.
+
+    Raises:
+        BodyTooLarge: It is larger than *cap*.
+        DecodeError: It is not encoded as it says.
+        Timeout: It is not complete at *deadline*.
+        Truncated: It ended too early, or may have.
+    """
+    try:
+        headers = received(raw.headers)
+        names = codings(headers.get("content-encoding", ""))
+        wire = read(raw, cap=cap, deadline=deadline)
+        is_framed = raw.length_remaining is not None or raw.chunked
+        if raw.status < _MORE and not is_framed and (not wire.strip() or (needs_frame and not names)):
+            what = "an answer of lines" if wire else "an empty answer"
+            raise Truncated(f"{what} without length may have been cut", _NO_FRAME)
+        inflated = inflate(wire, names, cap)
+        if raw.status < _SUCCESS:
+            raw.close()  # the answer proper may follow, and nobody shall take it for that of another request
+        else:
+            raw.release_conn()
+        return Answer(raw.status, headers, inflated, len(wire))
+    except BaseException:
+        raw.close()
+        raise
 
 
 def read(raw: HTTPResponse, *, cap: int, deadline: float, clock: Callable[[], float] = time.monotonic) -> bytes:
@@ -55,7 +98,9 @@ def read(raw: HTTPResponse, *, cap: int, deadline: float, clock: Callable[[], fl
         if size > cap:
             raise BodyTooLarge(f"the answer has more than {cap:,} bytes", _TOO_LARGE)
         if clock() > deadline:
-            raise Timeout("the answer was not complete in time", "raise `timeout: {total: ...}`")
+            break
+    if clock() > deadline:  # where no length is told, it also seems to end when the watch lets go of its socket
+        raise Timeout("the answer was not complete in time", "raise `timeout: {total: ...}`")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -45,6 +45,12 @@ class Question(Struct, frozen=True):
     named: Scope = field(default_factory=dict)
     """Those of `scope` that the children of its records can name: parents and listed values."""
 
+    @property
+    def values(self) -> Scope:
+        """What placeholders stand for: those of `scope`, and the bounds of the window as text."""
+        window = self.window
+        return {**self.scope, "window": {"start": window.start, "end": window.end}} if window else self.scope
+
 
 def name_of(value: Json) -> str:
     """*value* in the name of a parent, by which its watermark is kept: 1.10 and 1.1 are one number, as ever."""
@@ -115,12 +121,10 @@ class Asker(Struct, frozen=True):
 
     def _request(self, question: Question) -> Request:
         endpoint, incremental, window = self.endpoint, self.endpoint.incremental, question.window
-        bounds = {"window": {"start": window.start, "end": window.end}} if window else {}
-        scope = {**question.scope, **bounds}
+        scope = question.values
         # a JSON body tells 1704067200 from "1704067200"
-        in_body = (
-            {name: incremental.plain(bound) for name, bound in bounds.get("window", {}).items()} if incremental else {}
-        )
+        bounds = scope["window"].items() if incremental and window else ()
+        in_body = {name: incremental.plain(bound) for name, bound in bounds} if incremental else {}
         params = dict(fill(endpoint.params, scope))
         if incremental and window and incremental.since_param:
             params[incremental.since_param] = window.start

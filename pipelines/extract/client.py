@@ -15,9 +15,8 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import urllib3
-from msgspec import Struct
 
-from pipelines.errors import Interrupted, OriginError, PipelineError, RedirectRefused, Truncated
+from pipelines.errors import Interrupted, OriginError, PipelineError, RedirectRefused
 from pipelines.extract import body
 from pipelines.extract.auth import Granted, Renewable
 from pipelines.extract.connection import Connection
@@ -33,23 +32,13 @@ from pipelines.extract.request import Request, text
 from pipelines.extract.tokens import Keepsake, Tokens, not_given, parsed
 from pipelines.extract.verdict import accept
 from pipelines.extract.watch import Watch
-from pipelines.extract.wire import Wire, headers_of, received, with_missing
+from pipelines.extract.wire import Wire, headers_of, with_missing
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _NOTABLE_S = 0.001
-_NO_FRAME = "the server must send Content-Length, chunks or a compressed stream"
 _BODY_HINT = "list the origin in `allow_hosts` with `with_credentials: true` if it may see what is asked"
 _ACCEPT_TYPE = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
-
-
-class _Answer(Struct, frozen=True):
-    """A complete response, decoded."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    wire_bytes: int
 
 
 class Client:
@@ -169,7 +158,7 @@ class Client:
         began = time.monotonic()
         deadline = began + self.connection.timeout.total
         token = self._tokens.current(stop) if self._tokens else ""
-        answer = self._watched(request, endpoint, deadline, lambda: self._ask(request, endpoint, deadline, token))
+        answer = self._watched(request, endpoint, deadline, stop, lambda: self._ask(request, endpoint, deadline, token))
         listen("answered", time.monotonic() - began, answer.wire_bytes, str(answer.status))
         self._budget.learn(self.connection.limits, answer.headers, time.time())
         page = Page(request, answer.status, answer.headers, answer.body, endpoint.records, endpoint.format)
@@ -183,16 +172,29 @@ class Client:
             self._tokens.accepted(token, endpoint.path)
         return page
 
-    def _watched(self, request: Request, endpoint: Endpoint, deadline: float, ask: Callable[[], _Answer]) -> _Answer:
-        """*ask*, and turn whatever goes wrong on the way into an error of ours."""
+    def _watched(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        deadline: float,
+        stop: threading.Event,
+        ask: Callable[[], body.Answer],
+    ) -> body.Answer:
+        """*ask*, unless *stop* is set, and turn whatever goes wrong on the way into an error of ours."""
+        stopped = Interrupted("the run was asked to stop", "run again to resume")
         with self._watch.until(deadline) as exchange:
+            if stop.is_set():  # `abort` ends the exchanges that it finds; this one came after it
+                raise stopped
             try:
-                return ask()
+                answer = ask()
             except (PipelineError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 if exchange.ended == "stopped":
-                    raise Interrupted("the run was asked to stop", "run again to resume") from None
+                    raise stopped from None
                 what = f"{request.method} {request.safe_url}"
                 raise translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
+            if exchange.ended == "stopped":  # what has no length seems to end where its socket was let go
+                raise stopped
+            return answer
 
     def _new_token(self, auth: Renewable, stop: threading.Event) -> Granted:
         """What the token endpoint gives; it is asked once, no redirect is followed."""
@@ -202,7 +204,9 @@ class Client:
             deadline = time.monotonic() + self.connection.timeout.total
             headers, form = auth.question(self._keepsake.newest)
             sent = headers_of([self._bare, headers, {"Content-Length": str(len(form))}])
-            answer = self._watched(asked, endpoint, deadline, lambda: self._send("POST", address, sent, form, deadline))
+            answer = self._watched(
+                asked, endpoint, deadline, stop, lambda: self._send("POST", address, sent, form, deadline)
+            )
             if answer.status != 200:
                 raise not_given(f"POST {asked.safe_url}", answer.status)
             granted = auth.granted(parsed(answer.body), answer.headers)
@@ -211,15 +215,16 @@ class Client:
             self._keepsake.replace(granted.refresh)
         return granted
 
-    def _ask(self, request: Request, endpoint: Endpoint, deadline: float, token: str) -> _Answer:
-        """Send *request*, following redirects within its origin."""
+    def _ask(self, request: Request, endpoint: Endpoint, deadline: float, token: str) -> body.Answer:
+        """Send *request*, following redirects within its origin and to those that are allowed."""
         url = self.origins.configured(request.full_url)
         method = request.method
-        if request.body is not None and not (self.origins.sees_credentials(url) or endpoint.shows_body(request, url)):
-            raise OriginError(f"{request.safe_url}: no body goes there, as no credentials do", _BODY_HINT)
         for _ in range(_MAX_REDIRECTS + 1):
+            trusted = self.origins.sees_credentials(url)
+            if request.body is not None and not (trusted or endpoint.shows_body(request, url)):
+                raise OriginError(f"{request.safe_url}: no body goes there, as no credentials do", _BODY_HINT)
             headers = self._headers_for(url, request, endpoint, token)
-            address = with_missing(url, self._params) if self.origins.sees_credentials(url) else url
+            address = with_missing(url, self._params) if trusted else url
             answer = self._send(
                 method,
                 self.origins.on_the_wire(address),
@@ -237,13 +242,16 @@ class Client:
         raise RedirectRefused(f"{request.safe_url} redirects more than {_MAX_REDIRECTS} times", "check `path`")
 
     def _redirected(self, url: str, target: str) -> str:
+        """Where a redirect from *url* leads, in its configured origin."""
         try:
             followed = self.origins.configured(urljoin(self.origins.on_the_wire(url), target))
-        except OriginError:
-            followed = ""
-        if not followed or origin_of(followed) != origin_of(url):
+        except (OriginError, ValueError):
             what = f"{origin_of(url)} redirects to another origin"
-            raise RedirectRefused(what, "put the final address into `base_url`")
+            raise RedirectRefused(
+                what, "put the final address into `base_url`, or list its origin in `allow_hosts`"
+            ) from None
+        if url.startswith("https:") and not followed.startswith("https:"):
+            raise RedirectRefused(f"{origin_of(url)} redirects from HTTPS to HTTP", "put the final address into `path`")
         return followed
 
     def _headers_for(self, url: str, request: Request, endpoint: Endpoint, token: str) -> dict[str, str]:
@@ -277,19 +285,8 @@ class Client:
         deadline: float,
         *,
         needs_frame: bool = False,
-    ) -> _Answer:
-        """Send, and read the whole answer; on any failure the connection is closed, not reused."""
+    ) -> body.Answer:
+        """Send, and read the whole answer."""
         timeout = self.connection.timeout
         raw = self._wire.send(method, url, headers, content, connect_s=timeout.connect, read_s=timeout.read)
-        try:
-            headers = received(raw.headers)
-            cap = self.connection.max_response
-            codings = body.codings(headers.get("content-encoding", ""))
-            wire = body.read(raw, cap=cap, deadline=deadline)
-            if needs_frame and wire and not (codings or "content-length" in headers or raw.chunked):
-                raise Truncated("an answer of lines without length may have been cut", _NO_FRAME)
-            raw.release_conn()
-            return _Answer(raw.status, headers, body.inflate(wire, codings, cap), len(wire))
-        except BaseException:
-            raw.close()
-            raise
+        return body.whole(raw, cap=self.connection.max_response, deadline=deadline, needs_frame=needs_frame)

@@ -6,6 +6,7 @@ import http.client
 import ssl
 
 import urllib3
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from pipelines.errors import (
     HttpError,
@@ -47,8 +48,14 @@ def _network_error(what: str, chain: list[BaseException], endpoint: Endpoint) ->
     def holds(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in chain)
 
-    if holds(ssl.SSLError, urllib3.exceptions.SSLError):
+    if holds(ssl.SSLCertVerificationError, CertificateError):
         return TlsError(f"{what}: the server's certificate could not be verified", "name its authority in `ca_bundle`")
+    if holds(ssl.SSLError, urllib3.exceptions.SSLError):
+        reason = next(
+            (one.reason for one in chain if isinstance(one, ssl.SSLError) and one.reason), "no reason is told"
+        )
+        broke = HttpError(f"{what}: the TLS connection broke: {reason}", "run again; does the port speak HTTPS?")
+        return _repeatable(broke, endpoint)
     if holds(*_NOT_SENT):
         reason = next((cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror), "no answer")
         return TryAgain(HttpError(f"{what}: cannot connect: {reason}", "check `base_url` and the network"))

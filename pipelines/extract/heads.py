@@ -58,6 +58,9 @@ def read_head(file: BinaryIO, *args: Any, **named: Any) -> http.client.HTTPMessa
     found = [_LINE.fullmatch(line) for line in lines[:-1]]
     if not all(found):
         whole: http.client.HTTPMessage = http.client.parse_headers(io.BytesIO(b"".join(lines)), *args, **named)
+        # urllib3 logs what that package found odd, and the whole URL with it
+        whole.defects.clear()
+        whole.set_payload("")
         return whole
     message = http.client.HTTPMessage()
     for line in filter(None, found):
@@ -79,9 +82,20 @@ def _lines(file: BinaryIO) -> list[bytes]:
 
 
 class Answer(http.client.HTTPResponse):
-    """Python's own response, which reads its head by `read_head`."""
+    """Python's own response; its head is read by `read_head`, and interim answers are passed over, as RFC 9110 wants.
+
+    Python itself knows 100 alone: it takes another, such as 103, for the answer, and what follows for that of the next
+    request.
+    """
 
     # the method as it is, where one of the names that it looks up is ours
     begin = FunctionType(
         http.client.HTTPResponse.begin.__code__, {**vars(http.client), "parse_headers": read_head}, "begin"
     )
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # its stub leaves out what is private
+            if not 101 < status < 200:
+                return version, status, reason
+            _lines(self.fp)

@@ -20,7 +20,7 @@ from msgspec import Struct
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from pipelines.errors import Interrupted
+from pipelines.errors import Interrupted, RateLimited
 from pipelines.extract.daily import Daily
 from pipelines.values import Value
 
@@ -126,7 +126,7 @@ class Budget:
 
         Raises:
             Interrupted: *stop* was set while waiting.
-            RateLimited: The requests of today are used up.
+            RateLimited: The requests of today are used up, or the limits never allow so much *weight*.
         """
         asked = since = self._clock()
         paused_s = 0.0
@@ -192,7 +192,12 @@ class Budget:
                 wait_ms = cast("int", bucket.waiting(item))
                 for taken in self._buckets[:number]:
                     del taken.items[-weight:]
-                return max(wait_ms, 1) / 1000 if wait_ms >= 0 else _LONG_WAIT_S
+                if wait_ms < 0:  # never: the limits of another source with this host count as well
+                    raise RateLimited(
+                        f"one request counts as {weight}, more than the limits of its host allow in their span",
+                        "lower `weight`, or raise `limits: {rate: ...}` in every source with this `base_url`",
+                    )
+                return max(wait_ms, 1) / 1000
             bucket.leak(item.timestamp)
         return 0.0
 

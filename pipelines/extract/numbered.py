@@ -18,6 +18,8 @@ from pipelines.records import JmesPath
 from pipelines.values import Value
 
 Until = Literal["empty", "short"]
+_MOST_AT_ONCE = 100_000
+"""Pages whose number is believed: with more, such as 2^31 for a total that is not known, one leads to the next."""
 _OTHER_CAPS = (12, 15, 24, 36)
 _NO = {"", "0", "false", "n", "no", "null", "none"}
 
@@ -159,7 +161,7 @@ class PageNumber(Counted):
     def rest(self, page: Page) -> list[Request] | None:
         """Pages two to last, by the total and the size of page one."""
         last = self.last_page(page)
-        if last is None:
+        if last is None or last > _MOST_AT_ONCE:
             return None
         numbers = range(self.start_at + 1, self.start_at + last)
         return [self._at(page.request, self.param, number) for number in numbers]
@@ -260,6 +262,8 @@ class Offset(Counted):
         """All further offsets, by the total and the size of page one."""
         total = self.total(page)
         if total is None or page.count == 0 or self._asked(page, self.param, self.start_at) != self.start_at:
+            return None
+        if total > page.count * _MOST_AT_ONCE:
             return None
         offsets = range(self.start_at + page.count, self.start_at + total, page.count)
         return [self._at(page.request, self.param, offset) for offset in offsets]

@@ -105,8 +105,9 @@ class Page(Struct, frozen=True, dict=True):
     @cached_property
     def records_digest(self) -> str:
         """Names the records alone: equal for pages that differ only in what is around them."""
-        if self._around is not None:
-            return digest(list_in(self.body, self.records.rows))
+        plain = None if self._around is None else list_in(self.body, self.records.rows)
+        if plain is not None:
+            return digest(plain)
         raw = self._walk(self.records.rows) if self.format == "json" and _STEPS.match(self.records.rows) else None
         return digest(self.body if raw is None else memoryview(raw))
 

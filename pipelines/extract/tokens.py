@@ -42,7 +42,7 @@ class Tokens:
 
         Raises:
             AuthError: The token endpoint gives none, or gave none before: it is not asked again.
-            Interrupted: *stop* was set while another process was renewing it.
+            Interrupted: *stop* was set while another thread or process was renewing it.
         """
         with self._lock:
             if not self._token or self._clock() > self._ends_at:
@@ -74,6 +74,8 @@ class Tokens:
         asked = self._clock()
         if self._refusal is not None:
             raise AuthError(*self._refusal.args)
+        if stop.is_set():  # while others asked, one after the other
+            raise Interrupted("the run was asked to stop", "run again to resume")
         try:
             granted = self._ask(stop)
             if holds_control(granted.token):

@@ -96,3 +96,5 @@ def in_use(sock: socket.socket | None) -> None:
     exchange: Exchange | None = getattr(_here, "exchange", None)
     if exchange is not None:
         exchange.sock = sock
+        if exchange.ended:  # while it connected
+            exchange.end(exchange.ended)

@@ -219,6 +219,35 @@ def test_a02_a_redirect_elsewhere_is_refused(
     assert CANARY not in str(error)
 
 
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("settings", KINDS)
+def test_a02_a_redirect_to_an_allowed_origin_is_followed_with_what_a_link_there_would_have(
+    shop: Shop, elsewhere: FakeApi, settings: Any, *, trusted: bool
+) -> None:
+    shop.settings = {**settings, "allow_hosts": [{"origin": elsewhere.url, "with_credentials": trusted}]}
+    shop.api.answer("/orders", Answer(302, headers={"Location": f"{elsewhere.url}/orders?signed=1"}))
+
+    outcome = shop.one()
+
+    (asked,) = elsewhere.asked
+    shown = CANARY in repr(asked) or asked.headers.get("authorization", "").startswith("Basic")
+    assert len(outcome.rows("orders")) == 1
+    assert (asked.params["signed"], shown) == ("1", trusted)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a02_no_body_is_redirected_to_an_origin_that_sees_no_credentials(
+    shop: Shop, elsewhere: FakeApi, status: int
+) -> None:
+    shop.settings = {"allow_hosts": [elsewhere.url]}
+    shop.api.answer("/orders", Answer(status, headers={"Location": f"{elsewhere.url}/orders"}))
+
+    error = shop.one(body={"secret": CANARY}, idempotent=True).error("orders")
+
+    assert (error.kind, elsewhere.connections) == ("OriginError", 0)
+    assert CANARY not in str(error)
+
+
 def test_a02_a_redirect_within_the_origin_is_followed_but_not_for_ever(shop: Shop) -> None:
     shop.settings = {"auth": {"bearer": CANARY}}
     shop.api.answer("/orders", Answer(307, headers={"Location": "/v2/orders?a=1"}))

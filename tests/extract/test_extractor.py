@@ -371,8 +371,10 @@ def test_each_window_that_came_is_kept_when_another_fails(shop: Shop) -> None:
     assert [row["from"] for row in second.rows("spend")] == ["2024-01-01", "2024-01-11", "2024-01-21"]
 
 
-def test_a_window_may_stand_in_the_path_and_begins_at_the_watermark(shop: Shop) -> None:
+def test_a_window_may_stand_in_the_paths_and_begins_at_the_watermark(shop: Shop) -> None:
+    """In that of the records, and of their count."""
     shop.api.answer("/v1/2024-01-20..2024-01-31", say({"rates": {"2024-01-20": {"USD": 1.1}}}))
+    shop.api.answer("/count/2024-01-20", say({"count": 1}))
 
     outcome = shop.extract(
         {
@@ -380,12 +382,13 @@ def test_a_window_may_stand_in_the_path_and_begins_at_the_watermark(shop: Shop) 
                 "path": "/v1/{window.start}..{window.end}",
                 "records": {"entries": "rates", "keys": ["date"]},
                 "incremental": {"cursor": "date", "format": "date", "start": "1999-01-04"},
+                "count": {"path": "/count/{window.start}"},
             }
         },
         {"rates": Watermark("2024-01-20")},
     )
 
-    assert outcome.extractions["rates"].error is None
+    assert (outcome.extractions["rates"].error, outcome.extractions["rates"].verdict) == (None, "complete")
     assert len(outcome.pages["rates"]) == 1
 
 

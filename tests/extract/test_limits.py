@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config.loading import load
-from pipelines.errors import ConfigError, Interrupted
+from pipelines.errors import ConfigError, Interrupted, RateLimited
 from pipelines.extract.limits import Budget, Budgets, Limits
 
 NEVER = threading.Event()
@@ -109,6 +109,18 @@ def test_a_weight_that_no_limit_ever_allows_is_refused(tmp_path: Path, written: 
 
     with pytest.raises(ConfigError, match=r"shop.yaml:6: .*one request counts as 11, but `limits` allow 10"):
         load(tmp_path, env={})
+
+
+def test_a_weight_that_the_limits_of_another_source_never_allow_is_an_error() -> None:
+    """Both ask one host, and the stricter rate holds for all."""
+    budgets = Budgets()
+    budget = budgets.of("https://a.example", limits(rate="100/s"))
+    budgets.of("https://a.example", limits(rate="5/s"))
+
+    with pytest.raises(RateLimited, match="one request counts as 10, more than the limits"), budget.place(10, NEVER):
+        pass
+    with budget.place(5, NEVER) as place:
+        assert place.waited_s < 1
 
 
 def test_a_request_counts_by_its_weight() -> None:

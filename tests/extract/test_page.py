@@ -95,6 +95,19 @@ def test_pages_that_differ_only_around_their_records_have_equal_digests() -> Non
     assert pages[0].records_digest == pages[1].records_digest
 
 
+@pytest.mark.parametrize("tags", [[], ["a"]], ids=["flat", "lists-in-records"])
+def test_pages_that_differ_only_between_their_records_and_a_later_list_have_equal_digests(tags: list[str]) -> None:
+    """The list of records ends where it ends, and not with the last bracket of the page."""
+    rows = [{"id": number, "tags": tags} if tags else {"id": number} for number in range(1000)]
+    pages = [
+        Page(ASKED, 200, {}, json.dumps({"data": rows, "request": one, "errors": []}).encode(), Records(rows="data"))
+        for one in "ab"
+    ]
+    other = Page(ASKED, 200, {}, json.dumps({"data": rows[1:], "errors": []}).encode(), Records(rows="data"))
+
+    assert pages[0].records_digest == pages[1].records_digest != other.records_digest
+
+
 def test_a_path_or_document_that_is_no_json_is_an_error() -> None:
     with pytest.raises(DecodeError):
         Page(ASKED, 200, {}, b'{"next": ').find("next")

@@ -24,10 +24,12 @@ ROWS = b'[{"id": 1}, {"id": 2}]'
 PACKED = gzip.compress(ROWS)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Total: 7\r\n"
 
+HINTS = Answer(103, b"HTTP/1.1 102 Wait\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", framing="none")
 ANSWERS = [
     pytest.param(Answer(200, ROWS), id="whole"),
     pytest.param(Answer(200, b"[" + b" " * 300_000 + b"]"), id="large"),
     pytest.param(Answer(200, b""), id="empty"),
+    pytest.param(Answer(200, b"", framing="close"), id="empty-until-closed"),
     pytest.param(Answer(200, PACKED, {"Content-Encoding": "gzip"}), id="gzip"),
     pytest.param(Answer(200, PACKED[:20], {"Content-Encoding": "gzip"}), id="half-a-gzip"),
     pytest.param(Answer(200, ROWS, framing="chunked"), id="chunked"),
@@ -49,6 +51,9 @@ ANSWERS = [
     pytest.param(Answer(503, b"busy"), id="busy"),
     pytest.param(Answer(404, b'{"message": "no"}'), id="not-there"),
     pytest.param(Answer(100, b"", framing="none"), id="go-on"),
+    pytest.param(Answer(101, b"", framing="none"), id="another-protocol"),
+    pytest.param(Answer(102, b"", framing="none"), id="nothing-after-an-interim-answer"),
+    pytest.param(HINTS, id="hints-before"),
     pytest.param(Answer(200, ROWS, {"Link": ("</a>; rel=next", "</b>; rel=last")}), id="a-list-on-two-lines"),
     pytest.param(Answer(200, ROWS, {"X-Total": ("1", "2")}), id="a-value-twice"),
     pytest.param(Answer(200, ROWS, {"X-Note": "\x85 \x0b\x1c \xe4 \t"}), id="odd-bytes"),
@@ -101,6 +106,22 @@ def warm(client: Client, api: FakeApi) -> None:
     """Let *client* keep a connection that has asked before."""
     api.answer("/warm", say([]))
     fetched(client, "/warm")
+
+
+def test_interim_answers_are_passed_over(api: FakeApi) -> None:
+    """What follows them is the answer, and not that of the next request."""
+    api.answer("/odd", HINTS)
+    with client_of(api) as client:
+        assert fetched(client) == (200, {"content-length": "2"}, b"[]")
+
+
+def test_a_head_that_is_odd_is_logged_by_no_library(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+    """urllib3 would tell the whole query, with the key in it."""
+    api.answer("/odd", Answer(200, ROWS, {"X Note": "a"}))
+    with client_of(api, params={"key": "c4nary"}) as client:
+        fetched(client)
+
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("answer", ANSWERS)

@@ -61,8 +61,10 @@ def secure_url(certificate: Path) -> Iterator[str]:
                     connection, _ = server.accept()
                     with suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
                         body = b'{"data": [{"id": 1}]}'
-                        while secure.recv(65536):
-                            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+                        leads_away = b"302 Found\r\nLocation: http://127.0.0.1:1/orders"
+                        while asked := secure.recv(65536):
+                            status = leads_away if asked.startswith(b"GET /plain ") else b"200 OK"
+                            secure.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -86,6 +88,40 @@ def test_t21_a_certificate_of_the_configured_authority_is_accepted(
     shop.settings = {"base_url": secure_url, "ca_bundle": str(certificate)}
 
     assert len(shop.one().rows("orders")) == 1
+
+
+def test_t21_a_tls_connection_that_breaks_is_asked_again_and_lays_nothing_on_the_certificate(shop: Shop) -> None:
+    """The server closes in the middle of the handshake, twice as often as is tried again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        met = []
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    met.append(connection.recv(100))
+                    connection.close()
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        shop.settings = {"base_url": f"https://127.0.0.1:{server.getsockname()[1]}"}
+
+        error = shop.one().error("orders")
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+    assert (error.kind, len(met)) == ("HttpError", 3)
+    assert "certificate" not in str(error)
+
+
+def test_a02_no_redirect_leads_from_https_to_http_not_even_where_links_may_lead(
+    shop: Shop, secure_url: str, certificate: Path
+) -> None:
+    shop.settings = {"base_url": secure_url, "ca_bundle": str(certificate), "allow_hosts": ["http://127.0.0.1:1"]}
+
+    error = shop.one(path="/plain").error("orders")
+
+    assert (error.kind, "from HTTPS to HTTP" in error.message) == ("RedirectRefused", True)
 
 
 def test_pages_over_tls_come_by_one_connection_whose_head_is_repeated(

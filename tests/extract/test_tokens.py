@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipelines.errors import AuthError
+from pipelines.errors import AuthError, Interrupted
 from pipelines.extract.client import Client
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.page import Page
 from pipelines.extract.request import Request
 from tests.extract.conftest import Shop
 from tests.fake_api import Answer, Asked, FakeApi, say
+from tests.processes import eventually
 
 CANARY = "c4nary-s3cret"
 
@@ -25,6 +28,26 @@ def test_s22_a_token_with_a_line_break_is_an_auth_error_without_it(shop: Shop) -
 
     assert (error.kind, "control character" in error.message) == ("AuthError", True)
     assert CANARY not in "".join(traceback.format_exception(error))
+
+
+def test_k04_threads_that_queue_for_a_token_ask_for_none_once_the_run_is_stopped(shop: Shop) -> None:
+    """The first one waits for an endpoint that does not answer; the others would each wait as long, one by one."""
+    shop.settings = TokenApi(shop.api).settings
+    shop.api.answer("/token", say({}, delay_s=30))
+    client, stop, orders = Client(shop.connection()), threading.Event(), Endpoint(path="/orders")
+
+    with ThreadPoolExecutor(8) as threads:
+        asked = [
+            threads.submit(client.fetch, Request("GET", f"{shop.api.url}/orders"), orders, stop=stop) for _ in range(8)
+        ]
+        eventually(lambda: shop.api.calls["/token"] == 1)
+        stop.set()
+        client.abort()
+        errors = [one.exception(timeout=5) for one in asked]
+    client.close()
+
+    assert {type(error) for error in errors} == {Interrupted}
+    assert shop.api.calls["/token"] == 1
 
 
 class TokenApi:

@@ -167,6 +167,21 @@ def test_a_total_that_cannot_be_ends_no_paging(shop: Shop, kind: str, told: int)
     assert f"the API tells a total of {told}, but 10 records come" in extraction.evidence
 
 
+@pytest.mark.parametrize("told", [2**31 - 1, 2**63 - 1])
+@pytest.mark.parametrize("kind", ["page_number", "offset"])
+def test_a_total_beyond_belief_is_no_list_of_requests(shop: Shop, kind: str, told: int) -> None:
+    """As some servers say that they do not know: one page leads to the next, and 35 of so many are not all."""
+    shop.api.pages("/orders", records=35, page_size=10, style=kind)
+    whole = shop.api.routed("/orders")
+    shop.api.route("/orders", lambda asked: say({**json.loads(whole(asked).body), "total": told}))
+
+    outcome = shop.one(paginate={kind: {"total": "total"}})
+
+    assert len(outcome.rows("orders")) == 35
+    assert outcome.extractions["orders"].verdict == "incomplete"
+    assert shop.api.calls["/orders"] <= 6
+
+
 @pytest.mark.parametrize(("relation", "value", "verdict"), [("eq", 35, "complete"), ("gte", 20, "unproved")])
 def test_a_count_that_stops_early_is_a_total_only_where_it_says_that_it_is_exact(
     shop: Shop, relation: str, value: int, verdict: str

@@ -67,6 +67,25 @@ def test_t04_lines_that_only_the_closed_connection_ends_are_truncated(shop: Shop
     assert kind_of(shop, records="@", format="ndjson") == ("Truncated", 3)
 
 
+@pytest.mark.parametrize("format", ["json", "ndjson", "csv"])
+def test_t04_an_empty_answer_that_only_the_closed_connection_ends_is_no_empty_page(shop: Shop, format: str) -> None:  # noqa: A002  # its key
+    """A server that dies after its head sends as much; one that says `Content-Length: 0` means it."""
+    records = "data" if format == "json" else "@"
+    shop.api.answer("/orders", Answer(200, b"", framing="close"))
+
+    assert kind_of(shop, format=format, records=records) == ("Truncated", 3)
+    shop.api.answer("/orders", Answer(200, b""))
+    assert shop.one(format=format, records=records).rows("orders") == []
+
+
+def test_t04_an_error_that_only_the_closed_connection_ends_is_that_error(shop: Shop) -> None:
+    shop.api.answer("/orders", Answer(404, b"not here", framing="close"))
+
+    error = shop.one(records="@", format="csv").error("orders")
+
+    assert (error.kind, "404" in error.message, shop.api.calls["/orders"]) == ("HttpError", True, 1)
+
+
 def test_t05_two_resets_before_the_headers_are_survived(shop: Shop) -> None:
     shop.api.answer("/orders", Answer(reset=True), Answer(reset=True), WHOLE)
 
@@ -104,7 +123,7 @@ def test_t07_a_server_that_never_answers_times_out_in_time(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("part", ["body", "head"])
-@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 def test_t08_a_dripping_server_times_out_at_the_total_deadline(shop: Shop, part: str, framing: str) -> None:
     """A byte each 0.2 s: the answer would be there after more than 6 s."""
     shop.settings = {"timeout": {"total": "400ms"}, "retry": {**IMPATIENT, "attempts": 1}}
