@@ -62,7 +62,7 @@ class Milled(Struct, frozen=True):
     `cursors` has the greatest cursor of each parent as text, `warnings` the rows
     that break a check which only warns, `reasons` how many records were set aside
     by column and reason, `ends` the cursors that pages begin and
-    end with, where their order is declared.
+    end with, where their order is declared, `filled` the columns that some row has a value in.
     """
 
     sequence: int
@@ -77,6 +77,7 @@ class Milled(Struct, frozen=True):
     warnings: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str], int] = field(default_factory=dict)
     ends: tuple[PageEnds, ...] = ()
+    filled: frozenset[str] = frozenset()
     pid: int = 0
     began: float = 0.0
     """On the monotonic clock, which all processes of a machine share."""

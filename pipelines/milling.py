@@ -54,9 +54,9 @@ class Ledger(Struct):
         return sum(part.rows for milled in self.milled for part in milled.parts)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The columns of the rows that came of the batches so far."""
-        return tuple({column["name"]: None for milled in self.milled if milled.parts for column in milled.columns})
+    def filled(self) -> frozenset[str]:
+        """The columns that have a value in some row that came of the batches so far."""
+        return frozenset[str]().union(*(milled.filled for milled in self.milled))
 
     def refuse_disorder(self, recipe: Recipe) -> None:
         """Note it as the error where a page begins before the end of the page before it, against its declared order."""

@@ -69,7 +69,8 @@ class _Replay:
                 extractions[name] = _together(extractions.get(name, later), later)
         for name in filter(self._pages.drops_missing, self._commits):
             self._put_back(name, extractions[name], ledgers[name])
-        reports = self._run.settling.settled({name: (extractions[name], ledger) for name, ledger in ledgers.items()})
+        milled = {name: (extractions[name], ledger) for name, ledger in ledgers.items()}
+        reports = self._run.settling.settled(milled, lambda name: self._shared.now)
         if any(report.problem for report in reports):
             self._lake.discard((*draft.parts, *draft.dropped))
             return SourceReport(self._source.name, draft.head.n if draft.head else None, False, tuple(reports))

@@ -8,7 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from msgspec import Struct
@@ -30,14 +30,11 @@ from pipelines.milled import REJECTS, Recipe, rejects_of
 from pipelines.milling import Ledger
 from pipelines.pool import Engine
 from pipelines.report.looked_at import looked_at, reasons_of
-from pipelines.report.result import Expected, Problem, ResourceReport
+from pipelines.report.result import Expected, ResourceReport
 from pipelines.report.spans import parents_of, waiting_for
 from pipelines.transform.checks import Expectations
 
 log = logging.getLogger(__name__)
-
-Waiting = Mapping[str, Sequence[ResourceReport]]
-"""For each resource whose records are needed again, what of its children failed or is incomplete."""
 
 
 class _Outcome(Struct, frozen=True):
@@ -74,22 +71,19 @@ class Settling:
         )
         self._engine, self._now, self._moves, self._tell = engine, now, moves, tell
 
-    def settled(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> list[ResourceReport]:
-        """What became of each resource, once what came of its pages is in the draft; several are merged at once."""
+    def settled(
+        self, milled: Mapping[str, tuple[Extraction, Ledger]], clock: Callable[[str], datetime]
+    ) -> list[ResourceReport]:
+        """What became of each resource, once what came of its pages is in the draft; several are merged at once.
+
+        *clock* tells the moment up to which a resource was asked for.
+        """
         with ThreadPoolExecutor(self._engine.workers, thread_name_prefix="settle") as threads:
             short = self._short(milled)
-            found = dict(zip(milled, threads.map(partial(self._outcome, short), milled, milled.values()), strict=True))
-        outcomes, waiting = self._holding_back(found)
-        return [self._in_draft(name, outcome, waiting.get(name, [])) for name, outcome in outcomes.items()]
-
-    def _holding_back(self, outcomes: dict[str, _Outcome]) -> tuple[dict[str, _Outcome], Waiting]:
-        """*outcomes* without those that are held back, and what waits; the parents of one held back wait as well."""
-        while True:
-            waiting = waiting_for([outcome.report for outcome in outcomes.values()], self._source.resources)
-            held = {name: self._held_back(name, outcome, waiting) for name, outcome in outcomes.items()}
-            if all(held[name] is outcome for name, outcome in outcomes.items()):
-                return outcomes, waiting
-            outcomes = held
+            settle = partial(self._outcome, short, clock)
+            found = dict(zip(milled, threads.map(settle, milled, milled.values()), strict=True))
+        waiting = waiting_for([outcome.report for outcome in found.values()], self._source.resources)
+        return [self._in_draft(name, outcome, waiting.get(name, [])) for name, outcome in found.items()]
 
     def _short(self, milled: Mapping[str, tuple[Extraction, Ledger]]) -> frozenset[str]:
         """The resources that are known to lack records, and gave fewer rows than are committed."""
@@ -99,22 +93,17 @@ class Settling:
             if extraction.verdict == "incomplete" and ledger.rows_made < self._draft.dataset(name).rows
         )
 
-    def _outcome(self, short: frozenset[str], name: str, milled: tuple[Extraction, Ledger]) -> _Outcome:
+    def _outcome(
+        self,
+        short: frozenset[str],
+        clock: Callable[[str], datetime],
+        name: str,
+        milled: tuple[Extraction, Ledger],
+    ) -> _Outcome:
         began = time.monotonic()
-        outcome = self._settle(name, *milled, short)
+        outcome = self._settle(name, *milled, short, clock(name))
         self._tell("merged", name, seconds=time.monotonic() - began)
         return outcome
-
-    def _held_back(self, name: str, outcome: _Outcome, waiting: Waiting) -> _Outcome:
-        """*outcome*, or nothing of it where its rows would be appended again, as those of a parent are read again."""
-        resources = self._source.resources
-        again = [one for one in parents_of(name, resources) if one in waiting and resources[one].incremental]
-        is_appended = resources[name].write == "append" and resources[name].incremental is None
-        if not again or not is_appended or outcome.change is None or not self._moves:
-            return outcome
-        rejects = outcome.rejects or Change()
-        self._lake.discard((*outcome.change.added, *outcome.change.dropped, *rejects.added, *rejects.dropped))
-        return _Outcome(_appended_later(outcome.report, again[0], waiting[again[0]][0]))
 
     def _in_draft(self, name: str, outcome: _Outcome, unfinished: Sequence[ResourceReport]) -> ResourceReport:
         """Name its files in the draft; if anything failed, none. Its watermark waits for *unfinished* children."""
@@ -141,7 +130,9 @@ class Settling:
         elif has_more:
             self._draft.set_state(name, {**state, "ahead": True})
 
-    def _settle(self, name: str, extraction: Extraction, ledger: Ledger, short: frozenset[str]) -> _Outcome:
+    def _settle(
+        self, name: str, extraction: Extraction, ledger: Ledger, short: frozenset[str], asked_at: datetime
+    ) -> _Outcome:
         """Merge what came of a resource with what there is, and check it."""
         report = self._report(name, extraction, ledger)
         parts = [part for milled in ledger.milled for part in milled.parts]
@@ -153,13 +144,14 @@ class Settling:
             # a record that was set aside is there, though it is not stored: no read that has one tells what is gone
             full = extraction.verdict != "incomplete" and not rejected
             full = full and self._source.resources[name].incremental is None
-            change = self._merge(name, parts, self._recipes[name].target, full=full)
+            target = self._recipes[name].target.telling(ledger.filled)
+            change = self._merge(name, parts, target, full=full)
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
             warnings += of_older(report.name, change.kept)
             deletes, stored = self._recipes[name].target.deletes, change.schema.names if change.schema else ()
-            warnings += of_kept(report.name, deletes, ledger.names, stored, is_whole=not rejected)
-            watermark = self._reached(name, extraction, ledger)
+            warnings += of_kept(report.name, deletes, ledger.filled, stored, is_whole=not rejected)
+            watermark = self._reached(name, extraction, ledger, asked_at)
         except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
             self._lake.discard((*parts, *rejected))
             return _Outcome(report.failed(foreseen(error, report.name, self._source.secrets.hide)))
@@ -220,11 +212,11 @@ class Settling:
         checks = self._source.resources[name].expect
         return looked_at(checks, (*(one for one in checks if one.per_row), *self._to_inspect(name, change)))
 
-    def _reached(self, name: str, extraction: Extraction, ledger: Ledger) -> Watermark | None:
+    def _reached(self, name: str, extraction: Extraction, ledger: Ledger, asked_at: datetime) -> Watermark | None:
         """The watermark at the greatest cursor that was read; it never goes back, and reading again does not move it.
 
-        It does not pass the moment of the first answer, by the server's clock: a
-        record that was changed behind the reader's back is asked for again.
+        It does not pass the moment of the first answer, by the server's clock or else *asked_at*: a record that was
+        changed behind the reader's back is asked for again. Nor does it pass what had yet to `settle` then.
         """
         incremental = self._source.resources[name].incremental
         if incremental is None or not self._moves:
@@ -233,7 +225,8 @@ class Settling:
         for milled in ledger.milled:
             for parent, value in milled.cursors.items():
                 reached = reached.advance(value, parent)
-        reached = reached.no_later_than(extraction.server_time or self._now)
+        settled = (extraction.server_time or asked_at) - timedelta(seconds=incremental.settle)
+        reached = reached.no_later_than(settled)
         watermark = (self._watermarks[name] or Watermark(kind=incremental.kind)).advance(reached.value)
         for parent, value in reached.parents.items():
             watermark = watermark.advance(value, parent)
@@ -268,17 +261,6 @@ def foreseen(error: Exception, where: str, hide: Callable[[str], str] = str) -> 
 def _stays(name: str, unfinished: ResourceReport) -> str:
     """Why the watermark of the resource *name* does not move."""
     return f"{name}: its watermark stays where it was, because {_became(unfinished)}; the next run goes on"
-
-
-def _appended_later(report: ResourceReport, parent: str, unfinished: ResourceReport) -> ResourceReport:
-    """*report* without its rows, as all of them would be appended once more with those of *parent*."""
-    error = ExpectationFailed(
-        f"{report.name}: {parent} is read again, because {_became(unfinished)}: its rows would be appended twice",
-        "run again; with a key and `write: upsert` they need not wait",
-    )
-    # by the kind of what failed its pages are kept, or not, as those of that are
-    problem = replace(unfinished.problem or Problem.of(error), message=error.message, hint=error.hint, curl="")
-    return replace(report.failed(error), problem=problem)
 
 
 def _became(unfinished: ResourceReport) -> str:

@@ -107,7 +107,7 @@ class SourceRun:
         with pages as spool:
             extractions, ledgers = self._fetch_and_mill(spool)
             milled = {name: (told_of_pages(extractions[name], spool), ledgers[name]) for name in self._endpoints}
-            reports = self.settling.settled(milled)
+            reports = self.settling.settled(milled, spool.plan.clock_of)
             mark_backfilled(self.draft, self._span, reports, self._source.resources, ledgers)
             mark_done(self.draft, self._span, reports, self._source.resources, spool.plan.clock_of)
             began = time.monotonic()

@@ -71,7 +71,7 @@ def move(  # noqa: PLR0913  # where, what, and what the commit says of it
             raise ConfigError(f"{name}: {error.message}", "write it as the cursor of the resource is") from None
         known = watermark_of(draft, name) or Watermark(kind=kind)
         moved = Watermark(known.value, kind, {**known.parents, parent: value}) if parent else Watermark(value, kind)
-        rest = {key: item for key, item in (draft.state(name) or {}).items() if key != "watermark"}
+        rest = _without_watermark(draft.state(name) or {}, known)
         news = {**rest, "watermark": moved.to_json()} if value else rest
         if news or draft.state(name):
             draft.set_state(name, news or None)
@@ -88,6 +88,13 @@ def forget(lake: Lake, resources: Mapping[str, Resource], *, run: str, config_ha
     for name in resources:
         state = draft.state(name) or {}
         if state.get("reset_by") != run:
-            rest = {key: item for key, item in state.items() if key != "watermark"}
+            rest = _without_watermark(state, watermark_of(draft, name))
             draft.set_state(name, {**rest, "reset_by": run})
     return lake.commit(draft)
+
+
+def _without_watermark(state: Mapping[str, Json], known: Watermark | None) -> dict[str, Json]:
+    """*state* without its watermark, its parents named: their rows stay, and are compared until each has another."""
+    rest = {key: item for key, item in state.items() if key != "watermark"}
+    named = sorted({*state.get("backfilled", ()), *(known.parents if known else ())})
+    return {**rest, "backfilled": named} if named else rest

@@ -49,6 +49,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
     reasons: Counter[tuple[str, str]] = Counter()
     ends: list[PageEnds] = []
     schemas: list[pa.Schema] = []
+    filled: set[str] = set()
     seen = _Seen(recipe)
     transform = _transform(recipe)
     with _writer(recipe, batch) as writer, _rejects_writer(recipe, batch) as rejects:
@@ -71,6 +72,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
                 reasons.update(zip(refused["column"].to_pylist(), refused["reason"].to_pylist(), strict=True))
                 rejects.write(refused)
             schemas.append(table.schema)
+            filled.update(name for name in table.column_names if table[name].null_count < len(table))
             writer.write(table)
         parts, reject_parts = writer.close(), rejects.close()
     return Milled(
@@ -86,6 +88,7 @@ def mill(batch: Batch, recipe: Recipe) -> Milled:
         warnings=dict(warnings),
         reasons=dict(reasons),
         ends=tuple(ends),
+        filled=frozenset(filled),
         pid=os.getpid(),
         began=started,
     )

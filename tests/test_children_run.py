@@ -121,7 +121,7 @@ def test_children_of_children_may_name_every_parent_and_no_other(forge: Forge) -
     source = forge.folder / "config" / "forge.yaml"
     comments = (
         "  comments: {{for_each: {{resource: issues}}, path: '/repos/{{{}.id}}/issues/{{issues.id}}/comments', "
-        "write: append, paginate: none, errors: [{{status: 404, do: skip}}]}}\n"
+        "key: id, write: upsert, paginate: none, errors: [{{status: 404, do: skip}}]}}\n"
     )
     one_level = source.read_text()
 

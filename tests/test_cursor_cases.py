@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -271,3 +271,39 @@ def test_an_api_that_ignores_the_filter_is_told_and_stores_no_row_twice(ledger: 
     assert len(second.warnings) == 1
     assert "6 rows: older than 2024-03-08T00:00:00Z, which was asked for" in second.warnings[0]
     assert (second.new, ledger.stored("id")) == (0, list(range(1, 9)))
+
+
+def test_what_has_yet_to_settle_is_asked_for_again_though_it_was_read(ledger: LedgerApi) -> None:
+    """The API ignores the upper bound: a row of the last hour comes in late, behind one that was read."""
+    ledger.configure(incremental=", settle: 1h")
+    ledger.rows = [{"id": 1, "at": (NOW - timedelta(hours=2)).isoformat()}, {"id": 2, "at": NOW.isoformat()}]
+    ledger.serve(lambda row, since: row["at"][:19] >= since[:19])
+    ledger.read()
+    ledger.rows.append({"id": 3, "at": (NOW - timedelta(minutes=30)).isoformat()})
+
+    ledger.read(now=NOW + timedelta(hours=2))
+
+    assert ledger.stored("id") == [1, 2, 3]
+
+
+def test_pages_of_an_earlier_run_hold_the_watermark_where_that_run_asked(ledger: LedgerApi) -> None:
+    """Page 2 fails, and the API tells no time: what has changed on page 1 meanwhile is asked for, however late."""
+    ledger.configure()
+    ledger.serve(lambda row, since: row["at"][:19] >= since[:19])
+    ledger.rows = [{"id": number, "at": (NOW - timedelta(days=9 - number)).isoformat()} for number in range(4)]
+    whole = ledger.api.routed("/rows")
+    ledger.api.route("/rows", lambda asked: Answer(500) if asked.params.get("page") == "2" else whole(asked))
+    assert ledger.run().resources[0].problem is not None
+    changed = (NOW + timedelta(hours=1)).isoformat()
+    ledger.rows = [
+        {"id": 0, "at": changed},
+        *ledger.rows[1:3],
+        {"id": 3, "at": (NOW + timedelta(hours=20)).isoformat()},
+    ]
+    ledger.api.route("/rows", whole)
+
+    resumed = ledger.read(now=NOW + timedelta(hours=20))
+    ledger.read(now=NOW + timedelta(hours=21))
+
+    assert resumed.resumed == 1
+    assert (0, datetime.fromisoformat(changed)) in ledger.stored("id", "at")

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import pipelines
 from pipelines.config.project import load_project
 from pipelines.run import run
@@ -19,13 +21,13 @@ resources:
   stock: {{path: /stock, write: upsert}}
 """
 UNMET = "`deletes: {when: _deleted}` names no column that rows have: none is taken for gone"
-LACKING = "`deletes: {when: !active}` names no column that the rows of this run have: none of them is taken for gone"
+LACKING = "`deletes: {when: !active}` names no column that has a value in this run: no row of it is taken for gone"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 MARKED = """\
 base_url: {base}
-defaults: {{key: id, records: data, paginate: {{next_url: next}}, deletes: {{when: "{when}"}}}}
+defaults: {{key: id, records: data, paginate: {{next_url: next}}, deletes: {{when: "{when}"}}, columns: {{{columns}}}}}
 resources:
   prices: {{path: /prices, write: history}}
   stock: {{path: /stock, write: upsert}}
@@ -33,10 +35,10 @@ resources:
 Told = tuple[int, list[tuple[str, ...]]]
 
 
-def read(api: FakeApi, folder: Path, when: str, days: list[list[dict[str, Any]]]) -> list[Told]:
+def read(api: FakeApi, folder: Path, when: str, days: list[list[dict[str, Any]]], columns: str = "") -> list[Told]:
     """Exit code and warnings of a run on each of *days*, whose records are all that the API has."""
     (folder / "config").mkdir()
-    (folder / "config" / "shop.yaml").write_text(MARKED.format(base=api.url, when=when))
+    (folder / "config" / "shop.yaml").write_text(MARKED.format(base=api.url, when=when, columns=columns))
     told = []
     for day, records in enumerate(days):
         for path in ("/prices", "/stock"):
@@ -60,11 +62,12 @@ def test_an_api_may_mark_only_what_is_gone(api: FakeApi, tmp_path: Path) -> None
     assert sorted(pipelines.read("stock", data=tmp_path / "data")["id"]) == [2, 3]
 
 
-def test_rows_are_kept_where_the_api_gives_the_field_another_name(api: FakeApi, tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [pytest.param("", id="inferred"), pytest.param("active: bool", id="declared")])
+def test_rows_are_kept_where_the_api_gives_the_field_another_name(api: FakeApi, tmp_path: Path, columns: str) -> None:
     """On the second day no record has `active`, so that `!active` is true of all of them."""
     days = [[{"id": 1, "active": True}, {"id": 2, "active": True}], [{"id": 1, "enabled": True}]]
 
-    told = read(api, tmp_path, "!active", days)
+    told = read(api, tmp_path, "!active", days, columns)
 
     spans = pipelines.read("prices", data=tmp_path / "data")
     warnings = [(f"shop.{name}: {LACKING}",) for name in ("prices", "stock")]

@@ -46,6 +46,22 @@ def test_a_window_is_done_when_all_of_it_could_be_asked_for(
     assert windows_done(Lake(ledger.data, "ledger").head(), ["rows"], "march") == done
 
 
+@pytest.mark.parametrize("place", ["graphql: {{query: 'rows(from: \"{start}\")'}}", "headers: {{X-From: '{start}'}}"])
+def test_a_bound_may_stand_in_a_query_or_a_header_and_is_asked_for_a_span(ledger: LedgerApi, place: str) -> None:
+    ledger.configure()
+    source = ledger.folder / "config" / "ledger.yaml"
+    text = source.read_text().replace(", since_param: since, until_param: until", "")
+    text = text.replace("paginate: {page_number: {total: total}}", "paginate: none\n    idempotent: true")
+    source.write_text(text + f"    {place}\n".format(start="{window.start}"))
+    ledger.api.route("/rows", lambda asked: say({"data": [row(1, "2024-03-01T00:00:00Z")]}))
+
+    report = ledger.read(span=Span("2024-02-29", "2024-03-02"))
+
+    (asked,) = ledger.api.asked
+    assert report.new == 1
+    assert "2024-02-29" in asked.body.decode() + asked.headers.get("x-from", "")
+
+
 def test_pages_from_before_the_end_of_a_window_do_not_make_it_done(ledger: LedgerApi) -> None:
     """At two o'clock page 2 fails; the next day the backfill goes on with what it asked then, and once more after."""
     ledger.configure(write="append")

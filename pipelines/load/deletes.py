@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ class Deletes(Value):
         """Those of which it asks more than whether they are there."""
         return _weighed(jmespath.compile(self.when).parsed) if self.when is not None else []
 
-    def told_by(self, columns: Sequence[str]) -> dict[str, str]:
+    def told_by(self, columns: Collection[str]) -> dict[str, str]:
         """Those of *columns* that `when` names, each with its name there: that of its field, `_deleted`, will do."""
         if self.when is None:
             return {}
@@ -108,21 +108,21 @@ class Deletes(Value):
 
 
 def of_kept(
-    where: str, deletes: Deletes | None, read: Sequence[str], stored: Sequence[str], *, is_whole: bool
+    where: str, deletes: Deletes | None, filled: Collection[str], stored: Sequence[str], *, is_whole: bool
 ) -> tuple[str, ...]:
     """Warnings about rows that are kept, though they may be gone.
 
-    *read* are the columns of the rows just read, none where there were none, *stored* those of all rows.
+    *filled* are the columns that some row just read has a value in, none where there were none, *stored* those of all.
     """
     told = []
     if deletes and deletes.missing and not is_whole:
         told.append(f"{where}: as records were set aside, none that is missing is taken for gone")
-    if deletes and deletes.when and read and not deletes.told_by(read):
-        named = f"`deletes: {{when: {deletes.when}}}` names no column that"
+    if deletes and deletes.when and filled and not deletes.told_by(filled):
+        named = f"`deletes: {{when: {deletes.when}}}` names no column"
         if not deletes.told_by(stored):
-            told.append(f"{where}: {named} rows have: none is taken for gone")
+            told.append(f"{where}: {named} that rows have: none is taken for gone")
         elif deletes.marks_what_tells_nothing:
-            told.append(f"{where}: {named} the rows of this run have: none of them is taken for gone")
+            told.append(f"{where}: {named} that has a value in this run: no row of it is taken for gone")
     return tuple(told)
 
 

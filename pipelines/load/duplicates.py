@@ -29,7 +29,7 @@ def one_for_each_key(table: pa.Table, target: Target) -> pa.Table:
     import polars as pl
 
     keys = target.identity
-    version = target.version if target.version not in keys else None
+    version = target.version if target.version not in keys and target.version in table.column_names else None
     columns = list(dict.fromkeys((*keys, *([version] if version else []))))
     if not set(columns) <= set(table.column_names):
         return table

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pipelines.batch import Part
 from pipelines.errors import ExpectationFailed, SchemaError
@@ -51,7 +50,6 @@ def plan(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: On
 def _merge(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: OnMismatch) -> Step | Change:
     staged = sorted((part for part in staged if part.rows), key=lambda part: part.sequence)
     schemas = {part.path: file_schema(place.store / part.path) for part in staged}
-    place = _marking(place, schemas.values())
     if place.target.write == "replace":
         return _replace(place, dataset, staged, schemas, on_mismatch)
     if not staged and not (place.drops_missing and dataset.files):
@@ -80,14 +78,6 @@ def _merge(place: Place, dataset: Dataset, staged: Sequence[Part], on_mismatch: 
     rows = {"new": sum(part.rows for part in staged)}
     again = [file for file in dataset.files if file.path in stale]
     return _adopt(place, dataset.files, [*again, *staged], [*again, *odd], schema=schema, counts=rows)
-
-
-def _marking(place: Place, schemas: Iterable[pa.Schema]) -> Place:
-    """*place*, where no row is marked as gone if none of *schemas* has a column that tells: `!active` would be true."""
-    deletes = place.target.deletes
-    if deletes is None or deletes.told_by([name for schema in schemas for name in schema.names]):
-        return place
-    return replace(place, target=place.target.model_copy(update={"deletes": deletes.without_marks}))
 
 
 def _refuse_validity(place: Place, schemas: Iterable[pa.Schema]) -> None:

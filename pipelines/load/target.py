@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -59,6 +60,12 @@ class Target(Value):
         if self.write == "history" and (taken := sorted(named & set(VALIDITY), key=str)):
             raise ValueError(f"`write: history` makes {taken[0]!r} itself; no record has it yet")
         return self
+
+    def telling(self, filled: Collection[str]) -> Target:
+        """This one, where no row is marked as gone unless a column that tells is *filled*: `!active` would be true."""
+        if self.deletes is None or self.deletes.told_by(filled):
+            return self
+        return self.model_copy(update={"deletes": self.deletes.without_marks})
 
     @property
     def order_matters(self) -> bool:

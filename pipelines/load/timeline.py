@@ -56,7 +56,7 @@ def timeline(  # noqa: PLR0913 - the facts that decide
     stored = known.select(*identity, pl.col(HASH).alias("·stored"))
     rows = rows.join(stored, on=identity, how="left", maintain_order="left")
     same = (rows[HASH] == rows["·stored"]).fill_null(value=False)
-    new = rows.filter(~same).drop("·stored")
+    changed, new = rows.filter(~same & pl.col("·stored").is_not_null()), rows.filter(~same).drop("·stored")
     if missing is not None:
         absent = missing.join(known, on=list(keys), how="semi")
         marks = pl.concat([marks, absent.with_columns(_after(live, absent, keys, now)).select(*keys, FROM)])
@@ -68,6 +68,9 @@ def timeline(  # noqa: PLR0913 - the facts that decide
         back = _returned(there, new, live, marks, keys, now)
         unchanged -= int((back[HASH] == back["·stored"]).sum())
         new = pl.concat([new, back.drop("·stored")])
+    added_or_changed = new
+    if versioned:
+        new = pl.concat([new, _copies(changed, new, live, keys).select(new.columns)])
     gone = live.join(new, on=identity, how="semi") if versioned else live.head(0)
     left = live.join(new, on=identity, how="anti") if versioned else live
     points = _points(live, new, marks, keys)
@@ -75,8 +78,8 @@ def timeline(  # noqa: PLR0913 - the facts that decide
     ended = ended.filter(pl.col(_NEXT).is_not_null() & pl.col(TO).is_null() | (pl.col(_NEXT) < pl.col(TO)))
     added = _until(new.with_columns(pl.lit(None, live[TO].dtype).alias(TO)), points, marks, keys)
     counts = {
-        "new": len(new.join(live, on=list(keys), how="anti")),
-        "updated": len(new.join(live, on=list(keys), how="semi")),
+        "new": len(added_or_changed.join(live, on=list(keys), how="anti")),
+        "updated": len(added_or_changed.join(live, on=list(keys), how="semi")),
         "unchanged": unchanged,
         "removed": len(marks),
         "duplicates": len(read) - len(distinct),
@@ -119,10 +122,19 @@ def _returned(  # noqa: PLR0913, PLR0917 - the facts that decide
     They hold from *now* on.
     """
     last = _points(live, new, marks, keys).filter(pl.col(_NEXT).is_null())
-    begins = pl.concat([frame.select(*keys, pl.col(FROM).alias(_POINT)) for frame in (live, new)])
+    held = live.filter(pl.col(TO).is_null() | (pl.col(TO) > pl.col(FROM)))  # not what ended as it began
+    begins = pl.concat([frame.select(*keys, pl.col(FROM).alias(_POINT)) for frame in (held, new)])
     closed = last.join(begins, on=[*keys, _POINT], how="anti").join(marks, on=list(keys), how="anti")
     back = rows.join(closed, on=list(keys), how="semi")
     return back.with_columns(_after(live, back, keys, now))
+
+
+def _copies(changed: pl.DataFrame, new: pl.DataFrame, live: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """*changed* rows once more for each stored copy of what they change: a version that was missed and came back."""
+    copies = live.select(*keys, pl.col(FROM).alias(_POINT), pl.col(HASH).alias("·copy"))
+    found = changed.join(copies, on=list(keys), how="inner")
+    found = found.filter((pl.col(_POINT) > pl.col(FROM)) & (pl.col("·copy") == pl.col("·stored")))
+    return found.with_columns(pl.col(_POINT).alias(FROM)).join(new, on=[*keys, FROM], how="anti")
 
 
 def _points(live: pl.DataFrame, new: pl.DataFrame, marks: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -147,7 +147,7 @@ def _done(state: Json, part_of: str) -> list[str]:
 
 
 def _takes_spans(resource: Resource) -> bool:
-    placed = names([resource.path, resource.params, resource.body])
+    placed = names([resource.path, resource.params, resource.headers, resource.payload])
     incremental = resource.incremental
     return incremental is not None and (incremental.since_param is not None or "window.start" in placed)
 

@@ -40,7 +40,8 @@ class Shop:
             self.lake.recover()
             draft = self.lake.begin("run")
             now = BEGIN + timedelta(hours=self.hours)
-            place = Place(self.lake.store, self.lake.tmp, "prices", target, disk=QUICK, now=now, full=full)
+            told = target.telling({name for table in tables for name in table.column_names if filled(table[name])})
+            place = Place(self.lake.store, self.lake.tmp, "prices", told, disk=QUICK, now=now, full=full)
             parts: list[Part] = []
             for number, table in enumerate(tables):
                 with place.writer(number) as writer:
@@ -62,6 +63,10 @@ class Shop:
     def spans(self) -> list[tuple[Any, ...]]:
         """(id, price, from, to), times as hours of the runs or plain versions."""
         return [(row["id"], row["price"], hour(row["valid_from"]), hour(row["valid_to"])) for row in self.rows]
+
+
+def filled(column: pa.ChunkedArray) -> bool:
+    return bool(column.null_count < len(column))
 
 
 def hour(value: Any) -> Any:
@@ -170,6 +175,48 @@ def test_a_version_that_a_full_read_has_again_holds_from_then_on(shop: Shop, edi
     assert shop.lake.log.head() == committed
 
 
+def test_a_correction_reaches_the_row_that_holds_though_its_key_was_missed_meanwhile(shop: Shop) -> None:
+    """A version that was missed and is back holds in two rows, of which both say what it says now."""
+    target = Target.model_validate({**PLAIN.model_dump(), "version": "v", "deletes": {"missing": True}})
+
+    def read(*values: tuple[int, str]) -> None:
+        shop.load(
+            target, pa.Table.from_pylist([{"id": one, "price": price, "v": BEGIN} for one, price in values]), full=True
+        )
+
+    read((1, "a"), (2, "b"))
+    read((2, "b"))
+    read((1, "a"), (2, "b"))
+    read((1, "A"), (2, "b"))
+    counts, committed = shop.change.counts, shop.lake.log.head()
+    read((1, "A"), (2, "b"))
+
+    assert [span for span in shop.spans if span[0] == 1] == [(1, "A", 0, 1), (1, "A", 2, None)]
+    assert (counts["new"], counts["updated"], counts["unchanged"]) == (0, 1, 1)
+    assert shop.lake.log.head() == committed
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("ms", "UTC")], ids=str)
+def test_a_version_that_was_missed_on_its_own_day_holds_again_once_it_is_back(shop: Shop, kind: pa.DataType) -> None:
+    """Times that know no microseconds: it ended as it began, and that is no version which holds."""
+    target = Target.model_validate({**PLAIN.model_dump(), "version": "v", "deletes": {"missing": True}})
+
+    def read(*ids: int) -> None:
+        versions = pa.array([BEGIN + timedelta(days=1)] * len(ids), pa.timestamp("us", "UTC")).cast(kind, safe=False)
+        shop.load(target, pa.table({"id": ids, "price": ["a"] * len(ids), "v": versions}), full=True)
+
+    read(1, 2)
+    read(2)
+    missed = [row["id"] for row in shop.rows if row["is_current"]]
+    read(1, 2)
+    back = [row["id"] for row in shop.rows if row["is_current"]]
+    committed = shop.lake.log.head()
+    read(1, 2)
+
+    assert (missed, back) == ([2], [1, 2])
+    assert shop.lake.log.head() == committed
+
+
 def test_a_key_whose_newest_row_is_a_deletion_does_not_come_back(shop: Shop) -> None:
     """A full read that has all versions, of which the last says that it is gone."""
     target = Target.model_validate(
@@ -234,7 +281,7 @@ def test_a_batch_without_the_field_that_says_what_is_gone_has_nulls(shop: Shop, 
 @pytest.mark.parametrize("write", ["upsert", "history"])
 @pytest.mark.parametrize("when", ["!active", "active != `true`"])
 def test_a_run_without_the_field_that_says_so_takes_no_row_for_gone(shop: Shop, write: str, when: str) -> None:
-    """Either is true of a row that has no such field."""
+    """Either is true of a row that has no such field; where its column is declared, all have null."""
     target = Target.model_validate({"key": "id", "write": write, "deletes": {"when": when}})
     shop.load(target, prices((1, "a"), (2, "b")).append_column("active", pa.array([True, True])))
 

@@ -42,6 +42,20 @@ def test_a_batch_without_the_version_column_has_no_versions(tmp_path: Path) -> N
     assert [(row["id"], row["edited"]) for row in shop.rows] == [(1, None), (2, 7), (3, 8)]
 
 
+@pytest.mark.parametrize("where", [{"sort_by": ("v",)}, {"partition_by": ("v",)}], ids=["sorted", "divided"])
+def test_of_rows_without_versions_the_one_read_last_counts_however_they_are_ordered(
+    tmp_path: Path, where: dict[str, Any]
+) -> None:
+    """No record of the batch has the version, which another run had."""
+    shop = Shop(tmp_path)
+    target = Target.model_validate({"write": "upsert", "key": "id", "version": "edited", **where})
+
+    shop.load(target, pa.table({"id": [2], "v": [5], "edited": [7]}))
+    shop.load(target, pa.table({"id": [1, 1], "v": [9, 1]}))
+
+    assert [(row["id"], row["v"]) for row in shop.rows] == [(1, 1), (2, 5)]
+
+
 Batch = dict[str, list[Any]]
 
 
