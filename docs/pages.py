@@ -25,8 +25,9 @@ _TITLE = """\
 Every command and option, from the code (`make reference` writes this page anew). `threadmill` is
 `.venv/bin/threadmill`; `python -m pipelines` is the same without `deploy` and `serve`, which need Prefect.
 
-Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete (something the API has was
-not read), 4 busy, 130 interrupted. [Shell completion](completion.md) completes all of it.
+Exit codes: 0 nothing is known to be missing (complete or unproved), 1 failed, 2 usage or configuration,
+3 incomplete (something the API has was not read), 4 busy, 130 interrupted.
+[Shell completion](completion.md) completes all of it.
 
 ## threadmill
 

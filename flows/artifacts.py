@@ -74,7 +74,7 @@ def summary_text(report: RunReport) -> str:
     lines += ["", *_verdicts(report), "", *_where_the_time_went(report)]
     commits = [(source.source, source.commit) for source in report.sources if source.commit is not None]
     lines += ["", "| source | commit | Parquet |", "| --- | --- | --- |"]
-    lines += [f"| {source} | {commit} | `{report.data}/parquet/{source}/` |" for source, commit in commits]
+    lines += [f"| {source} | {commit} | `{report.place_of(source)}` |" for source, commit in commits]
     lines += ["", f"The page to look closer: `{report.data}/runs/{report.run_id}.html` on the machine of the run."]
     return "\n".join([*lines, ""])
 

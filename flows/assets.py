@@ -24,7 +24,9 @@ class Assets(Struct, frozen=True):
     def made(self, dataset: str) -> Asset:
         """The asset of *dataset*."""
         source, _, name = dataset.partition(".")
-        description = f"Parquet in {self.project.settings.data}/parquet/{source}/{name}/"
+        settings = self.project.settings
+        place = f"{settings.lake.rstrip('/')}/{source}/store" if settings.lake else f"{settings.data}/parquet/{source}"
+        description = f"Parquet in {place}/{name}/"
         if source == MARTS and (told := self.project.marts.marts[name].description):
             description = f"{told} {description}"
         return Asset(key=_key(dataset), properties=AssetProperties(name=dataset, description=description))

@@ -100,7 +100,7 @@ def bring(
     reporting.attempt("the result", lambda: publish(report, key=artifact_key(key)))
     if terminal:
         terminal.report = report
-    if overdue.is_set():
+    if overdue.is_set() and report.exit_code:
         reporting.attempt("that it shall not be retried", _retry_no_more)
         after = f"stopped after {(assignment.timeout_s or 0) / 60:g} minutes; the next run resumes"
         return Failed(name="TimedOut", message=f"{after}\n{told(report)}")

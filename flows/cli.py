@@ -19,6 +19,7 @@ from pipelines.cli import app as library
 from pipelines.cli import end_with
 from pipelines.commands.lakes import print_json, shown_errors
 from pipelines.commands.options import with_json
+from pipelines.config.references import unread
 from pipelines.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -45,13 +46,20 @@ def deploy(profile: str | None, pool: str, notify: str | None, as_json: bool, **
 
     Writes prefect.yaml from `schedule:` in the source files and registers what
     it says with the Prefect server in use: one deployment for each source, in
-    a process work pool, and the automations that notice lost runs.
+    a process work pool, and the automations that notice lost runs. Secrets
+    need not be set here: only runs need them, where their worker is.
     """
     from flows.deployments import deployments, is_current, prefect_yaml, profile_of, register, write
 
     with shown_errors():
         profile = profile or profile_of(os.environ)
-        deployed = deployments(os.environ, profile=profile)
+        unset: list[str] = []
+
+        def noted(name: str) -> str:
+            unset.append(name)
+            return unread(name)
+
+        deployed = deployments(os.environ, profile=profile, unset_secret=noted)
         text = prefect_yaml(deployed, pool=pool)
         current = is_current(text)
         if not only["check"]:
@@ -59,7 +67,8 @@ def deploy(profile: str | None, pool: str, notify: str | None, as_json: bool, **
         if registered := not any(only.values()):
             register(pool, notify=notify)
     if as_json:
-        print_json({**_told(deployed), "pool": pool, "was_current": current, "registered": registered})
+        told = {"pool": pool, "was_current": current, "registered": registered, "unset": sorted({*unset})}
+        print_json({**_told(deployed), **told})
     elif only["check"]:
         click.echo(f"prefect.yaml is {'up to date' if current else f'stale: run `{_command(profile, pool, notify)}`'}")
     elif registered:
@@ -67,6 +76,8 @@ def deploy(profile: str | None, pool: str, notify: str | None, as_json: bool, **
             click.echo(f"{f'sync-source/{one.source}':<32} {one.when}")
         click.echo(f"{len(deployed)} deployments, whose runs use the profile {profile}")
         click.echo(f"start a worker: prefect worker start --pool {pool}")
+    if unset and not as_json:
+        click.echo(f"not set here, and needed where runs are: {', '.join(sorted({*unset}))}")
     if only["check"] and not current:
         sys.exit(EXIT_FAILED)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +77,12 @@ class Deployment(Struct, frozen=True):
         return {**told, **anchor, "timezone": self.schedule.timezone}
 
 
-def deployments(env: Mapping[str, str], *, profile: str, root: Path = Path()) -> list[Deployment]:
+def deployments(
+    env: Mapping[str, str], *, profile: str, root: Path = Path(), unset_secret: Callable[[str], str] | None = None
+) -> list[Deployment]:
     """One for each source of the project in *root*; where a server is chosen, its variables are values, too.
+
+    *unset_secret* says what stands for a secret that is not set here; without it that is a problem.
 
     Raises:
         ConfigError: All problems of its YAML files.
@@ -86,7 +90,7 @@ def deployments(env: Mapping[str, str], *, profile: str, root: Path = Path()) ->
     if _chooses_server(env):
         env = with_variables(env, root)
     # blocks are read when a run needs them
-    sources = load_project(env, root=root, profile=profile, prefect_secret=unread).sources
+    sources = load_project(env, root=root, profile=profile, prefect_secret=unread, unset_secret=unset_secret).sources
     return [
         Deployment(
             source=source.name,

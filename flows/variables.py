@@ -16,7 +16,7 @@ _NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 def with_variables(env: Mapping[str, str], root: Path = Path()) -> dict[str, str]:
     """*env* and `.env` of the project in *root*, then the Prefect variables that its source files name beside these.
 
-    Prefect is asked once, and only if a file names something that is not set. A variable that is no text, number or
+    Prefect is asked only for what a file names and is not set. A variable that is no text, number or
     truth value counts as not set; settings do not come from variables.
     """
     known = environment(root, env)
@@ -33,9 +33,9 @@ def _variables(names: set[str]) -> dict[str, str]:
 
     try:
         with get_client(sync_client=True) as client:
-            found = {one.name: one.value for one in client.read_variables()}
+            found = {name: client.read_variable_by_name(name.lower()) for name in names}  # a list of all ends after 200
     except Exception as error:  # noqa: BLE001  # whatever is wrong with the server, what is needed says so by itself
         log.warning("prefect variables could not be read: %s", type(error).__name__)
         return {}
-    values = {name: found.get(name.lower()) for name in names}
+    values = {name: one.value for name, one in found.items() if one is not None}
     return {name: str(value) for name, value in values.items() if isinstance(value, (str, int, float))}

@@ -25,8 +25,9 @@ from pipelines.tables import print_table
 from pipelines.version import CODE_VERSION
 
 _CODES = """\b
-Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 incomplete
-(something the API has was not read), 4 busy, 130 interrupted."""
+Exit codes: 0 nothing is known to be missing, 1 failed, 2 usage or
+configuration, 3 incomplete (something the API has was not read), 4 busy,
+130 interrupted."""
 
 
 @click.group(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pipelines.batch import digest
+from pipelines.config.project import target_of
 from pipelines.config.settings import Settings
 from pipelines.errors import PipelineError
 from pipelines.extract.events import Event
@@ -19,7 +20,6 @@ from pipelines.load.lake import Draft, Lake
 from pipelines.load.log import Commit
 from pipelines.load.merge import Place, work
 from pipelines.load.schema import decode_schema, unify, with_known_types
-from pipelines.load.target import Target
 from pipelines.marts.model import MARTS, Mart, Marts
 from pipelines.marts.units import plan as divide
 from pipelines.milled import MAKE_MART, Milled
@@ -132,13 +132,7 @@ class _MartRun:
         return bool(self._files.get(dataset)) or dataset in self._schemas
 
     def _make(self, name: str, mart: Mart, report: ResourceReport) -> ResourceReport:
-        target = Target(
-            key=tuple(mart.key),
-            partition_by=tuple(mart.partition_by),
-            sort_by=tuple(mart.sort_by),
-            write="replace",
-            allow_empty=True,
-        )
+        target = target_of(mart)
         self._fetch_inputs(mart)
         units = divide(name, mart, self._files, self._shared.engine.workers, self._schemas)
         made: list[Milled] = self._shared.engine.map(partial(MAKE_MART, store=self._lake.store, target=target), units)

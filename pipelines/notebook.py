@@ -68,7 +68,8 @@ def load_source(path: Path | str, *, env: Mapping[str, str] | None = None) -> So
     settings = read_settings(known)
     if not Path(path).is_file():
         raise ConfigError(f"{path}: no such file", "name the YAML file of one source, such as config/shop.yaml")
-    (source,) = load(Path(path), env=known, variables=settings.variables, transforms=settings.transforms)
+    env = {**settings.given_variables, **known}
+    (source,) = load(Path(path), env=env, variables=settings.variables, transforms=settings.transforms)
     return source
 
 

@@ -112,7 +112,9 @@ class Records(Value):
     keys: tuple[str, ...] = Field(("key",), description="with entries: the column for each level of keys")
     value: str = Field("value", description="with entries: the column for a scalar leaf")
     single: bool = Field(False, description="accept one object as one record")
-    null: Literal["error", "empty"] = Field("error", description="what a null instead of the list means")
+    null: Literal["error", "empty"] = Field(
+        "error", description="what a null instead of the list means: an error, or an empty list"
+    )
 
     @model_validator(mode="after")
     def _paths_compile(self) -> Records:

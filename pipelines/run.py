@@ -117,6 +117,7 @@ def run(
         },
         timeline=timeline.to_json(),
         stopped=stopped,
+        lake=settings.lake or "",
     )
     report = _saved(report, settings)
     for watcher in watchers:

@@ -67,7 +67,7 @@ class Project:
 
     def load(self, **env: str) -> Sources:
         """All sources, with what SHOP and FORGE need in the environment."""
-        needed = {"SHOP_TOKEN": TOKEN, "FORGE_TOKEN": "forge-token", "MASK_SALT": "salt-of-the-test"}
+        needed = {"SHOP_TOKEN": TOKEN, "SHOP_PAT": TOKEN, "FORGE_TOKEN": "forge-token", "MASK_SALT": "salt-of-the-test"}
         return load(self.config, env={**needed, **env})
 
     def mistakes(self, **env: str) -> list[str]:

@@ -85,6 +85,16 @@ def test_runs_of_two_machines_bring_a_bucket_up_to_date(shop: Shop, bucket: Buck
     assert not (tmp_path / "one" / "parquet").exists()
 
 
+def test_what_a_run_prints_leads_to_the_bucket(shop: Shop, bucket: Bucket, tmp_path: Path) -> None:
+    """There is no folder to glob: the line for pandas reads what was written."""
+    done = shop.run(data=tmp_path / "data", **bucket.settings)
+
+    (line,) = [line.split(maxsplit=1)[1] for line in done.out.splitlines() if line.startswith("  pandas ")]
+    assert f"Parquet: {bucket.url}/<source>/store/<dataset>/" in done.out
+    assert str(tmp_path / "data" / "parquet") not in done.out
+    assert len(eval(line, {"pipelines": pipelines})) > 0  # noqa: S307  # what a user copies
+
+
 def test_k01_a_run_killed_between_upload_and_commit_changed_nothing_and_the_next_has_all(
     shop: Shop, bucket: Bucket, server: str, tmp_path: Path
 ) -> None:

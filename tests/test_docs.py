@@ -40,7 +40,7 @@ def test_the_readmes_python_reads_what_a_run_has_written(tmp_path: Path) -> None
     assert run(project).exit_code == 0
     check = (
         "\nassert len(near) == 3 and len(strongest) == 3 and strongest.mag[0] == 6.4"
-        "\nassert len(quakes) == len(yesterday) == 1707 and top.fetchall()[0][1] == 6.4\n"
+        "\nassert len(quakes) == len(before) == 1707 and top.fetchall()[0][1] == 6.4\n"
     )
 
     done = subprocess.run(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.errors import EXIT_INTERRUPTED
 from pipelines.logs import LogFormat, configure
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class Commands(click.Group):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
         except click.UsageError as error:
             if "--json" not in ctx.meta[_WORDS]:
                 raise

@@ -12,6 +12,7 @@ from pipelines.commands.lakes import cataloged, locked, print_json, run_id, show
 from pipelines.commands.names import EITHER, RESOURCE, SOURCE
 from pipelines.commands.options import on_data
 from pipelines.commands.running import project_of, report_of, show_report, work_through
+from pipelines.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.backfill import Window
@@ -57,6 +58,9 @@ def set_(name: str, value: str, parent: str, as_json: bool, **given: Any) -> Non
     Rows that are read again are not stored twice. What lies between an earlier
     watermark and a later VALUE is not read: `backfill` reads it.
     """
+    with shown_errors():
+        if not value.strip():
+            raise ConfigError("VALUE is empty", "say where to begin; `threadmill state reset` takes the watermark away")
     _change(name, given, as_json=as_json, value=value, parent=parent)
 
 
@@ -110,11 +114,11 @@ def replay(name: str, as_json: bool, **given: Any) -> None:
     """Make the rows of SOURCE anew from kept pages, without network.
 
     For a change of types, checks or code. Pages are kept for `spool_retention`.
-    Where they go back to the first row, a dataset is rebuilt; else `upsert` writes
+    Where they go back to the first row, a dataset is rebuilt. Else `upsert` writes
     their rows over those there are, `append` replaces the rows that came of them,
-    and `replace` takes the newest, as does `deletes: {missing: true}`. What follows
-    from when a row was read is refused: `history` without `version`, or with
-    `missing: true`. All of it is one commit, or nothing happens.
+    and `replace`, or `deletes: {missing: true}`, takes the newest pages. Refused is
+    a `history` without `version` or with `missing: true`, as pages do not tell when
+    a row held. All of it is one commit, or nothing happens.
     """
     source_name, _, resource = name.partition(".")
     with shown_errors():

@@ -8,19 +8,18 @@ listed in two ways, and no write mode would store twice what is read again.
 from __future__ import annotations
 
 import ast
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipelines.config.listed import written_twice
 from pipelines.config.masked import masked_uses
-from pipelines.config.naming import NAMING, is_name, misnamed
+from pipelines.config.naming import ASIDE, NAMING, is_name, misnamed
 from pipelines.config.problems import Document, Problem, nearest
 from pipelines.config.source import Resource
+from pipelines.errors import ConfigError
 from pipelines.extract.chains import known_names
 from pipelines.extract.endpoint import MOST_WEIGHT
-from pipelines.extract.fan_out import ForEach
 from pipelines.extract.limits import Limits
 from pipelines.extract.placeholders import names
 from pipelines.load.partitions import parse
@@ -47,6 +46,11 @@ def check(
         document.problem(("resources", name), f"cannot name a resource; {NAMING}")
         for name in known
         if not is_name(name)
+    ]
+    problems += [
+        document.problem(("resources", name), f"no name may end in {ASIDE}: what is set aside of a resource goes there")
+        for name in known
+        if str(name).endswith(ASIDE)
     ]
     for name, resource in resources.items():
         for keys, what in _resource(resource, known, transforms, known_names(resources, name)):
@@ -153,10 +157,13 @@ def _paging(resource: Resource) -> Found:
     if resource.paginator.overlapping and not is_list:
         yield ("paginate",), "`overlap` compares records, which must be a list of JSON objects for that"
     incremental = resource.incremental
-    placed = names([resource.path, resource.params, resource.body])
+    placed = names([resource.path, resource.params, resource.headers, resource.payload])
     has_end = incremental is not None and bool(incremental.until_param or "window.end" in placed)
     if incremental and incremental.most and not has_end:
-        yield ("incremental", "most"), "to halve a window its end must be asked for: say `until_param`"
+        yield (
+            ("incremental", "most"),
+            "to halve a window its end must be asked for: say `until_param`, or {window.end} where it goes",
+        )
     if any(rule.action == "split" for rule in resource.errors) and not has_end:
         yield ("errors",), "`do: split` halves a window, so `incremental: {until_param: ...}` is needed"
 
@@ -184,15 +191,18 @@ def _circles(resources: Mapping[str, Resource]) -> Iterator[tuple[str, str]]:
 
 
 def _partial(resources: Mapping[str, Resource]) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Children that are read for some of their parents only, and written as if these were all."""
+    """Children that are read for some of their parents only, and written as if these were all, or came once."""
     for name, resource in resources.items():
         drops_missing = bool(resource.deletes and resource.deletes.missing)
+        is_appended = resource.write == "append" and resource.incremental is None
         parent, known = _parent_of(resources, name), {name}
-        while parent and parent not in known and (resource.write == "replace" or drops_missing):
+        while parent and parent not in known and (resource.write == "replace" or drops_missing or is_appended):
             known.add(parent)
             if parent in resources and resources[parent].incremental:
                 keys = ("deletes", "missing") if drops_missing else ("write",)
-                yield name, keys, f"{parent} is `incremental`, so the rows of its other records would be dropped"
+                told = "the newest of its records come again, and their rows would be stored twice; say `write: upsert`"
+                lost = "the rows of its other records would be dropped"
+                yield name, keys, f"{parent} is `incremental`, so {told if is_appended else lost}"
                 break
             parent = _parent_of(resources, parent)
 
@@ -213,9 +223,11 @@ def _parent_of(resources: Mapping[str, Resource], name: str) -> str | None:
 def _placeholders(resource: Resource, parents: frozenset[str]) -> Found:
     """Each placeholder has a value by then; *parents* are the names of those that may be used."""
     each = resource.for_each
-    listed = _file_names(each) if each and each.file else set()
-    if listed is None:
-        yield ("for_each", "file"), f"no such file: {each and each.file}"
+    parent = each.resource if each else None
+    try:
+        listed = each.file_names() if each else set()
+    except ConfigError as error:
+        yield ("for_each", "file"), error.message
         return
     first = listed | parents | ({"window"} if resource.incremental else set())
     shown = ", ".join(f"{{{name}}}" for name in sorted(_spelled(resource, first))) or "none"
@@ -223,21 +235,17 @@ def _placeholders(resource: Resource, parents: frozenset[str]) -> Found:
         if not names(braces):
             yield ("path",), f"{braces!r} is no placeholder; known here: {shown}"
     count = resource.count.path if resource.count else ""
-    templates = (("path", resource.path), ("params", resource.params), ("headers", resource.headers), ("count", count))
-    for key, template in templates:
-        for name in sorted(names(template)):
-            if name.partition(".")[0] not in first:
+    body = "graphql" if resource.graphql else "body"
+    templates = {"path": resource.path, "params": resource.params, "headers": resource.headers, "count": count}
+    used = {key: names(template) for key, template in {**templates, body: resource.payload}.items()}
+    for key, found in used.items():
+        for name in sorted(found):
+            word, _, rest = name.partition(".")
+            if word not in first or (word == "window" and rest not in ("start", "end")):
                 yield (key,), f"no value for the placeholder {{{name}}}; known here: {shown}"
-
-
-def _file_names(each: ForEach) -> set[str] | None:
-    """The columns of a file of parents; None where there is no such file."""
-    if each.file is None or not each.file.is_file():
-        return None
-    with each.file.open(encoding="utf-8-sig", newline="") as file:
-        if each.file.suffix != ".json":
-            return set(next(csv.reader(file), []))
-        return {name for row in each.scopes([{}]) for name in row}
+    for column, path in resource.carry.items() if parent is None else ():  # a record has any field
+        if path.partition(".")[0] not in first - {"window"}:
+            yield ("carry", column), f"no value for {path!r}; known here: {shown}"
 
 
 def _spelled(resource: Resource, first: set[str]) -> Iterator[str]:
@@ -280,7 +288,7 @@ def _transform(resource: Resource, folder: Path) -> Found:
             f"unknown transform: {folder.name} has no module {module!r}{nearest(module, known)}; known: {listed}",
         )
         return
-    defined = _functions(file)
+    defined = functions_of(file)
     if function not in defined:
         listed = ", ".join(sorted(defined)) or "none"
         yield (
@@ -289,7 +297,8 @@ def _transform(resource: Resource, folder: Path) -> Found:
         )
 
 
-def _functions(file: Path) -> set[str]:
+def functions_of(file: Path) -> set[str]:
+    """The public functions of *file*, which is read and not run; none where it is no Python."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):

@@ -7,6 +7,8 @@ import re
 from pipelines.values import DEVICES
 
 NAMING = "a name is a lower-case letter, then letters, digits and _, at most 63, and no device of Windows such as con"
+ASIDE = "__rejects"
+"""How the datasets of records that were set aside end."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _OTHER = "say another with `source: ...`"
 _SCHEMAS = frozenset({"information_schema", "main", "pg_catalog"})

@@ -10,14 +10,17 @@ from typing import Any
 from msgspec import Struct
 from pydantic import ValidationError
 
+from pipelines.config.crosscheck import functions_of
 from pipelines.config.loading import Sources, load
 from pipelines.config.problems import Document, Problem, explain, nearest, refuse
 from pipelines.config.settings import Settings, environment, read_settings
 from pipelines.config.yaml_source import read
+from pipelines.errors import ConfigError
 from pipelines.inspection import EXPECTATIONS
-from pipelines.marts.model import MARTS, Marts
+from pipelines.load.target import Target
+from pipelines.marts.model import HOME, MARTS, Mart, Marts
 
-MARTS_FILE = "marts.yaml"
+MARTS_FILES = ("marts.yaml", "marts.yml")
 _NOTHING_ASIDE = "no row of a mart is set aside: say warn or fail, or check the resource that it is made of"
 
 
@@ -48,15 +51,32 @@ def load_project(
     settings = read_settings(env, root=root, **given)
     sources = load(
         root / settings.config,
-        env=env,
+        env={**settings.given_variables, **env},
         variables=settings.variables,
         only=only,
         transforms=settings.transforms,
         prefect_secret=prefect_secret,
         unset_secret=unset_secret,
     )
-    marts, warnings = load_marts(root / settings.config / MARTS_FILE, sources.written)
+    marts, warnings = load_marts(_marts_file(root / settings.config), sources.written)
     return Project(settings, sources, marts, (*sources.warnings, *warnings))
+
+
+def target_of(mart: Mart) -> Target:
+    """How the rows of *mart* are written: all of them, each time, and none if so many come.
+
+    Raises:
+        ValidationError: Its `partition_by` is none.
+    """
+    return Target(key=mart.key, partition_by=mart.partition_by, sort_by=mart.sort_by, write="replace", allow_empty=True)
+
+
+def _marts_file(folder: Path) -> Path:
+    """The file of marts in *folder*; of those that are not there, the usual one."""
+    first, second = (folder / name for name in MARTS_FILES)
+    if first.is_file() and second.is_file():
+        raise ConfigError(f"{first} and {second.name}: there are two files of marts", "put all marts into one of them")
+    return second if second.is_file() else first
 
 
 def load_marts(
@@ -86,12 +106,35 @@ def load_marts(
             checks = EXPECTATIONS.validate_python(mart.expect)
         except ValidationError as error:
             raise refuse(explain(error, document, prefix=keys, schema=_checks_schema())) from None
+        found += _unwritable(name, mart, document)
+        found += _without_maker(name, mart, document)
         aside = [place for place, one in enumerate(checks) if one.severity == "quarantine"]
         found += [document.problem((*keys, place, "severity"), _NOTHING_ASIDE) for place in aside]
     found += _unknown_resources(marts, document, written)
     if found:
         raise refuse(found)
     return marts, tuple(str(one) for one in sorted(_unknown_sources(marts, document, written)))
+
+
+def _unwritable(name: str, mart: Mart, document: Document) -> Iterator[Problem]:
+    """What keeps rows from being written as *mart* says."""
+    try:
+        target_of(mart)
+    except ValidationError as error:
+        yield from explain(error, document, prefix=("marts", name), schema=Marts.model_json_schema())
+
+
+def _without_maker(name: str, mart: Mart, document: Document) -> Iterator[Problem]:
+    """That what makes *mart* is not there: it is looked for, and not imported."""
+    key, (module, _, function) = "sql" if mart.sql else "function", mart.maker.partition(":")
+    file = HOME / (module if mart.sql else f"{module}.py")
+    if not file.is_file():
+        known = sorted(path.name for path in HOME.glob(f"[a-z]*{file.suffix}"))
+        yield document.problem(("marts", name, key), f"no file {file.name} in {HOME}{nearest(file.name, known)}")
+    elif function and function not in (defined := functions_of(file)):
+        listed = ", ".join(sorted(defined)) or "none"
+        told = f"{file.name} has no {function!r}{nearest(function, defined)}; known: {listed}"
+        yield document.problem(("marts", name, key), told)
 
 
 def _unknown_resources(marts: Marts, document: Document, written: Mapping[str, Collection[str]]) -> Iterator[Problem]:

@@ -32,7 +32,7 @@ Selectors are JMESPath.
 _MART = """\
 # Every key of a mart
 
-`config/marts.yaml` holds all of them: `marts: {NAME: ...}`.
+One file, `config/marts.yaml`, holds all of them: `marts: {NAME: ...}`.
 """
 _SETTINGS = """\
 # Every setting

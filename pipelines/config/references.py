@@ -163,7 +163,8 @@ class _Reader:
         leaf = next((key for key in reversed(keys) if isinstance(key, str)), "")
         if "auth" in keys:
             return not _PLAIN_IN_AUTH.search(leaf) or bool(_SECRET_IN_AUTH.search(leaf))
-        return "headers" in keys or "mask" in keys or bool(_SECRET_NAME.search(name) or _SECRET_NAME.search(leaf))
+        named = _SECRET_NAME.search(name) or _SECRET_NAME.search(leaf)
+        return "headers" in keys or "mask" in keys or bool(named) or is_literal_secret(keys)
 
     def _prefect(self, name: str, keys: Keys) -> str:
         if self.lookup.prefect_secret is None:

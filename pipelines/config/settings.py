@@ -69,15 +69,17 @@ class Settings(BaseModel):
     transforms: Path | None = Field(None, description="folder of transform modules instead of pipelines/transforms")
     profile: str = Field("live", description="which table of [profiles] applies")
     log_format: Literal["auto", "text", "json"] = Field(
-        "auto", description="how log lines look; auto is text in a terminal, JSON elsewhere"
+        "auto", description="how log lines look: text, json, or auto, which is text in a terminal and JSON elsewhere"
     )
-    workers: Workers = Field("auto", description="worker processes; auto is one for each CPU")
+    workers: Workers = Field(
+        "auto", description="worker processes; auto is one for each CPU, as far as free memory allows 200 MB each"
+    )
     threads: Workers = Field(
         "auto",
         description="threads that fetch from one source; auto is up to one for each request in flight, while they wait",
     )
     engine: Literal["processes", "dask", "ray"] = Field(
-        "processes", description="where batches and marts are computed: worker processes here, or a cluster"
+        "processes", description="where batches and marts are computed: processes here, or a cluster of dask or ray"
     )
     engine_address: str = Field("", description="where the cluster is: tcp://host:8786 (dask), host:6379 (ray)")
     batch_size: Bytes = Field("16MB", validate_default=True, description="JSON that one worker gets at a time")
@@ -89,7 +91,9 @@ class Settings(BaseModel):
     spool_retention: Seconds = Field(
         "7d", validate_default=True, description="how long fetched pages are kept for replay"
     )
-    kept_commits: int = Field(10, ge=1, description="commits of a source that vacuum keeps")
+    kept_commits: int = Field(
+        10, ge=1, description="commits of a source that stay; each run, and vacuum, forgets older ones"
+    )
     grace: Seconds = Field(
         "1h", validate_default=True, description="how long replaced files stay for readers that still have them open"
     )
@@ -101,10 +105,18 @@ class Settings(BaseModel):
         0.0, ge=0, le=1, description="share of requests to the bundled APIs that go wrong, 0 to 1"
     )
     bundled_seed: int = Field(0, description="which requests to the bundled APIs go wrong, and how")
-    variables: dict[str, str] = Field(default_factory=dict, description="values for ${NAME} in the YAML files")
+    variables: dict[str, str] = Field(
+        default_factory=dict, description="values for ${NAME} in the YAML files; those of a profile join those above"
+    )
 
     _origins: dict[str, tuple[str, str]] = PrivateAttr(default_factory=dict)
     _access: dict[str, str] = PrivateAttr(default_factory=dict)
+    _given: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def given_variables(self) -> dict[str, str]:
+        """Those of `variables` that the environment has: they stand in no file, and may be secrets."""
+        return dict(self._given)
 
     @property
     def access(self) -> dict[str, str]:
@@ -141,12 +153,13 @@ def read_settings(env: Mapping[str, str], *, root: Path = Path(), **given: Any) 
     layers = [("command line", given), ("environment", told), (str(folder / FILE), file)]
     profile = str(_first(layers, "profile", "live"))
     layers.insert(2, (f"{folder / FILE} [profiles.{profile}]", _profile(profiles, profile, folder / FILE)))
-    merged = {name: value for _, layer in reversed(layers) for name, value in layer.items()}
+    merged = _merged(layers)
     try:
         settings = Settings(**merged)
     except ValidationError as error:
         raise _refuse(error, layers) from None
-    settings._origins.update(_origins(layers))
+    settings._origins.update(_origins(layers, merged))
+    settings._given.update(Settings(variables=told["variables"]).variables if "variables" in told else {})
     settings._access.update({name: value for name, value in env.items() if name.startswith("AWS_")})
     return settings
 
@@ -204,27 +217,44 @@ def _file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     profiles = data.pop("profiles", {})
     if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
         raise ConfigError(f"{path}: profiles: needs one table for each, such as [profiles.live]", "see docs")
-    return data, profiles
+    return _with_texts(data), profiles
 
 
 def _profile(profiles: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     if name not in profiles and (profiles or name != "live"):
         known = ", ".join(sorted(profiles)) or "none"
         raise ConfigError(f"{path}: no profile {name!r}{nearest(name, profiles)}", f"known profiles: {known}")
-    table = dict(profiles.get(name, {}))
+    return _with_texts(profiles.get(name, {}))
+
+
+def _with_texts(table: Mapping[str, Any]) -> dict[str, Any]:
+    """*table* with its variables as text, which they are always: TOML has dates and numbers."""
     variables = table.get("variables")
-    if isinstance(variables, dict):
-        # TOML has dates and numbers where a variable is always text
-        table["variables"] = {key: str(value) for key, value in variables.items()}
-    return table
+    if not isinstance(variables, dict):
+        return dict(table)
+    return {**table, "variables": {key: str(value) for key, value in variables.items()}}
+
+
+def _merged(layers: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Of each setting the value of the first of *layers* that has it; `variables` are joined name by name."""
+    merged = {name: value for _, layer in reversed(layers) for name, value in layer.items()}
+    tables = [layer["variables"] for _, layer in reversed(layers) if "variables" in layer]
+    if tables and all(isinstance(table, dict) for table in tables):
+        merged["variables"] = {name: value for table in tables for name, value in table.items()}
+    return merged
 
 
 def _first(layers: list[tuple[str, dict[str, Any]]], name: str, default: Any) -> Any:
     return next((layer[name] for _, layer in layers if name in layer), default)
 
 
-def _origins(layers: list[tuple[str, dict[str, Any]]]) -> dict[str, tuple[Any, str]]:
-    return {name: (value, origin) for origin, layer in reversed(layers) for name, value in layer.items()}
+def _origins(layers: list[tuple[str, dict[str, Any]]], merged: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Where each of the *merged* settings came from; variables, wherever any did."""
+    origins = {name: (merged[name], origin) for origin, layer in reversed(layers) for name in layer}
+    if "variables" in merged:
+        found = [_spelled("variables", origin) for origin, layer in layers if "variables" in layer]
+        origins["variables"] = (merged["variables"], ", ".join(found))
+    return origins
 
 
 def _refuse(error: ValidationError, layers: list[tuple[str, dict[str, Any]]]) -> ConfigError:
@@ -232,7 +262,7 @@ def _refuse(error: ValidationError, layers: list[tuple[str, dict[str, Any]]]) ->
     lines: dict[str, str] = {}
     for item in error.errors():
         name = str(item["loc"][0])
-        origin = _spelled(name, _origins(layers).get(name, ("", "default"))[1])
+        origin = _spelled(name, _origins(layers, _merged(layers)).get(name, ("", "default"))[1])
         unknown = item["type"] == "extra_forbidden"
         told = f"no such setting{nearest(name, Settings.model_fields)}" if unknown else item["msg"]
         lines.setdefault(name, f"{origin}: {name}: {told.replace('Input should', 'should')}")

@@ -127,7 +127,7 @@ class OAuth2(Renewable):
 
     token_url: Annotated[str, AfterValidator(_checked_url)] = Field(description="where tokens come from")
     scope: str | None = Field(None, description="scopes to ask for, separated by spaces")
-    send: Literal["basic", "body"] = Field("basic", description="how id and secret are sent to token_url")
+    send: Literal["basic", "body"] = Field("basic", description="how id and secret go to token_url: basic or body")
 
     @property
     def address(self) -> str:

@@ -22,7 +22,7 @@ def _checked_url(url: str) -> str:
 
 
 class Retry(Value):
-    """When and how long a failed request is repeated; waits grow by half chance and double."""
+    """When and how long a failed request is repeated; each wait is about twice the one before, half of it chance."""
 
     attempts: int = Field(5, ge=1, description="requests at most, the first included; one more with a renewed token")
     wait: Seconds = Field("500ms", validate_default=True, description="first wait; doubled each time, with jitter")
@@ -34,7 +34,7 @@ class Retry(Value):
 
 
 class Deadlines(Value):
-    """`timeout`: how long to wait for a connection, for the next bytes, for one whole answer."""
+    """How long to wait for a connection, for the next bytes, for one whole answer; `30s` alone is the last two."""
 
     connect: Seconds = Field("10s", validate_default=True, description="until the connection stands")
     read: Seconds = Field("30s", validate_default=True, description="until the next bytes arrive")
@@ -42,7 +42,7 @@ class Deadlines(Value):
 
 
 class AllowedHost(Value):
-    """An origin besides `base_url`'s that links may lead to."""
+    """An origin besides `base_url`'s that links and redirects may lead to."""
 
     origin: Annotated[str, AfterValidator(origin_of)]
     with_credentials: bool = Field(False, description="send credentials, headers and bodies there, too")
@@ -68,7 +68,7 @@ class Connection(Value):
     timeout: Annotated[Deadlines, BeforeValidator(_as_deadlines)] = Field(default_factory=Deadlines)
     max_response: Bytes = Field("64MB", validate_default=True, description="size of one answer once inflated, at most")
     allow_hosts: tuple[Annotated[AllowedHost, BeforeValidator(_as_host)], ...] = Field(
-        (), description="origins besides base_url's that links may lead to"
+        (), description="origins besides base_url's that links and redirects may lead to"
     )
     user_agent: Line = Field("threadmill/0.1", description="who we say we are")
     ca_bundle: Path | None = Field(None, description="certificates to trust instead of the usual ones")

@@ -73,7 +73,7 @@ class Endpoint(Value):
     idempotent: bool | None = Field(None, description="may be repeated; by default true for GET, false for POST")
     records: RecordsField = Field(default_factory=Records, description="where the records are in an answer")
     format: Format = Field("json", description="json, ndjson or csv")
-    paginate: AnyPaginator | None = Field(None, description="how the next page is found")
+    paginate: AnyPaginator | None = Field(None, description="how the next page is found; without it one page is read")
     for_each: ForEachField | None = Field(None, description="one chain of requests for each parent")
     carry: dict[str, str] = Field({}, description="column: field of the parent that every record gets")
     incremental: Incremental | None = Field(None, description="ask only for what is new")

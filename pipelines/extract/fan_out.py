@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator
 from itertools import product
@@ -80,6 +81,14 @@ class ForEach(Value):
         listed = [row | given for row, given in product(self._file_rows(), self._combinations())]
         return ({**parent, **row} for parent in parents for row in listed)
 
+    def file_names(self) -> set[str]:
+        """First words of the placeholders that `file` gives a value to.
+
+        Raises:
+            ConfigError: It is not there, or not what such a file is.
+        """
+        return self._read(self.file)[0] if self.file else set()
+
     def _combinations(self) -> list[Scope]:
         if isinstance(self.values, dict):
             return [dict(zip(self.values, row, strict=True)) for row in product(*self.values.values())]
@@ -88,12 +97,32 @@ class ForEach(Value):
     def _file_rows(self) -> list[Scope]:
         if self.file is None:
             return [{}]
+        return self._read(self.file)[1]
+
+    def _read(self, file: Path) -> tuple[set[str], list[Scope]]:
+        """The names and the rows of *file*."""
+        hint = "`for_each: {file: ...}` takes CSV with a header, or a JSON list of objects, in UTF-8"
         try:
-            written = self.file.read_text(encoding="utf-8-sig")
+            written = file.read_text(encoding="utf-8-sig")
+            if file.suffix == ".json":
+                rows = json.loads(written)
+                if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                    raise ConfigError(f"{file} is no list of objects", hint)
+                return {name for row in rows for name in row}, rows
+            reader = csv.DictReader(io.StringIO(written, newline=""))
+            rows = list(reader)
+        except FileNotFoundError:
+            raise ConfigError(f"no such file: {file}", hint) from None
         except OSError as error:
-            raise ConfigError(f"cannot read {self.file}: {error.strerror}", "set `for_each: {file: ...}`") from None
-        rows = json.loads(written) if self.file.suffix == ".json" else list(csv.DictReader(written.splitlines()))
-        return list(rows)
+            raise ConfigError(f"cannot read {file}: {error.strerror}", hint) from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{file} is not UTF-8", hint) from None
+        except (ValueError, RecursionError, csv.Error) as error:
+            raise ConfigError(f"{file} cannot be read: {error}", hint) from None
+        odd = [number for number, row in enumerate(rows, 1) if None in row or None in row.values()]
+        if odd:
+            raise ConfigError(f"{file}: row {odd[0]} has not as many fields as the first line", hint)
+        return set(reader.fieldnames or ()), rows
 
 
 ForEachField = Annotated[ForEach, BeforeValidator(_as_values)]

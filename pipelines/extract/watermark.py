@@ -111,10 +111,15 @@ class Incremental(Value):
         "0s", validate_default=True, description="leave out the newest this much, until it is final"
     )
     window: Seconds | None = Field(None, description="slices of this length, fetched side by side")
-    most: int | None = Field(None, ge=1, description="the API gives no more records of one window: halve it then")
-    bounds: Literal["closed", "half_open"] | None = Field(None, description="whether the upper bound is included")
+    most: int | None = Field(
+        None, ge=1, description="most records that the API gives of one window; one with so many is halved, asked again"
+    )
+    bounds: Literal["closed", "half_open"] | None = Field(
+        None, description="whether the upper bound is included: closed, or half_open, where it is not"
+    )
     ordered: Literal["ascending", "descending"] | None = Field(
-        None, description="the API promises records in this order of the cursor; a read that breaks it is an error"
+        None,
+        description="order of the cursor that the API promises, ascending or descending; to break it is an error",
     )
     on_missing: Literal["fail", "include"] = Field(
         "fail",

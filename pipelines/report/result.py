@@ -162,6 +162,12 @@ class RunReport(Struct, frozen=True):
     """What `pipelines.report.timeline` kept; only the saved report has it."""
     stopped: bool = False
     """Whether it was told to end before all was done."""
+    lake: str = ""
+    """The bucket that keeps what is committed, if it is not the data folder."""
+
+    def place_of(self, source: str) -> str:
+        """Where the Parquet files of *source* are."""
+        return f"{self.lake.rstrip('/')}/{source}/store/" if self.lake else f"{self.data}/parquet/{source}/"
 
     @property
     def resources(self) -> Iterator[ResourceReport]:
@@ -269,9 +275,17 @@ def _show_result(report: RunReport, console: Console) -> None:
     dataset = next((r.name.replace(".", "/") for r in report.resources if r.rows_read or r.new), None)
     if dataset is None:
         return
-    console.print(f"Parquet: {_plain(report.data)}/parquet/<source>/<dataset>/", highlight=False, soft_wrap=True)
-    for line in _readers(f"{report.data}/parquet/{dataset}"):  # each one line however long, so that it can be copied
+    console.print(f"Parquet: {_plain(report.place_of('<source>'))}<dataset>/", highlight=False, soft_wrap=True)
+    lines = _bucket_readers(dataset) if report.lake else _readers(f"{report.data}/parquet/{dataset}")
+    for line in lines:  # each one line however long, so that it can be copied
         console.print(f"  {_plain(line)}", highlight=False, style="dim", soft_wrap=True)
+
+
+def _bucket_readers(dataset: str) -> Iterator[str]:
+    """A bucket has no folder to glob: the newest commit names its files."""
+    name = dataset.replace("/", ".", 1)
+    yield f'pandas      pipelines.read("{name}")'
+    yield f'threadmill  threadmill sql "FROM {name} LIMIT 10"'
 
 
 def _readers(folder: str) -> Iterator[str]:

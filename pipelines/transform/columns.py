@@ -90,9 +90,13 @@ class Shape(Value):
     columns: dict[str, ColumnField] = Field({}, description="declared columns: a type, or its options")
     flatten: int = Field(0, ge=0, le=10, description="so many levels of nested objects become columns parent_child")
     rename: dict[str, str] = Field({}, description="field of the API: name of the column")
-    on_new_column: Literal["add", "ignore", "fail"] = Field("add", description="what a field not seen before means")
+    on_new_column: Literal["add", "ignore", "fail"] = Field(
+        "add", description="what becomes of a field not seen before: add it as a column, ignore it, or fail"
+    )
     on_mismatch: OnMismatch | None = Field(
-        None, description="what a value that does not fit means; by default declared columns fail, others widen"
+        None,
+        description="what a value that does not fit means: widen, quarantine or fail; "
+        "by default declared columns fail, others widen",
     )
     mask: dict[str, MaskRule] = Field(
         {}, description="field: drop, last4 or sha256 (salt: ${MASK_SALT}), before anything is written"

@@ -46,6 +46,8 @@ def test_a_run_after_a_reset_reads_all_again_and_stores_no_row_twice(ledger: Led
     [
         pytest.param(("state", "set", "ledger.rows", "soon"), "'soon' is no ISO date or time", id="value"),
         pytest.param(("state", "set", "ledger", "2024-05-01"), "say which resource", id="no-resource"),
+        pytest.param(("state", "set", "ledger.rows", ""), "VALUE is empty", id="nothing"),
+        pytest.param(("state", "set", "ledger.rows", " ", "--parent", "a"), "VALUE is empty", id="nothing-of-a-parent"),
         pytest.param(("state", "reset", "ledger.row"), "did you mean", id="misspelt"),
         pytest.param(("backfill", "ledgr", "--from", "1", "--to", "2"), "no source 'ledgr'", id="source"),
         pytest.param(

@@ -150,6 +150,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
             r"4: resources\.r\.path: '\{0\.__class__\}' is no placeholder; known here: none",
             r"5: resources\.r\.params: no value for the placeholder \{window\.start\}; known here: none",
         ], id="s11-placeholders"),
+        pytest.param(resource("path: /x", "body: {country: '{contry}', since: '{window.start}'}", "method: POST",
+                              "for_each: {values: {country: [US]}}", "carry: {c: citty, d: country}"), [
+            r"5: resources\.r\.body: no value for the placeholder \{contry\}; known here: \{country\}",
+            r"5: resources\.r\.body: no value for the placeholder \{window\.start\}; known here: \{country\}",
+            r"8: resources\.r\.carry\.c: no value for 'citty'; known here: \{country\}",
+        ], id="placeholders-of-a-body"),
+        pytest.param(resource("path: /x", "graphql: {query: 'orders{id}'}", "params: {since: '{window.strat}'}",
+                              "incremental: {cursor: t, start: 2024-01-01}", "write: append"), [
+            r"5: resources\.r\.graphql: no value for the placeholder \{id\}; known here: \{window\.end\}, .*",
+            r"6: resources\.r\.params: no value for the placeholder \{window\.strat\}; known here: .*start\}",
+        ], id="placeholders-of-a-query"),
+        pytest.param(TOP + "resources:\n  a: {path: /a}\n  a__rejects: {path: /b}\n", [
+            r"4: resources\.a__rejects: no name may end in __rejects: what is set aside of a resource goes there",
+        ], id="name-of-what-is-set-aside"),
+        pytest.param(TOP + "resources:\n  a: {path: /a, incremental: {cursor: t, since_param: s, start: 2024-01-01}, "
+                     "key: id, write: upsert}\n  b: {path: '/a/{a.id}/b', for_each: {resource: a}, write: append}\n", [
+            r"4: resources\.b\.write: a is `incremental`, so the newest of its records come again, and their rows .*",
+        ], id="appended-below-an-incremental-parent"),
         pytest.param(resource("path: /x", "incremental: {cursor: t, since_param: s, start: 2024-01-01, per: shops}",
                               "write: append"), [
             r"5: resources\.r\.incremental\.per: 'shops' is not the parent of this resource: there is no parent; .*",
@@ -294,6 +312,30 @@ def test_a_file_of_parents_lies_beside_its_source_and_names_placeholders(project
     assert project.mistakes() == [
         "config/shop.yaml:4: resources.r.path: no value for the placeholder {contry}; known here: {country}, {year}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        pytest.param("a.csv", "city\nS\xe3o Paulo\n".encode("latin-1"), "is not UTF-8", id="latin"),
+        pytest.param("a.csv", b"city,zip\nLyon\n", "row 1 has not as many fields as the first line", id="short-row"),
+        pytest.param("a.csv", b"city\nLyon,69000\n", "row 1 has not as many fields as the first line", id="long-row"),
+        pytest.param("a.json", b'[{"city": "Lyon"}', "cannot be read: ", id="half-a-document"),
+        pytest.param("a.json", b'{"city": "Lyon"}', "is no list of objects", id="no-list"),
+        pytest.param("a.json", b'["Lyon"]', "is no list of objects", id="no-objects"),
+        pytest.param("b.csv", b"", "no such file: config/b.csv", id="not-there"),
+    ],
+)
+def test_a_file_of_parents_that_is_none_is_told_with_its_key(
+    project: Project, name: str, content: bytes, told: str
+) -> None:
+    Path("config", name.replace("b", "c")).write_bytes(content)
+    project.write(resource("path: /x/{city}", f"for_each: {{file: {name}}}"))
+
+    (mistake,) = project.mistakes()
+
+    assert mistake.startswith("config/shop.yaml:5: resources.r.for_each.file: ")
+    assert told in mistake
 
 
 @pytest.mark.parametrize("path", ["config", "config/none.yaml"])

@@ -43,6 +43,8 @@ SECRETS = {
     "literal": f"auth: {{bearer: {TOKEN}}}",
     "literal-in-a-body": f"resources: {{r: {{path: /x, method: POST, body: {{by: [{{apiKey: {TOKEN}}}]}}}}}}",
     "literal-in-variables": f"resources: {{r: {{path: /x, graphql: {{query: q, variables: {{token: {TOKEN}}}}}}}}}",
+    "in-a-body": 'resources: {r: {path: /x, method: POST, body: {clientSecret: "${SHOP_PAT}"}}}',
+    "in-variables": 'resources: {r: {path: /x, graphql: {query: q, variables: {accessToken: "${SHOP_PAT}"}}}}',
     "default-in-auth": f'auth: {{bearer: "${{T:-{TOKEN}}}"}}',
     "default-of-a-param": f'params: {{api_key: "v1 ${{T:-{TOKEN}}}"}}',
     "default-by-variable": f'params: {{k: "${{SOME_TOKEN:-{TOKEN}}}"}}',

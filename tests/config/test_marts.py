@@ -14,7 +14,7 @@ SOURCE = "base_url: https://a.example\nresources: {orders: {path: /orders}, refu
 
 def loaded(root: Path, dataset: str, *, only: tuple[str, ...] | None = None, bank: str = SOURCE) -> Project:
     """A project of two sources and one mart, which is made of *dataset*."""
-    marts = f"marts:\n  totals:\n    sql: totals.sql\n    inputs:\n      orders: {dataset}\n"
+    marts = f"marts:\n  totals:\n    sql: country_day.sql\n    inputs:\n      orders: {dataset}\n"
     (root / "config").mkdir()
     for name, text in {"shop": SOURCE, "bank": bank, "marts": marts}.items():
         (root / "config" / f"{name}.yaml").write_text(text)
@@ -68,3 +68,55 @@ def test_a_check_that_would_set_rows_of_a_mart_aside_is_refused(tmp_path: Path) 
         f"{tmp_path / 'config' / 'marts.yaml'}:6: marts.totals.expect[1].severity: "
         "no row of a mart is set aside: say warn or fail, or check the resource that it is made of"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param(
+            "partition_by: moth(day)", "partition_by: 'moth(day)' is no partition; write field, ", id="no-partition"
+        ),
+        pytest.param("partition_by: [day, day]", "partition_by: two partitions would share a folder", id="twice"),
+    ],
+)
+def test_a_mart_that_could_not_be_written_is_refused(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, f"shop.orders\n    {line}")
+
+    assert f"marts.yaml:6: marts.totals.{told}" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("maker", "told"),
+    [
+        pytest.param("sql: country_dya.sql", "sql: no file country_dya.sql in ", id="no-query"),
+        pytest.param("function: 'city_dya:city_day'", "function: no file city_dya.py in ", id="no-module"),
+        pytest.param("function: 'city_day:city_dya'", "function: city_day.py has no 'city_dya'", id="no-function"),
+    ],
+)
+def test_a_mart_without_what_makes_it_is_refused_with_what_was_meant(tmp_path: Path, maker: str, told: str) -> None:
+    """It is looked for, and not imported."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "shop.yaml").write_text(SOURCE)
+    marts = f"marts:\n  totals:\n    {maker}\n    inputs:\n      orders: shop.orders\n"
+    (tmp_path / "config" / "marts.yaml").write_text(marts)
+
+    with pytest.raises(ConfigError) as refused:
+        load_project({}, root=tmp_path)
+
+    assert f"marts.yaml:3: marts.totals.{told}" in refused.value.message
+    assert "did you mean" in refused.value.message
+
+
+def test_marts_may_be_in_a_file_that_ends_in_yml_but_not_in_two(tmp_path: Path) -> None:
+    """As source files may."""
+    loaded(tmp_path, "shop.orders")
+    file = tmp_path / "config" / "marts.yaml"
+    file.rename(file.with_suffix(".yml"))
+
+    named = load_project({}, root=tmp_path).marts.marts
+    file.write_text("marts: {}\n")
+    with pytest.raises(ConfigError, match="there are two files of marts"):
+        load_project({}, root=tmp_path)
+
+    assert list(named) == ["totals"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.config.project import load_project
 from pipelines.config.settings import describe, environment, read_settings
 from pipelines.errors import ConfigError
 from pipelines.load.stores import Remote
@@ -73,6 +74,32 @@ def test_variables_of_the_environment_are_a_json_object_and_empty_is_not_said(ro
     )
 
     assert (settings.variables, settings.grace, settings.workers) == ({"A": "1"}, 7200, 3)
+
+
+def test_variables_of_all_places_are_joined_and_the_nearest_says_what_a_name_means(root: Path) -> None:
+    """At the top of the file, as in a profile, dates and numbers are text."""
+    file = root / "config" / "settings.toml"
+    file.write_text(f"variables = {{START = 2020-01-01, SIZE = 100}}\n{TOML}")
+
+    settings = read_settings({"THREADMILL_VARIABLES": '{"PLACES": "3"}'}, root=root, profile="live")
+
+    described = next(setting for setting in describe(settings) if setting.name == "variables")
+    assert settings.variables == {"START": "2024-01-01", "SIZE": "100", "PLACES": "3"}
+    assert described.value == "START, SIZE, PLACES"
+    assert described.origin == f"THREADMILL_VARIABLES, {file} [profiles.live], {file}"
+
+
+def test_a_secret_may_be_a_variable_of_the_environment_and_stays_one(root: Path) -> None:
+    """Those of settings.toml stand in a committed file, and are none."""
+    source = root / "config" / "shop.yaml"
+    source.write_text(
+        "base_url: https://a.example\nauth: {bearer: '${SHOP_TOKEN}'}\n"
+        "params: {token: '${START}'}\nresources: {r: {path: /x}}\n"
+    )
+
+    project = load_project({"THREADMILL_VARIABLES": '{"SHOP_TOKEN": "t0p-s3cret"}'}, root=root, profile="live")
+
+    assert project.sources.secrets.hide("t0p-s3cret 2024-01-01") == "*** 2024-01-01"
 
 
 def test_variables_are_described_by_name_only(root: Path) -> None:

@@ -75,6 +75,23 @@ def test_prefect_yaml_is_written_and_then_up_to_date_until_a_schedule_changes(pr
     assert "cron: 15 * * * *" in (project / "prefect.yaml").read_text()
 
 
+def test_who_deploys_need_not_have_the_secrets_of_runs(project: Path) -> None:
+    """They are named, for who starts the worker; anything else that is not set is a problem as ever."""
+    (project / "config/a.yaml").write_text(SOURCE + "auth: {bearer: '${TOKEN}'}\n")
+    (project / "config/b.yaml").write_text(SOURCE + "headers: {X-Api-Key: '${B_KEY}'}\n")
+
+    wrote = call(project, "deploy", "--write-only")
+    asked = call(project, "deploy", "--check", "--json", B_KEY="k")
+    (project / "config/b.yaml").write_text(SOURCE.replace("https://a.example", "${B_URL}"))
+    refused = call(project, "deploy", "--check")
+
+    assert (wrote.code, wrote.out, wrote.err) == (0, "not set here, and needed where runs are: B_KEY, TOKEN\n", "")
+    assert (asked.code, orjson.loads(asked.out)["unset"]) == (0, ["TOKEN"])
+    assert refused.code == 2
+    assert "${B_URL} is not set" in refused.err
+    assert "TOKEN" not in refused.err
+
+
 def test_a_stale_prefect_yaml_is_brought_up_to_date_by_the_command_that_is_named(project: Path) -> None:
     """It says what was looked at: without these options other deployments would come of it."""
     (project / "config/settings.toml").write_text(SETTINGS)
@@ -163,7 +180,7 @@ def test_programs_are_told_of_deployments_and_of_what_is_wrong_in_json(project: 
     refused = call(project, "serve", "--json")
 
     deployment = {"name": "sync-source/a", "source": "a", "schedule": {"cron": "15 * * * *", "timezone": "UTC"}}
-    told = {"deployments": [deployment], "pool": "threadmill", "was_current": False, "registered": False}
+    told = {"deployments": [deployment], "pool": "threadmill", "was_current": False, "registered": False, "unset": []}
     assert (stale.code, wrote.code, refused.code) == (1, 0, 2)
     assert orjson.loads(stale.out) == orjson.loads(wrote.out) == told
     assert orjson.loads(refused.out)["error"]["kind"] == "ConfigError"
