@@ -44,10 +44,10 @@ $(PREFECT_READY): $(READY)
 run: $(PREFECT_READY) ## Run the main job: all sources, as a Prefect flow (PROFILE=live for the real APIs)
 	@THREADMILL_PROFILE=$(PROFILE) $(BIN)/python -m flows
 
-report: $(READY) ## Show the week's quakes near people: data/report/index.html (after make run)
+report: $(READY) ## Show the week's quakes near people: data/report/index.html and docs/quakes.svg (after make run)
 	@$(BIN)/python -m pipelines.report.quake_report --picture docs/quakes.svg
 
-test: check ## Format, lint, types, layers and every test: what decides whether a change lands
+test: check ## Format, lint, types, layers and all tests that need PyPI alone: they pass before a merge
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(DEV_READY)
@@ -70,7 +70,7 @@ test-readers: $(DEV_READY) ## Read the lake with Spark, and with R where it has 
 	@test -x $(SPARK)/bin/pyspark || { $(PYTHON) -m venv $(SPARK); $(SPARK)/bin/python -m pip install -qq --disable-pip-version-check pyspark==4.3.0; }
 	@SPARK_PYTHON=$(CURDIR)/$(SPARK)/bin/python $(BIN)/python -m pytest tests/readers tests/load/test_readers.py -k "spark or snippet" --timeout 600 -rs
 
-bench: $(READY) ## Measure it beside what people use today (PEERS=1 adds dlt, Airbyte, Singer; ROUNDS=5, ONLY=api)
+bench: $(READY) ## Measure it beside what people use, two hours (PEERS=1 adds dlt, Airbyte, Singer; ROUNDS=5, ONLY=api)
 	@$(INSTALL) --require-hashes -r benchmarks/requirements.lock
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(PEERS),--peers) $(addprefix --only ,$(ONLY))
 
