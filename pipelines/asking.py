@@ -15,7 +15,7 @@ from pipelines.config.loading import Resource, Source
 from pipelines.config.problems import nearest
 from pipelines.config.settings import Settings
 from pipelines.errors import ConfigError, PipelineError
-from pipelines.extract.chains import Asker, Chain, Question, known_names
+from pipelines.extract.chains import Asker, Chain, Question, below, known_names
 from pipelines.extract.client import Client
 from pipelines.extract.daily import counts_folder
 from pipelines.extract.page import Page
@@ -76,7 +76,7 @@ class Asking:
         elif (parents := self.first(each.resource)) is not None:
             question = parents.question
             records = ({**dict(question.carry), **record} for page in parents.pages for record in page.rows())
-            yield from ({**question.named, **scope} for scope in each.scopes(records))
+            yield from (below(question, scope, each) for scope in each.scopes(records))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pipelines.errors import Drift, PaginationLoop
 from pipelines.extract.channel import Fetched
 from pipelines.extract.connection import Connection
 from pipelines.extract.endpoint import Endpoint
+from pipelines.extract.fan_out import ForEach
 from pipelines.extract.joints import LOOK_BACK
 from pipelines.extract.page import Page
 from pipelines.extract.placeholders import Scope, fill, fill_path, look_up, names
@@ -68,6 +69,15 @@ def known_names(endpoints: Mapping[str, Endpoint], name: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def below(question: Question, scope: Scope, each: ForEach) -> Scope:
+    """The values for children of a record that *question* gave, whose own are in *scope* by *each*.
+
+    What a placeholder names are parents and listed values; a field of the record is not taken for one above it.
+    """
+    above = {name: value for name, value in question.named.items() if name not in each.names}
+    return {**scope, **above}
+
+
 class Asker(Struct, frozen=True):
     """Makes the questions of one resource."""
 
@@ -78,11 +88,15 @@ class Asker(Struct, frozen=True):
     names: frozenset[str] = frozenset()
     """What parents and lists are called in placeholders, those of its parents too."""
 
-    def questions(self, scope: Scope, order: tuple[int, ...] = ()) -> Iterator[Question]:
-        """The questions for one parent, whose values are in *scope*: one for each window."""
+    def questions(self, scope: Scope, order: tuple[int, ...] = (), fields: Scope | None = None) -> Iterator[Question]:
+        """The questions for one parent, whose values are in *scope*: one for each window.
+
+        *fields* are those of its record, which `carry` takes, where something above it has the name of one.
+        """
         parent = self._parent(scope)
         named = {name: scope[name] for name in self.names if name in scope}
-        carry = tuple((column, look_up(path, scope)) for column, path in self.endpoint.carry.items())
+        carried = {**scope, **(fields or {})}
+        carry = tuple((column, look_up(path, carried)) for column, path in self.endpoint.carry.items())
         for window in self._windows(parent):
             place = order if window is None else (*order, window.order)
             asked = Question(Request("", ""), place, carry, parent, scope, window, named)
@@ -128,7 +142,7 @@ class Asker(Struct, frozen=True):
         params = dict(fill(endpoint.params, scope))
         if incremental and window and incremental.since_param:
             params[incremental.since_param] = window.start
-        if incremental and window and incremental.until_param:
+        if incremental and window and incremental.until_param and window.end:
             params[incremental.until_param] = window.end
         body = None if endpoint.payload is None else dumps(fill(endpoint.payload, {**scope, "window": in_body}))
         headers = tuple((name, text(value)) for name, value in fill(endpoint.headers, scope).items())

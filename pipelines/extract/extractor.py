@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from pipelines.errors import Defect, Interrupted, PipelineError
 from pipelines.extract.answers import Answers, Mask
-from pipelines.extract.chains import Asker, Chain, Question, known_names
+from pipelines.extract.chains import Asker, Chain, Question, below, known_names
 from pipelines.extract.channel import Backlog, Fetched
 from pipelines.extract.client import Client
 from pipelines.extract.connection import Connection
@@ -100,10 +100,13 @@ class Extractor:
 
     def _begin(self) -> None:
         """Queue the chains of resources without a parent resource; connect children to their parents."""
-        for resource in self._resources.values():
+        for resource in self._resources.values():  # all of them, before any fails: its children fail with it
             each = resource.endpoint.for_each
             if each is not None and each.resource is not None:
                 self._resources[each.resource].add_child(resource)
+        for resource in self._resources.values():
+            each = resource.endpoint.for_each
+            if each is not None and each.resource is not None:
                 continue
             try:
                 for number, scope in enumerate(each.scopes() if each else [{}]):
@@ -230,12 +233,18 @@ class Extractor:
                 if number in repeated:
                     continue
                 for place, scope in enumerate(each.scopes([{**carried, **record}])):
-                    self._add_chains(child, {**question.named, **scope}, (*order, number, place))
+                    self._add_chains(child, below(question, scope, each), (*order, number, place), fields=scope)
         except PipelineError as error:
             self._fail(child, error)
 
-    def _add_chains(self, resource: ResourceRun, scope: Scope, order: tuple[int, ...]) -> None:
-        self._add_questions(resource, resource.asker.questions(scope, order))
+    def _add_chains(
+        self, resource: ResourceRun, scope: Scope, order: tuple[int, ...], *, fields: Scope | None = None
+    ) -> None:
+        """Ask *resource* what it asks in *scope*, if nobody has: a parent may come twice, and its children would."""
+        questions = list(resource.asker.questions(scope, order, fields))
+        with self._changed:
+            new = [question for question in questions if resource.is_new(question)]
+        self._add_questions(resource, new)
 
     def _add_questions(self, resource: ResourceRun, questions: Iterable[Question]) -> None:
         chains = [Chain(resource.name, question) for question in questions]

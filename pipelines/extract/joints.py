@@ -41,8 +41,22 @@ def joint(
         return Joint((0,))
     if not overlaps and anchor not in page.digests:
         return Joint()
+    if not overlaps and not key:
+        return _shift(page, earlier(), anchor)
     repeated = _repeated(page, earlier(), key)
     return Joint(repeated, moved=True, is_lost=overlaps and not repeated)
+
+
+def _shift(page: Page, earlier: Sequence[Page], anchor: str) -> Joint:
+    """Whether *page* begins with records of *earlier* ones, of which nothing but their text tells one from another.
+
+    Nothing can be said where a page has equal records: those of the next page may be equal as well, and no others.
+    """
+    if any(len(set(one.digests)) < len(one.digests) for one in (*earlier, page)):
+        return Joint()
+    known = {one for before in earlier for one in before.digests}
+    begins = next((place for place, one in enumerate(page.digests) if one not in known), len(page.digests))
+    return Joint(tuple(range(begins)), moved=True) if anchor in page.digests[:begins] else Joint()
 
 
 def joint_again(page: Page, before: str, *, earlier: Callable[[], Sequence[Page]], key: Sequence[str]) -> Joint:

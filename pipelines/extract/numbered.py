@@ -48,6 +48,11 @@ class Paginator(Value):
         return 0
 
     @property
+    def compares(self) -> bool:
+        """Whether a page is compared with those before it, where it may begin with their records."""
+        return True
+
+    @property
     def rereads(self) -> bool:
         """Whether a page is asked for again once the next has come."""
         return False
@@ -161,7 +166,7 @@ class PageNumber(Counted):
     def rest(self, page: Page) -> list[Request] | None:
         """Pages two to last, by the total and the size of page one."""
         last = self.last_page(page)
-        if last is None or last > _MOST_AT_ONCE:
+        if last is None or last > _MOST_AT_ONCE or self.rereads:
             return None
         numbers = range(self.start_at + 1, self.start_at + last)
         return [self._at(page.request, self.param, number) for number in numbers]
@@ -252,6 +257,11 @@ class Offset(Counted):
     def overlapping(self) -> int | None:
         """`overlap`, where no total tells what went away."""
         return 0 if self.tells_total else self.overlap
+
+    @property
+    def compares(self) -> bool:
+        """Unless the file says that its records have no order."""
+        return self.overlap != 0
 
     def back(self, request: Request, records: int) -> Request | None:
         """The same with a lower offset; None before the first record."""

@@ -35,6 +35,16 @@ class ResourceRun(Struct):
     has_all_parents: bool = False
     is_finished: bool = False
     error: PipelineError | None = None
+    asked: set[str] = field(default_factory=set)
+    """Which questions of parents there were."""
+
+    def is_new(self, question: Question) -> bool:
+        """Whether *question*, or one whose rows would be the same, was not asked before; it counts as asked now."""
+        name = digest(f"{question.request.fingerprint} {question.carry!r}".encode())
+        if name in self.asked:
+            return False
+        self.asked.add(name)
+        return True
 
     def add_child(self, child: ResourceRun) -> None:
         """Let *child* be asked for each record of this one."""
@@ -121,12 +131,12 @@ class Step(Struct, frozen=True, dict=True):
             Drift: So many rows went away that the place is not found again.
         """
         paginator, chain = resource.endpoint.paginator, self.chain
-        is_told = chain.is_addressed or chain.total is not None or chain.last_page
+        is_told = chain.is_addressed or chain.total is not None or (chain.last_page and not paginator.rereads)
         if (
             not paginator.is_numbered
             or not chain.anchor
             or is_told
-            or page.skipped
+            or not paginator.compares
             or paginator.total(page) is not None
         ):
             return Joint()
@@ -164,7 +174,7 @@ class Step(Struct, frozen=True, dict=True):
         paginator, chain = resource.endpoint.paginator, self.chain
         if self.again:
             return self._after_again(paginator, found)
-        if page.skipped:
+        if page.skipped and not (paginator.rereads and self.number):
             return []
         total = paginator.total(page)
         last = None if total is not None or page.is_empty_body else paginator.last_page(page)

@@ -192,7 +192,8 @@ class Incremental(Value):
     def halves(self, window: Window) -> list[Window]:
         """*window* as two that leave nothing out; none where it cannot be halved."""
         lower, upper = window.lower, window.upper
-        if self.format == "date":
+        if self.format == "date":  # whatever the time of day: what is asked for are whole days
+            lower, upper = midnight(lower, self._place), midnight(upper, self._place)
             step, length = _DAY, in_zone(upper, self._place) - in_zone(lower, self._place)
         else:
             step, length = timedelta(seconds=1), upper - lower

@@ -509,3 +509,69 @@ def test_events_tell_what_happens_while_it_happens(shop: Shop) -> None:
 
     assert kinds == ["planned", "answered", "retried", "answered", "spooled", "finished"]
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("order", [["cities", "days"], ["days", "cities"]], ids="-".join)
+def test_children_of_a_parent_that_cannot_even_be_asked_fail_with_it(shop: Shop, order: list[str]) -> None:
+    """Whichever stands first in the file; nothing waits for them."""
+    resources = {
+        "cities": {"path": "/cities/{name}", "for_each": {"values": {"name": ["a", ""]}}},
+        "days": {"path": "/cities/{cities.id}/days", "for_each": {"resource": "cities"}},
+    }
+    shop.api.answer("/cities/a", say([{"id": 1}], delay_s=0.2))
+
+    outcome = shop.extract({name: resources[name] for name in order})
+
+    assert {name: outcome.error(name).kind for name in order} == dict.fromkeys(order, "ConfigError")
+
+
+def test_a_parent_that_comes_twice_is_asked_for_its_children_once(shop: Shop) -> None:
+    """Order 1 is on two pages; for what each of its copies carries otherwise, children are asked."""
+    orders = [{"id": 1, "by": "a"}, {"id": 2, "by": "a"}], [{"id": 1, "by": "a"}, {"id": 1, "by": "b"}]
+    shop.api.answer("/orders", say({"data": orders[0], "next": f"{shop.api.url}/more"}))
+    shop.api.answer("/more", say({"data": orders[1], "next": None}))
+    for number in (1, 2):
+        shop.api.answer(f"/orders/{number}/lines", say([{"line": number}]))
+    lines = {"path": "/orders/{orders.id}/lines", "for_each": {"resource": "orders"}, "carry": {"of": "id"}}
+
+    outcome = shop.extract(
+        {
+            "orders": {"path": "/orders", "records": "data", "paginate": {"next_url": "next"}},
+            "lines": lines,
+            "buyers": {**lines, "carry": {"of": "id", "by": "by"}},
+        }
+    )
+
+    assert sorted(row["line"] for row in outcome.rows("lines")) == [1, 2]
+    assert sorted(row["line"] for row in outcome.rows("buyers")) == [1, 1, 2]
+
+
+def test_a_field_of_a_record_is_not_taken_for_a_listed_value_above_it(shop: Shop) -> None:
+    """An order of the region `eu` has a field `region` of its own, which `carry` gives."""
+    shop.api.answer("/eu/orders", say([{"id": 1, "region": "EMEA"}]))
+    shop.api.answer("/eu/orders/1/lines", say([{"line": 7}]))
+
+    outcome = shop.extract(
+        {
+            "orders": {"path": "/{region}/orders", "for_each": {"values": {"region": ["eu"]}}},
+            "lines": {
+                "path": "/{region}/orders/{orders.id}/lines",
+                "for_each": {"resource": "orders"},
+                "carry": {"of": "region"},
+            },
+        }
+    )
+
+    assert outcome.rows("lines") == [{"line": 7, "of": "EMEA"}]
+
+
+@pytest.mark.parametrize("kind", ["number", "text"])
+def test_an_upper_bound_that_there_is_not_is_not_asked_for(shop: Shop, kind: str) -> None:
+    """Ids have no now; with `end` there is one."""
+    shop.api.answer("/orders", say({"data": [{"id": 1}]}))
+    incremental = {"cursor": "id", "format": kind, "start": "0", "since_param": "min", "until_param": "max"}
+
+    shop.one(incremental=incremental)
+    shop.extract({"others": {"path": "/orders", "records": "data", "incremental": {**incremental, "end": "9"}}})
+
+    assert [asked.params.get("max") for asked in shop.api.asked] == [None, "9"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from datetime import datetime
@@ -40,6 +41,57 @@ KINDS = [
     pytest.param({"offset": {}}, [], id="neither"),
     pytest.param("page_number", ["id"], id="page-number"),
 ]
+
+
+@pytest.mark.parametrize("paginate", ["page_number", {"offset": {}}, {"offset": {"overlap": 0}}], ids=str)
+@pytest.mark.parametrize("different", [3, 7, 35])
+def test_equal_records_without_a_key_are_no_sign_that_rows_moved(shop: Shop, paginate: Any, different: int) -> None:
+    """35 readings of so many values, of which nothing changes: none is left out, and nothing is said of them."""
+    held = [{"v": number % different} for number in range(35)]
+    serve(shop, held, {}, total=False)
+
+    outcome = shop.one(paginate=paginate)
+
+    assert outcome.rows("orders") == held
+    assert "rows came or went" not in outcome.extractions["orders"].evidence
+
+
+def gone(shop: Shop, held: Rows) -> None:
+    """Let a page beyond the end of *held* be no page, as some APIs have it."""
+    pages = shop.api.routed("/orders")
+
+    def page(asked: Asked) -> Answer:
+        answer = pages(asked)
+        return answer if b'"data": [{' in answer.body else say({}, 404)
+
+    shop.api.route("/orders", page)
+
+
+@pytest.mark.parametrize(("paginate", "at"), [({"offset": {}}, 3), ({"page_number": {"reread": True}}, 4)], ids=str)
+def test_g08_a_row_that_moved_is_found_though_the_page_behind_the_end_is_skipped(
+    shop: Shop, paginate: Any, at: int
+) -> None:
+    """20 rows; one or two in front go while the last page is awaited, which then is a 404."""
+    held = rows(20)
+    serve(shop, held, {at: lambda: held.__delitem__(slice(0, 2))}, total=False)
+    gone(shop, held)
+    shop.keys = {"orders": ["id"]}
+
+    outcome = shop.one(paginate=paginate, errors=[{"status": 404, "do": "skip"}])
+
+    assert [row["id"] for row in outcome.rows("orders")] == list(range(20))
+
+
+def test_g08_reread_finds_a_row_that_moved_though_the_number_of_pages_stays(shop: Shop) -> None:
+    held = rows(35)
+    serve(shop, held, {3: lambda: held.pop(0)}, total=False)
+    pages = shop.api.routed("/orders")
+    shop.api.route("/orders", lambda asked: say({**json.loads(pages(asked).body), "pages": -(-len(held) // 10)}))
+
+    outcome = shop.one(paginate={"total_pages": {"from": "pages", "reread": True}})
+
+    assert sorted(row["id"] for row in outcome.rows("orders")) == list(range(35))
+    assert outcome.extractions["orders"].verdict != "complete"
 
 
 @pytest.mark.parametrize(("paginate", "key"), KINDS)
