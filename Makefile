@@ -72,7 +72,7 @@ test-readers: $(DEV_READY) ## Read the lake with Spark, and with R where it has 
 
 bench: $(READY) ## Measure it beside what people use, two hours (PEERS=1 adds dlt, Airbyte, Singer; ROUNDS=5, ONLY=api)
 	@$(INSTALL) --require-hashes -r benchmarks/requirements.lock
-	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(PEERS),--peers) $(addprefix --only ,$(ONLY))
+	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(filter-out 0,$(PEERS)),--peers) $(addprefix --only ,$(ONLY))
 
 compare: $(READY) ## Set dlt, Airbyte and Singer against ten faults, beside Threadmill; writes docs/comparison.md
 	@$(BIN)/python -m benchmarks.comparison

@@ -93,7 +93,7 @@ def main() -> None:
         begun = time.perf_counter()
         done = list(map(step.do, tasks)) if pool is None else pool.map(step.do, tasks, chunksize=1)
         work_s = time.perf_counter() - begun
-        memory_mb = (pss_kb(os.getpid()) + Tree(os.getpid()).pss_kb()) / 1000
+        memory_mb = (pss_kb(os.getpid()) + Tree(os.getpid()).pss_kb()) * 1024 / 1e6
     if len(done) != step.tasks:
         raise SystemExit("not every task was done")
     print(json.dumps({"work_s": work_s, "start_s": start_s, "memory_mb": memory_mb}))

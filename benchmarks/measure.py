@@ -93,7 +93,7 @@ def run(command: Sequence[str], *, folder: Path, log: Path, timeout_s: float, me
     _end_leftovers(tree, at_once=exit_code is None)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     code = exit_code if exit_code is not None else -signal.SIGKILL
-    return Figures(wall_s, used.ru_utime + used.ru_stime, peak_kb / 1000, samples, code)
+    return Figures(wall_s, used.ru_utime + used.ru_stime, peak_kb * 1024 / 1e6, samples, code)
 
 
 @contextmanager

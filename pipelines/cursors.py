@@ -41,7 +41,8 @@ class Cursor(Struct, frozen=True):
 
         Raises:
             CursorError: A record has none, or they cannot be compared.
-            ConfigError: They are numbers, or times without zone, and nothing declares what these mean.
+            ConfigError: They are numbers, or times without zone, and nothing declares what these mean; or numbers, and
+                said to be texts.
         """
         if self.name not in table.column_names:
             if self.on_missing == "include":
@@ -62,6 +63,11 @@ class Cursor(Struct, frozen=True):
                 f"{self.where}: the cursor {self.name!r} is a number, and nothing says what it counts",
                 f"declare `columns: {{{self.name}: timestamp(ms) from epoch_ms}}` (or epoch_s), "
                 "or say `incremental: {format: number}`",
+            )
+        if self.kind == "text" and (pa.types.is_floating(column.type) or _is_exact_number(column.type)):
+            raise ConfigError(
+                f"{self.where}: the cursor {self.name!r} is a number, and as texts 10 is less than 9",
+                "say `incremental: {format: number}`",
             )
         if self.kind == "instant" and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             self._refuse_zoneless(column)

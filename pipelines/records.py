@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Collection
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Annotated, Any, Literal
 
 import jmespath
@@ -22,7 +23,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
 from pipelines.envelope import around, inner, list_in, loads, outer
-from pipelines.errors import ConfigError, DecodeError, RecordsMissing
+from pipelines.errors import ConfigError, DecodeError, RecordsMissing, SchemaError
 from pipelines.values import Value
 
 Format = Literal["json", "ndjson", "csv"]
@@ -121,6 +122,8 @@ class Records(Value):
         for path in (self.rows, self.columns, self.entries):
             if path is not None:
                 selector(path)
+        if not self.keys or len(set(self.keys)) < len(self.keys):
+            raise ValueError("`keys` names each level of keys once")
         return self
 
     @property
@@ -165,16 +168,18 @@ class Records(Value):
         """
         if self.columns or self.entries or self.single or self.null == "empty":
             return None
-        if self.rows == "@":
-            return body if body.lstrip()[:1] == b"[" else None
-        if not _PLAIN_PATH.match(self.rows):
-            return None
-        if "." not in self.rows and around(body, self.rows) is not None:
-            return list_in(body, self.rows)
+        if self.rows == "@" or not _PLAIN_PATH.match(self.rows):
+            return body if self.rows == "@" and body.lstrip()[:1] == b"[" else None
+        if "." not in self.rows and around(body, self.rows) is not None and (plain := list_in(body, self.rows)):
+            return plain
         try:
             raw = body
             for name in self.rows.split("."):
-                raw = bytes(_envelope(name).decode(raw).wanted)
+                inside = bytes(_envelope(name).decode(raw).wanted)
+                quoted = f'"{name}"'.encode()
+                if raw.count(quoted) - inside.count(quoted) > 1:
+                    return None  # a name that comes twice: msgspec takes the last, and the exact reader tells
+                raw = inside
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         return raw if raw.lstrip()[:1] == b"[" else None
@@ -207,7 +212,13 @@ class Records(Value):
             if len(keys) > 1:
                 rows += [{keys[0]: key, **row} for row in self._entries(below, keys[1:])]
             else:
-                rows.append({keys[0]: key, **(below if isinstance(below, dict) else {self.value: below})})
+                leaf = below if isinstance(below, dict) else {self.value: below}
+                if hidden := [name for name in self.keys if name in leaf]:
+                    what = (
+                        f"the records at {self.path!r} have a field {hidden[0]!r}, as `keys` calls a level above them"
+                    )
+                    raise SchemaError(what, "name that level otherwise: `records: {entries: ..., keys: [...]}`")
+                rows.append({keys[0]: key, **leaf})
         return rows
 
 
@@ -249,10 +260,16 @@ def _csv_rows(text: str) -> list[dict[str, Json]]:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DecodeError(f"the first line names {twice[:60]!r} twice", "the API must name each column once")
-    rows = list(reader)
+    rows = list(reader) if len(names) > 1 else _one_column(text, names)
     if any(None in row or None in row.values() for row in rows):
         raise RecordsMissing("a CSV row has more or fewer fields than the first line", "the answer may be cut")
     return rows
+
+
+def _one_column(text: str, names: list[str]) -> list[dict[str, Json]]:
+    """The rows of a CSV of one column, in which an empty line is an empty value: csv leaves it out."""
+    lines = list(csv.reader(io.StringIO(text), strict=True))[1:]
+    return [dict(zip_longest(names, line or [""])) for line in lines]
 
 
 def _outline(value: Json) -> str:

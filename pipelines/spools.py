@@ -18,6 +18,7 @@ from pipelines.extract.spool import Plan, Spool, forget
 from pipelines.extract.watermark import Watermark
 from pipelines.load.draft import Draft
 from pipelines.load.lake import Lake
+from pipelines.milled import rejects_of
 from pipelines.milling import Ledger
 from pipelines.report.result import ResourceReport
 from pipelines.report.spans import Span, is_ahead, parents_of, zones_of
@@ -48,7 +49,8 @@ def open_spool(  # noqa: PLR0913  # all that pages depend on, each by name
     bounds = (span.start, span.end) if span else None
     asks = source.config_hash + "".join(f" {bound}" for bound in bounds or ())
     known = {name: mark.to_json() for name, mark in watermarks.items() if mark}
-    first = tuple(name for name in watermarks if not draft.dataset(name).files)
+    held = (name for name in watermarks if draft.dataset(name).files or draft.dataset(rejects_of(name)).files)
+    first = tuple(sorted({*watermarks} - {*held}))
     number = draft.head.n if draft.head else 0
     folder = spool_folder(settings, source.name)
     ahead = tuple(name for name in watermarks if span is None and is_ahead(draft, name))

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipelines.errors import ConfigError, DecodeError, PipelineError, RecordsMissing
+from pipelines.errors import ConfigError, DecodeError, PipelineError, RecordsMissing, SchemaError
 from pipelines.records import Format, Records, parse
 from pipelines.transform.mask import mask
 
+LISTS = b'{"items":[' + b",".join([b'{"tags":["a"]}'] * 400) + b'],"errors":[]}'
+"""More than 4,096 bytes, with lists in the records and behind them."""
 DEEP = b'{"items":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
@@ -79,6 +81,22 @@ def test_a_path_that_cannot_be_computed_is_an_error_that_names_it(
     assert raised.value.hint
 
 
+@pytest.mark.parametrize("keys", [["key"], ["day", "key"]], ids=["its-own-level", "a-level-above"])
+def test_g17_a_field_hides_no_key_of_the_entries_above_it(keys: list[str]) -> None:
+    """A book under its number has a field `key` of its own."""
+    books = {"ISBN:1": {"key": "/books/1", "title": "a"}}
+    document = {"books": books if len(keys) == 1 else {"2024-01-01": books}}
+
+    with pytest.raises(SchemaError, match="have a field 'key', as `keys` calls a level above"):
+        Records.model_validate({"entries": "books", "keys": keys}).select(document)
+
+
+@pytest.mark.parametrize("keys", [[], ["a", "a"]])
+def test_each_level_of_keys_has_a_name_of_its_own(keys: list[str]) -> None:
+    with pytest.raises(ValidationError, match="names each level of keys once"):
+        Records.model_validate({"entries": "books", "keys": keys})
+
+
 def test_arrays_of_different_length_are_refused() -> None:
     with pytest.raises(RecordsMissing, match="differ in length"):
         Records(columns="d").select({"d": {"t": ["x"], "v": []}})
@@ -94,6 +112,10 @@ def test_arrays_of_different_length_are_refused() -> None:
         ("items", b'{"other":[]}', None),
         ("items[0]", b'{"items":[[]]}', None),
         ("items", b"<html>", None),
+        ("items", b'{"items":[{"a":1}],"items":[{"a":2}]}', None),
+        ("data.items", b'{"data":{"items":[]},"data":{"items":[]}}', None),
+        ("items", b'{"items":[{"items":[1]}]}', b'[{"items":[1]}]'),
+        pytest.param("items", LISTS, LISTS[9:-13], id="lists-within-and-behind"),
     ],
 )
 def test_the_raw_array_is_cut_out_or_left_to_the_exact_reading(path: str, body: bytes, array: bytes | None) -> None:
@@ -112,6 +134,7 @@ def test_a_path_that_is_none_is_a_mistake_of_the_configuration() -> None:
         (b'\xef\xbb\xbf{"a":1}', "json", {"a": 1}),
         (b'{"a":1}\n\n{"a":2}', "ndjson", [{"a": 1}, {"a": 2}]),
         (b"a,b\n1,x\n", "csv", [{"a": "1", "b": "x"}]),
+        (b"a\n1\n\n3\n", "csv", [{"a": "1"}, {"a": ""}, {"a": "3"}]),
     ],
 )
 def test_an_answer_is_parsed_by_its_format(body: bytes, layout: Format, document: Any) -> None:

@@ -13,6 +13,7 @@ from pipelines.commands.lakes import hidden, print_json, settings_of, shown_erro
 from pipelines.commands.names import RESOURCE, SOURCE
 from pipelines.commands.options import on_data
 from pipelines.commands.running import console_on, project_of
+from pipelines.config.redact import escape
 from pipelines.errors import EXIT_FAILED, ConfigError
 from pipelines.tables import print_table
 
@@ -266,7 +267,7 @@ def _told_apart(table: pa.Table) -> pa.Table:
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else hidden(str(value))
+    text = "" if value is None else escape(hidden(str(value)))
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 

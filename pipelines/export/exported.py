@@ -62,8 +62,8 @@ def common(kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
         return pa.binary()
-    if pt.is_date64(kind):
-        return pa.date32()
+    if pt.is_date64(kind) or pt.is_duration(kind):
+        return pa.date32() if pt.is_date64(kind) else pa.int64()  # as in SQL: so many of its units
     return pa.float32() if pt.is_float16(kind) else kind
 
 

@@ -15,7 +15,8 @@ from pipelines.config.references import is_literal_secret
 from pipelines.init.writing import Reference
 
 SECRET = re.compile(
-    r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|salt|signature)s?$", re.I
+    r"(?:^|[_-]|(?<=[a-z])(?=[A-Z]))(?i:(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|salt"
+    r"|sig|signature)s?)$|^(?i:hapikey|apikey)$"
 )
 REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}")
 _DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*):-([^}]+)\}")

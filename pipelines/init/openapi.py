@@ -5,6 +5,7 @@ Nothing is asked of the API itself. OpenAPI 3 and Swagger 2, as JSON or YAML.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -72,9 +73,17 @@ def _truth(loader: yaml.Loader, node: yaml.ScalarNode) -> bool | str:
 _Loader.add_constructor("tag:yaml.org,2002:bool", _truth)
 
 
+def _parsed(text: str) -> Any:
+    """*text* as JSON, or else as YAML: some JSON, such as half a surrogate, is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe one
+
+
 def _document(text: str) -> dict[str, Any]:
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe one
+        document = _parsed(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"the document is neither JSON nor YAML: {str(error)[:200]}", "give the address of it"
@@ -139,7 +148,7 @@ def _listed(document: Mapping[str, Any], schemas: Schemas) -> tuple[list[Listed]
                 f"{path} is a list for each of {parent}: a resource with `for_each: {{resource: {parent}}}`?"
             )
             continue
-        params = schemas.params([*item.get("parameters", []), *operation.get("parameters", [])])
+        params = schemas.params([*(item.get("parameters") or ()), *(operation.get("parameters") or ())])
         params = _fields(operation, schemas) if verb == "post" else params
         name = _name(path, listed)
         if not name:
@@ -178,7 +187,8 @@ def _fields(operation: Mapping[str, Any], schemas: Schemas) -> dict[str, Mapping
     if not schema:
         told = (schemas.resolved(one) for one in operation.get("parameters") or ())
         schema = next((schemas.resolved(one.get("schema")) for one in told if one.get("in") == "body"), {})
-    needed = schema.get("required") or ()
+    required = schema.get("required")
+    needed = required if isinstance(required, list) else ()
     fields: Mapping[str, Any] = schema.get("properties") or {}
     return {name: {"schema": schemas.resolved(told), "required": name in needed} for name, told in fields.items()}
 

@@ -84,6 +84,9 @@ def _of_own_records(answer: Answer) -> frozenset[str]:
 def _totals(answer: Answer) -> Iterator[Told]:
     """Numbers that may count all records, the likeliest first."""
     for path, value in named(answer.around, TOTALS):
+        of, _, _ = path.rpartition(".")
+        if answer.around.get(f"{of}.relation", "eq") != "eq":
+            continue  # there are so many at least: a search that stops counting says so
         number = whole(value)
         telling = any(word in path.lower().replace("_", "") for word in TELLING)
         if number is not None and (number > len(answer.rows) or (telling and number == len(answer.rows))):

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from pipelines.errors import TypeConflict
 from pipelines.load.changes import Place
-from pipelines.load.disk import store_errors
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.partitions import parse
 from pipelines.load.schema import same_columns
+from pipelines.load.stored import read_errors
 
 _EXACT = 2**53
 _UNITS = ("s", "ms", "us")
@@ -61,7 +61,7 @@ def reads_as(path: Path, schema: pa.Schema) -> bool:
     Raises:
         StoreError: The file is gone or damaged.
     """
-    with store_errors("reading the store"):
+    with read_errors():
         footer = pq.read_metadata(path)
     return all(
         field.name in schema.names

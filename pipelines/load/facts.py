@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct, field
 
-from pipelines.load.disk import store_errors
 from pipelines.load.schema import recast
+from pipelines.load.stored import read_errors
 
 _SAMPLE_ROWS, _MOST_FOOTERS, _LONGEST = 5, 500, 40
 _MOST_DAYS, _MOST_MONTHS = 124, 120
@@ -46,7 +46,7 @@ def facts(
     nulls: dict[str, int | None] = {}
     days: Counter[str] = Counter()
     for path in files if len(files) <= _MOST_FOOTERS else ():
-        with store_errors("reading the store"), pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        with read_errors(), pq.ParquetFile(path, filesystem=filesystem) as parquet:
             _take_footer(parquet.metadata, schema, spans, nulls)
             if time and time in parquet.schema_arrow.names:
                 days += _days(parquet.read([time])[time])
@@ -108,7 +108,7 @@ def _days(column: pa.ChunkedArray) -> Counter[str]:
 
 def _sample(files: Iterable[Path | str], schema: pa.Schema | None, filesystem: Any) -> tuple[tuple[str, ...], ...]:
     for path in files:
-        with store_errors("reading the store"), pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        with read_errors(), pq.ParquetFile(path, filesystem=filesystem) as parquet:
             if parquet.metadata.num_rows:
                 rows = pa.Table.from_batches(_first(parquet, _SAMPLE_ROWS))
                 shown = recast(rows, schema) if schema is not None else rows

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from msgspec import Struct
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, StoreError
 from pipelines.load.casting import reads_as
 from pipelines.load.changes import Unit, here
 from pipelines.load.log import Commit, Dataset, LiveFile, Log
@@ -88,12 +88,18 @@ class CheckFile(Struct, frozen=True):
             folders = {folder for folder, _ in split(table, target.partition_by)}
             if folders - {self.file.partition}:
                 yield f"holds rows of {sorted(folders - {self.file.partition})[0]} beside those of its own folder"
-            extremes = {name: _wider(known, bounds(table[name])) for name, known in extremes.items()}
+            found = {name: bounds(table[name]) for name in extremes if name in table.column_names}
+            # of a piece that has values, and no bounds that can be told, nothing is known: nor is of the file
+            extremes = {
+                name: _wider(known, found[name])
+                for name, known in extremes.items()
+                if name in found and (found[name] or table[name].null_count == len(table))
+            }
         if rows != self.file.rows:
             yield f"has {rows:,} rows instead of {self.file.rows:,}"
-        for name, found in extremes.items():
-            if found is not None and tuple(found) != tuple(self.file.stats[name]):
-                yield f"has values of {name!r} from {found[0]} to {found[1]}, which its commit does not say"
+        for name, span in extremes.items():
+            if span is not None and tuple(span) != tuple(self.file.stats[name]):
+                yield f"has values of {name!r} from {span[0]} to {span[1]}, which its commit does not say"
 
     def _readable(self, path: Path, found: pa.Schema, schema: pa.Schema) -> bool:
         return same_columns(found, schema) or (self.file.older and reads_as(path, schema))
@@ -155,9 +161,9 @@ class CheckVersions(Struct, frozen=True):
         key = self.dataset.key
         try:
             tables = list(_columns(self.store, self.dataset, (*key, *VALIDITY)))
+            versions = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).sort(*key, VALID_FROM)
         except (PipelineError, OSError, pa.ArrowException):
             return ()  # the file itself is reported
-        versions = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).sort(*key, VALID_FROM)
         following = pl.col(VALID_FROM).shift(-1).over(key)
         open_ended = pl.col(VALID_TO).is_null()
         too_long = versions.filter(following.is_not_null() & (open_ended | (pl.col(VALID_TO) > following)))
@@ -174,6 +180,8 @@ def _columns(store: Path, dataset: Dataset, names: Sequence[str]) -> Iterator[pa
     schema = dataset.schema
     for file in dataset.files:
         for table in groups(store / file.path, names):
+            if missing := set(names) - set(table.column_names):
+                raise StoreError(f"{file.path} lacks {min(missing)}", "it is told as a file of its own")
             kinds = [schema.field(name) for name in table.column_names] if schema is not None else table.schema
             yield recast(table, pa.schema(kinds))
 

@@ -206,16 +206,19 @@ def _unfit(kind: str, name: str, table: pa.Table) -> ExpectationFailed:
 
 
 def _broken_by(column: pa.ChunkedArray, one: Expectation, name: str) -> Any:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if one.not_null is not None:
-        return pc.is_null(column)
+        return pc.is_null(column, nan_is_null=True)
     if one.matches is not None:
         texts = column.cast("string").combine_chunks()
         return pc.invert(pc.match_substring_regex(texts, f"^(?:{one.matches[name]})$")).fill_null(False)
     least, greatest = (one.between or {})[name]
     too_small = pc.less(column, least) if least is not None else pc.is_null(column)
     too_great = pc.greater(column, greatest) if greatest is not None else pc.is_null(column)
+    if pa.types.is_floating(column.type):  # which is neither less nor greater than anything
+        too_great = pc.or_kleene(too_great, pc.is_nan(column))
     return (
         pc.or_(too_small.fill_null(False), too_great.fill_null(False))
         if column.null_count == 0
@@ -263,7 +266,7 @@ def _stale(table: pa.Table, name: str, age_s: float, now: datetime) -> tuple[int
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         raise _unfit("freshness", name, table)
     try:
-        newest = pc.max(column.cast(pa.timestamp("us", "UTC"))).as_py()
+        newest = pc.max(column.cast(pa.timestamp("us", "UTC"), safe=False)).as_py()  # whatever is finer
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise _unfit("freshness", name, table) from None
     if newest is not None and now - newest <= timedelta(seconds=age_s):

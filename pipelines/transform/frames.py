@@ -72,6 +72,10 @@ def _to_table(frame: pd.DataFrame, name: str) -> pa.Table:
     names = [str(column) for column in frame.columns]
     if len(set(names)) < len(names) or not all(isinstance(column, str) for column in frame.columns):
         raise TransformError(f"{name} returned columns that are no distinct names: {', '.join(names)}", "rename them")
+    if lost := [str(one) for one in frame.index.names if one is not None and one not in names]:
+        raise TransformError(
+            f"{name} returned {', '.join(lost)} as the index of the frame", "make columns of it with `reset_index()`"
+        )
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, OverflowError) as error:

@@ -22,6 +22,8 @@ class Search:
     begin: str = "from"
     known: frozenset[str] | None = None
     cap: int = 25
+    counts: int | None = None
+    """How far it counts: more are so many at least."""
 
     def __call__(self, asked: Asked) -> Answer:
         """Answer one request."""
@@ -33,7 +35,10 @@ class Search:
         found = [row for row in self.rows if row["paid"] == body.get("query", {}).get("paid", row["paid"])]
         start, size = int(_at(body, self.begin) or 0), min(int(_at(body, self.size) or 10), self.cap)
         hits = [{"_id": str(row["id"]), "_score": 1.0, "_source": row} for row in found[start : start + size]]
-        return say({"took": 3, "hits": {"total": {"value": len(found)}, "hits": hits}})
+        total: dict[str, Any] = {"value": len(found)}
+        if self.counts is not None and len(found) > self.counts:
+            total = {"value": self.counts, "relation": "gte"}
+        return say({"took": 3, "hits": {"total": total, "hits": hits}})
 
 
 def tokens(rows: Sequence[Row]) -> Callable[[Asked], Answer]:

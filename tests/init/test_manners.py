@@ -40,14 +40,23 @@ def test_a_secret_is_asked_with_and_written_by_its_name_only(
     assert ids(tmp_path) == list(range(1, 31))
 
 
-def test_a_secret_given_literally_becomes_a_reference_to_set(api: FakeApi) -> None:
+@pytest.mark.parametrize(
+    ("param", "name"),
+    [
+        ("api_key", "SHOP_API_KEY"),
+        ("accessToken", "SHOP_ACCESSTOKEN"),
+        ("sig", "SHOP_SIG"),
+        ("hapikey", "SHOP_HAPIKEY"),
+    ],
+)
+def test_a_secret_given_literally_becomes_a_reference_to_set(api: FakeApi, param: str, name: str) -> None:
     api.answer("/v1/orders", say([{"id": 1, "seen": f"hello {_TOKEN}"}]))
 
-    written = drafted(f"{api.url}/v1/orders?api_key={_TOKEN}")
+    written = drafted(f"{api.url}/v1/orders?{param}={_TOKEN}")
 
-    assert api.asked[0].params["api_key"] == _TOKEN
-    assert written.to_set == ("SHOP_API_KEY",)
-    assert "${SHOP_API_KEY}" in written.text
+    assert api.asked[0].params[param] == _TOKEN
+    assert written.to_set == (name,)
+    assert f"${{{name}}}" in written.text
     assert _TOKEN not in written.text + summary(written, 20)
 
 

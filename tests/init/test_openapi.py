@@ -102,6 +102,21 @@ def test_paging_columns_and_descriptions_come_from_the_document() -> None:
     }
 
 
+def test_a_document_with_common_slips_is_read() -> None:
+    """An emoji as JSON writes it, an empty list of parameters, `required: true` where names belong."""
+    document = _document("https://shop.example/v1")
+    document["info"]["description"] = "\U0001f680"
+    document["paths"]["/orders"]["parameters"] = None
+    body = {"content": {"application/json": {"schema": {"properties": {"q": {}, "page": {}}, "required": True}}}}
+    document["paths"]["/search"] = {"post": {"requestBody": body, "responses": _answers(_LIST)}}
+    text = json.dumps(document)
+
+    resources = yaml.safe_load(describe(text).text)["resources"]
+
+    assert "\\ud83d" in text
+    assert len(resources) == 2
+
+
 def test_a_list_below_a_parent_is_a_question() -> None:
     written = describe(json.dumps(_document("https://shop.example/v1")))
 

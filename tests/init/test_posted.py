@@ -269,3 +269,15 @@ def test_every_line_carries_its_evidence(api: FakeApi, kind: str) -> None:
 
     assert len(lines) > 15
     assert bare == []
+
+
+def test_a_count_that_stops_early_is_no_total(api: FakeApi, tmp_path: Path) -> None:
+    """Elasticsearch counts to 10,000, here to 40, and says that there are so many at least."""
+    api.route("/orders/_search", Search(orders(57), counts=40))
+
+    written = drafted(f"{api.url}/orders/_search", body='{"query": {}}')
+    report = run_draft(written, tmp_path)
+
+    assert "hits.total" not in written.text
+    assert report.problems == []
+    assert ids(tmp_path, "search") == ALL

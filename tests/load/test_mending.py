@@ -171,6 +171,29 @@ def test_verify_tells_a_turned_byte_a_missing_file_and_a_view_that_differs(lake:
     }
 
 
+def test_verify_tells_of_a_file_that_somebody_wrote_without_its_key(lake: Lake) -> None:
+    """Readable, and not what was written; the check of keys has nothing to say of it."""
+    path = lake.snapshot()["entities"][0]
+    table = pq.read_table(path, partitioning=None).drop_columns(["id"])
+    path.chmod(0o644)
+    pq.write_table(table, path)
+
+    found = {defect.what for defect in lake.verify().defects}
+
+    assert any(what.startswith("has ") and "bytes" in what for what in found), found
+
+
+def test_verify_does_not_ask_of_pieces_what_long_texts_keep_from_being_told(tmp_path: Path) -> None:
+    """Of 30,000 addresses the greatest of the first piece is too long to be noted; the file's own is not."""
+    lake, target = Lake(tmp_path, "shop", disk=QUICK), Target(key=("url",), write="upsert")
+    urls = [f"https://a.example/{number:06}" for number in range(30_000)]
+    urls[9_000] = urls[9_000].replace("/009000", "/zz" + "z" * 300)
+    urls[29_999] = "https://a.example/zzzzz~"
+    load(lake, target, pa.table({"url": urls}))
+
+    assert lake.verify().defects == ()
+
+
 def test_verify_finds_doubled_and_empty_keys_and_rows_in_a_wrong_folder(tmp_path: Path) -> None:
     """Such a commit cannot be made by a merge; it is put together by hand."""
     lake, target = Lake(tmp_path, "shop", disk=QUICK), Target(key=("id",), write="upsert", partition_by=("team",))

@@ -18,6 +18,8 @@ TABLE = pa.table(
         "id": ["a1", "a1", "b", None],
         "mag": [1.5, None, 11.0, -3.0],
         "at": pa.array([datetime(2024, 1, 1, tzinfo=UTC)] * 4, pa.timestamp("us", "UTC")),
+        "share": [0.5, float("nan"), None, -0.1],
+        "exactly": pa.array([1704067200_123456789] * 4, pa.timestamp("ns", "UTC")),
     }
 )
 
@@ -36,6 +38,10 @@ TABLE = pa.table(
         ({"freshness": {"at": "7d"}}, 4),
         ({"freshness": {"at": "9d"}}, None),
         ({"not_null": "gone"}, 4),
+        ({"between": {"share": [0, 1]}}, 2),
+        ({"between": {"share": [None, 1]}}, 1),
+        ({"not_null": "share"}, 2),
+        ({"freshness": {"exactly": "9d"}}, None),
     ],
 )
 def test_a_check_counts_the_rows_that_break_it(check: dict[str, Any], rows: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,20 @@ def test_a_failing_function_is_named_with_its_line_and_the_columns(tmp_path: Pat
         apply(TABLE, function)
 
     assert "id, at, name, tags" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda frame: frame.set_index("name"), lambda frame: frame.groupby("name")[["id"]].max()],
+    ids=["index", "groups"],
+)
+def test_a_column_that_only_the_index_has_is_refused(change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """It would be lost; one that the frame has as well is not."""
+    with pytest.raises(TransformError, match="returned name as the index of the frame") as refused:
+        apply(TABLE, change)
+
+    assert "reset_index()" in refused.value.hint
+    assert apply(TABLE, lambda frame: frame.set_index("name", drop=False)).column_names == TABLE.column_names
 
 
 def test_what_is_no_frame_is_refused() -> None:
