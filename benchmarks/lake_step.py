@@ -43,11 +43,13 @@ def load(lake: Lake, name: str, target: Target, path: Path, run: Work) -> None:
         lake.commit(draft)
 
 
-def step(name: str, folder: Path, lake: Lake, run: Work) -> dict[str, Any]:
+def step(name: str, folder: Path, run: Work) -> dict[str, Any]:
     """Do the step; what is told of it."""
     source, size, rows = folder / f"{'base' if name == 'write' else name}.parquet", 0, 0
+    # what is compacted, and what warms up, are lakes of their own: the other steps see none of it
+    lake = Lake(folder / "ours", "small" if name == "compact" else "bench")
     for _ in range(WARM if name == "fifty" else 0):
-        load(lake, "warm", BY_TEAM, source, run)
+        load(Lake(folder / "ours", "warm"), "warm", BY_TEAM, source, run)
     if name == "compact":
         load(lake, "small", APPEND, folder / "small.parquet", run)
         size = sum(path.stat().st_size for path in lake.snapshot()["small"])
@@ -86,7 +88,7 @@ def main(name: str, folder: Path) -> None:
     """Do the step with as many workers as there are processors."""
     with Pool(len(os.sched_getaffinity(0)), preload=PRELOAD) as pool:
         pool.map(abs, range(4))
-        done = step(name, folder, Lake(folder / "ours", "bench"), lambda units: pool.map(work, units))
+        done = step(name, folder, lambda units: pool.map(work, units))
     sys.stdout.write(json.dumps(done) + "\n")
 
 
