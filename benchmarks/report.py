@@ -193,8 +193,9 @@ def _lake(section: Section) -> str:
     lines = [
         "## The lake\n",
         f"{section.rows:,} rows of five columns. {_how(section)} Each step is a process of its own whose workers are "
-        "up; after each both have as many rows, and the same sums of ids and versions. Threadmill syncs to the disk, keeps every plain glob whole "
-        "and hashes what it writes; deltalake does neither. MB is the highest memory of all processes of the step.\n",
+        "up; after each both have as many rows, and the same sums of ids and versions. Threadmill syncs to the disk, "
+        "keeps every plain glob whole and hashes what it writes; deltalake does neither. MB is the highest memory of "
+        "all processes of the step.\n",
     ]
     return "\n".join([*lines, *lake.table(section)]) + "\n"
 
