@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.dataset
 
+    from pipelines.config.settings import Settings
+
 At = int | datetime | str | None
 
 
@@ -95,7 +97,12 @@ def snapshot(name: str, *, at: At = None, data: Path | str | None = None) -> Sna
         ConfigError: No such dataset.
         StoreError: No commit that is kept is so old.
     """
-    source, dataset_name = _resolved(name, lakes := _lakes(data))
+    return snapshot_in(_lakes(data), name, at=at)
+
+
+def snapshot_in(lakes: Mapping[str, Lake], name: str, *, at: At = None) -> Snapshot:
+    """The same, of *lakes*."""
+    source, dataset_name = _resolved(name, lakes)
     lake = lakes[source]
     commit = _commit(lake, at)
     dataset = commit.datasets.get(dataset_name) if commit else None
@@ -115,11 +122,15 @@ def sql(query: str, *, at: At = None, data: Path | str | None = None) -> duckdb.
     Raises:
         StoreError: With *at*, no commit of some source that is kept is so old.
     """
+    return answer_in(_lakes(data), query, at=at)
+
+
+def answer_in(lakes: Mapping[str, Lake], query: str, *, at: At = None) -> duckdb.DuckDBPyRelation:
+    """The same, of *lakes*."""
     import duckdb
 
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    lakes = _lakes(data)
     commits = {source: commit for source, lake in lakes.items() if (commit := _commit(lake, at))}
     names = [name for commit in commits.values() for name in commit.datasets]
     for source, commit in commits.items():
@@ -191,10 +202,16 @@ def _lakes(data: Path | str | None) -> dict[str, Lake]:
     """The lake of each source: below the folder *data*, in the bucket that it names, or where the settings say."""
     from pipelines.config.settings import environment, read_settings
 
-    folder, remote = Path(data or ""), None
+    folder = Path(data or "")
     if data is None or str(data).startswith("s3://"):
         settings = read_settings(environment(Path(), os.environ), lake=data)
-        folder, remote = settings.data, settings.remote
+        return lakes_of(settings)
+    return {source: Lake(folder, source) for source in sources_of(folder, None)}
+
+
+def lakes_of(settings: Settings) -> dict[str, Lake]:
+    """The lake of each source where *settings* say."""
+    folder, remote = settings.data, settings.remote
     return {source: Lake(folder, source, remote) for source in sources_of(folder, remote)}
 
 

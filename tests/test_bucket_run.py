@@ -166,6 +166,23 @@ def test_commands_for_committed_data_work_on_a_bucket(
     assert SECRET not in "".join(one.output for one in said.values())
 
 
+def test_commands_read_the_bucket_of_the_profile_that_they_are_given(
+    shop: Shop, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No profile of this project is called `live`, which would be the usual one."""
+    run_here(shop, bucket, tmp_path / "writer")
+    monkeypatch.chdir(shop.folder)
+    monkeypatch.delenv("THREADMILL_LAKE")
+    (shop.folder / "config" / "settings.toml").write_text(f'[profiles.prod]\nlake = "{bucket.url}"\n')
+
+    commands = [["show", "shop.events"], ["sql", "SELECT count(*) FROM shop.events"]]
+    commands += [["export", "shop.events", str(tmp_path / "table"), "--format", "delta"]]
+    said = [CliRunner().invoke(app, [*command, "--profile", "prod"]) for command in commands]
+
+    assert [one.exit_code for one in said] == [0, 0, 0], [one.output for one in said]
+    assert "7 rows" in said[0].output
+
+
 def test_the_catalog_describes_a_bucket_and_its_views_name_the_files_of_the_commit(
     shop: Shop, bucket: Bucket, tmp_path: Path
 ) -> None:

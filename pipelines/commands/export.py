@@ -26,9 +26,9 @@ def export(dataset: str, target: str, form: str, number: int | None, as_json: bo
     """
     with shown_errors():
         settings = settings_of(given)
-        from pipelines.reading import snapshot
+        from pipelines.reading import lakes_of, snapshot_in
 
-        rows = snapshot(dataset, at=number, data=settings.lake or settings.data)
+        rows = snapshot_in(lakes_of(settings), dataset, at=number)
         if form == "delta":
             from pipelines.export.delta import to_delta
 

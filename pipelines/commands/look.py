@@ -109,11 +109,11 @@ def show(name: str, rows: int, as_json: bool, **given: Any) -> None:
     """Show the columns, the size and some rows of DATASET, such as usgs.events."""
     from pipelines.catalog import meanings
     from pipelines.load.stored import read_errors
-    from pipelines.reading import snapshot
+    from pipelines.reading import lakes_of, snapshot_in
 
     with shown_errors(), read_errors():
         settings = settings_of(given)
-        found = snapshot(name, data=settings.lake or settings.data)
+        found = snapshot_in(lakes_of(settings), name)
         count, sample = found.rows.count_rows(), found.rows.head(rows)
     told = meanings(settings.data, f"{found.source}.{found.name}")
     columns = [{"name": one.name, "type": str(one.type), "meaning": told.get(one.name, "")} for one in sample.schema]
@@ -138,12 +138,12 @@ def sql(query: str, rows: int, as_json: bool, **given: Any) -> None:
     """
     import duckdb
 
-    from pipelines.reading import sql as ask
+    from pipelines.reading import answer_in, lakes_of
 
     with shown_errors():
         settings = settings_of(given)
         try:
-            answer = ask(query, data=settings.lake or settings.data)
+            answer = answer_in(lakes_of(settings), query)
             table = _told_apart(answer.to_arrow_table()) if answer is not None else None
         except duckdb.Error as error:
             raise ConfigError(str(error), "`threadmill status` lists the datasets") from None

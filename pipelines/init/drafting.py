@@ -17,7 +17,7 @@ from pipelines.init.prober import Asked, Prober
 from pipelines.init.since import Since, find_since
 from pipelines.init.sizes import Cap, Size, find_cap, find_size
 from pipelines.init.subject import Subject
-from pipelines.init.totals import total_of
+from pipelines.init.totals import Told, total_of
 from pipelines.init.types import Guess, guesses
 from pipelines.init.writing import Line, Question, yaml_text
 
@@ -54,8 +54,13 @@ class _Findings(Struct, frozen=True):
     clocks: list[Clock]
     since: Since | None
     sampled: int
-    total: int | None
+    counted: Told | None
     manners: Manners | None
+
+    @property
+    def total(self) -> int | None:
+        """How many records there are, if an answer tells."""
+        return self.counted.number if self.counted else None
 
     @property
     def has_all(self) -> bool:
@@ -113,9 +118,8 @@ def _experiment(trial: Trial) -> _Findings:
     columns = _columns(trial)
     sampled = len(trial.sample())
     key = find_key(columns, sampled, trial.subject.resource)
-    told = total_of(trial, cap.answer if cap else trial.base)
-    total, manners = told.number if told else None, find_manners(trial)
-    return _Findings(trial, size, cap, paging, columns, key, find_clocks(columns), since, sampled, total, manners)
+    told, manners = total_of(trial, cap.answer if cap else trial.base), find_manners(trial)
+    return _Findings(trial, size, cap, paging, columns, key, find_clocks(columns), since, sampled, told, manners)
 
 
 def _columns(trial: Trial) -> list[Guess]:
@@ -202,8 +206,10 @@ def _paginate(found: _Findings) -> Iterator[Line | Question]:
         yield from found.paging.lines
         return
     count = len(found.cap.answer.rows) if found.cap else found.trial.size
-    if found.total == count:
-        yield Line("paginate", "none", f"all {count:,} records that the answer counts came at once")
+    if found.counted and found.total == count > 0:
+        # with the total: should there be more one day, one page of them is not called complete
+        told = found.counted.total_line(f"all {count:,} that it tells came at once")
+        yield Line("paginate", below=(Line("none", below=(told,)),))
         return
     if found.trial.located.model.single:
         return

@@ -76,7 +76,12 @@ def _filters(trial: Trial, clock: Clock, middle: datetime, names: list[str], sty
     def works(answer: Answer) -> bool:
         moments = clock.instants([_at(row, clock.guess.path) for row in answer.rows])
         before = clock.instants([_at(row, clock.guess.path) for row in trial.base.rows])
-        return bool(moments) and min(moments) >= floor and min(before) < floor
+        if not (moments and min(moments) >= floor and min(before) < floor):
+            return False
+        # and no others: of a filter by another time, such as that of creation, some of those would be missing
+        dated = [(_moment(clock, row), mark) for row, mark in zip(trial.base.rows, trial.base.marks, strict=True)]
+        kept = [mark for moment, mark in dated if moment is not None and moment >= floor]
+        return list(answer.marks[: len(kept)]) == kept
 
     if not _older(trial, clock, floor):
         return None
@@ -89,6 +94,10 @@ def _filters(trial: Trial, clock: Clock, middle: datetime, names: list[str], sty
     why = f"{param}={asked} gave {left} older one; {_older(trial, clock, floor):,} of {trial.size:,} are older"
     start, why_start, question = _start(trial, clock, param, style)
     return Since(clock, param, style, start, why, why_start, question)
+
+
+def _moment(clock: Clock, row: Any) -> datetime | None:
+    return next(iter(clock.instants([_at(row, clock.guess.path)])), None)
 
 
 def _start(trial: Trial, clock: Clock, param: str, style: str) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pipelines.batch import Json, Real
@@ -109,7 +109,10 @@ def _number(value: Json) -> int | Real:
 
 
 def _decimal_of(number: int | Real) -> Decimal:
-    return Decimal(number.text if isinstance(number, Real) else number)
+    try:
+        return Decimal(number.text if isinstance(number, Real) else number)
+    except InvalidOperation:
+        raise Misfit("has an exponent beyond all bounds") from None
 
 
 def _integer(value: Json, lowest: int, highest: int) -> int:

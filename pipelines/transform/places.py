@@ -180,7 +180,7 @@ class Places(Struct, frozen=True, dict=True):
         begins = len(form.after) + np.cumsum(sizes) - sizes
         first = np.searchsorted(borders, begins)
         filled = sizes > 0
-        if (borders[first[filled]] != begins[filled]).any():
+        if (first[filled] >= len(borders)).any() or (borders[first[filled]] != begins[filled]).any():
             raise Unlike
         return [int(count) for count in np.diff(np.append(first, len(borders)))]
 

@@ -50,6 +50,8 @@ def instant_of_epoch(value: Json, epoch: str, unit: str) -> int:
     """Units since 1970 of a number of *epoch* units; raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | Real):
         raise ValueError(f"is no number of {epoch} since 1970")
+    if isinstance(value, Real) and abs(value) >= 1e21:  # before Decimal multiplies 1e1000000
+        raise ValueError(f"is no instant in {epoch} since 1970")
     number = Decimal(value.text if isinstance(value, Real) else value) * (10**9 // PER_SECOND[epoch])
     if not number.is_finite() or abs(number) >= 10**21 or number != int(number):
         raise ValueError(f"is no instant in {epoch} since 1970")

@@ -149,7 +149,7 @@ def test_one_page_is_declared_only_where_a_total_proves_it(api: FakeApi) -> None
 
     assert "paginate" not in _resource(open_question.text)
     assert any("Is that all?" in question for question in open_question.questions)
-    assert "paginate: none # all 10 records that the answer counts came at once" in proved.text
+    assert _resource(proved.text)["paginate"] == {"none": {"total": "total"}}
 
 
 def test_types_come_from_all_sampled_records(api: FakeApi) -> None:
