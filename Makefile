@@ -70,7 +70,7 @@ test-readers: $(DEV_READY) ## Read the lake with Spark, and with R where it has 
 	@test -x $(SPARK)/bin/pyspark || { $(PYTHON) -m venv $(SPARK); $(SPARK)/bin/python -m pip install -qq --disable-pip-version-check pyspark==4.3.0; }
 	@SPARK_PYTHON=$(CURDIR)/$(SPARK)/bin/python $(BIN)/python -m pytest tests/readers tests/load/test_readers.py -k "spark or snippet" --timeout 600 -rs
 
-bench: $(READY) ## Measure it beside what people use, two hours (PEERS=1 adds dlt, Airbyte, Singer; ROUNDS=5, ONLY=api)
+bench: $(READY) ## Measure it beside what people use (two hours; PEERS=1 adds dlt, Airbyte, Singer; ONLY=api)
 	@$(INSTALL) --require-hashes -r benchmarks/requirements.lock
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(filter-out 0,$(PEERS)),--peers) $(addprefix --only ,$(ONLY))
 

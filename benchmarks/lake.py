@@ -1,7 +1,7 @@
 """What the lake costs: 1 % upserted into 10 M rows, a commit of 50 files, compaction, verify; beside deltalake.
 
-Both read the same rows, each step in a process of its own whose workers are up; after each the rows of
-both must be the same. Ours syncs to the disk before it commits, deltalake does not.
+Both read the same rows, each step in a process of its own whose workers are up; after each both must have
+as many rows, and the same sums of ids and versions. Ours syncs to the disk before it commits, deltalake does not.
 `python -m benchmarks.lake [--rows N] [--rounds N] [--peers]` prints the table alone.
 """
 

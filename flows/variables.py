@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipelines.config.settings import PREFIX, environment
 
 log = logging.getLogger(__name__)
+_MOST = 200
 _NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -33,9 +34,20 @@ def _variables(names: set[str]) -> dict[str, str]:
 
     try:
         with get_client(sync_client=True) as client:
-            found = {name: client.read_variable_by_name(name.lower()) for name in names}  # a list of all ends after 200
+            lists = [client.request("POST", "/variables/filter", json=_asking(some)).json() for some in _parts(names)]
+            found = {one["name"]: one["value"] for answer in lists for one in answer}
     except Exception as error:  # noqa: BLE001  # whatever is wrong with the server, what is needed says so by itself
         log.warning("prefect variables could not be read: %s", type(error).__name__)
         return {}
-    values = {name: one.value for name, one in found.items() if one is not None}
+    values = {name: found.get(name.lower()) for name in names}
     return {name: str(value) for name, value in values.items() if isinstance(value, (str, int, float))}
+
+
+def _parts(names: set[str]) -> Iterator[list[str]]:
+    """*names* as Prefect has them, no more at once than it answers."""
+    spelled = sorted({name.lower() for name in names})
+    yield from (spelled[start : start + _MOST] for start in range(0, len(spelled), _MOST))
+
+
+def _asking(names: list[str]) -> dict[str, object]:
+    return {"variables": {"name": {"any_": names}}, "limit": _MOST}

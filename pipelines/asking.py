@@ -54,7 +54,9 @@ class Asking:
         endpoint = resource.endpoint()
         names = known_names(self._source.resources, name)
         run = ResourceRun(name, endpoint, Asker(self._source.connection(), endpoint, watermark, self._now, names))
-        question = next((one for scope in self._scopes(resource) for one in run.asker.questions(scope)), None)
+        scopes = self._scopes(resource)
+        asked = (one for scope, fields in scopes for one in run.asker.questions(scope, fields=fields))
+        question = next(asked, None)
         if question is None:
             return None
         chain = Chain(name, question)
@@ -67,16 +69,17 @@ class Asking:
             following += step.following(run, found[-1])
         return FirstPages(question, tuple(found), len(following) if chain.is_addressed or not following else None)
 
-    def _scopes(self, resource: Resource) -> Iterator[Scope]:
+    def _scopes(self, resource: Resource) -> Iterator[tuple[Scope, Scope]]:
+        """What placeholders stand for, and the fields that are carried."""
         each = resource.for_each
         if each is None:
-            yield {}
+            yield {}, {}
         elif each.resource is None:
-            yield from each.scopes()
+            yield from ((scope, scope) for scope in each.scopes())
         elif (parents := self.first(each.resource)) is not None:
             question = parents.question
             records = ({**dict(question.carry), **record} for page in parents.pages for record in page.rows())
-            yield from (below(question, scope, each) for scope in each.scopes(records))
+            yield from ((below(question, scope, each), scope) for scope in each.scopes(records))
 
 
 @contextmanager

@@ -182,14 +182,14 @@ class Pool:
         raise Interrupted("the worker processes were stopped", _STOPPED_HINT)
 
     def _replace(self, worker: _Worker) -> None:
-        worker.end()
         with self._lock:
-            if worker in self._all:
+            closed = self._closed  # who closes the pool ends its workers, and two cannot wait for one
+            if not closed:
                 self._all.remove(worker)
-            closed = self._closed
         if closed:
             self._idle.put(None)
             raise Interrupted("the worker processes were stopped", _STOPPED_HINT)
+        worker.end()
         self._add()
 
 

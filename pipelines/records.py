@@ -153,7 +153,7 @@ class Records(Value):
         if self.columns is not None:
             return [row for block in (found if isinstance(found, list) else [found]) for row in self._zipped(block)]
         if self.entries is not None:
-            return list(self._entries(found, self.keys))
+            return self._entries(found, self.keys, {})
         rows = [found] if self.single and isinstance(found, dict) else found
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise RecordsMissing(f"{self.path!r} is not a list of objects but {_outline(found)}", _LIST_HINT)
@@ -176,8 +176,7 @@ class Records(Value):
             raw = body
             for name in self.rows.split("."):
                 inside = bytes(_envelope(name).decode(raw).wanted)
-                quoted = f'"{name}"'.encode()
-                if raw.count(quoted) - inside.count(quoted) > 1:
+                if len(_field(name).findall(raw)) - len(_field(name).findall(inside)) > 1:
                     return None  # a name that comes twice: msgspec takes the last, and the exact reader tells
                 raw = inside
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -204,21 +203,20 @@ class Records(Value):
             raise RecordsMissing(f"the arrays at {self.path!r} differ in length ({sizes})", "the answer may be cut")
         return [dict(zip(block, row, strict=True)) for row in zip(*block.values(), strict=True)]
 
-    def _entries(self, level: Json, keys: tuple[str, ...]) -> list[dict[str, Json]]:
+    def _entries(self, level: Json, keys: tuple[str, ...], above: dict[str, str]) -> list[dict[str, Json]]:
         if not isinstance(level, dict):
             raise RecordsMissing(f"{self.path!r} is not an object at the level of {keys[0]!r}", _LIST_HINT)
         rows: list[dict[str, Json]] = []
         for key, below in level.items():
+            names = {**above, keys[0]: key}
             if len(keys) > 1:
-                rows += [{keys[0]: key, **row} for row in self._entries(below, keys[1:])]
-            else:
-                leaf = below if isinstance(below, dict) else {self.value: below}
-                if hidden := [name for name in self.keys if name in leaf]:
-                    what = (
-                        f"the records at {self.path!r} have a field {hidden[0]!r}, as `keys` calls a level above them"
-                    )
-                    raise SchemaError(what, "name that level otherwise: `records: {entries: ..., keys: [...]}`")
-                rows.append({keys[0]: key, **leaf})
+                rows += self._entries(below, keys[1:], names)
+                continue
+            leaf = below if isinstance(below, dict) else {self.value: below}
+            if hidden := [name for name, text in names.items() if name in leaf and str(leaf[name]) != text]:
+                what = f"the records at {self.path!r} have another {hidden[0]!r} than the level that `keys` calls so"
+                raise SchemaError(what, "name that level otherwise: `records: {entries: ..., keys: [...]}`")
+            rows.append({**names, **leaf})
         return rows
 
 
@@ -227,6 +225,11 @@ def _as_records(value: object) -> object:
 
 
 RecordsField = Annotated[Records, BeforeValidator(_as_records)]
+
+
+@lru_cache(maxsize=256)
+def _field(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb'"%b"\s*:' % re.escape(name).encode())
 
 
 @lru_cache(maxsize=256)
@@ -267,8 +270,10 @@ def _csv_rows(text: str) -> list[dict[str, Json]]:
 
 
 def _one_column(text: str, names: list[str]) -> list[dict[str, Json]]:
-    """The rows of a CSV of one column, in which an empty line is an empty value: csv leaves it out."""
+    """The rows of a CSV of one column, in which an empty line before others is an empty value: csv leaves it out."""
     lines = list(csv.reader(io.StringIO(text), strict=True))[1:]
+    while lines and not lines[-1]:
+        lines.pop()
     return [dict(zip_longest(names, line or [""])) for line in lines]
 
 

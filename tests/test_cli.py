@@ -37,7 +37,7 @@ def test_help_lists_the_commands_and_the_exit_codes(tmp_path: Path) -> None:
 
     assert (told.code, told.err) == (0, "")
     assert max(map(len, told.out.splitlines())) <= 80
-    assert "Exit codes: 0 complete, 1 failed" in told.out
+    assert "Exit codes: 0 nothing is known to be missing, 1 failed" in told.out
     assert [one for one in app.commands if f"  {one} " not in told.out] == []
 
 
@@ -176,7 +176,8 @@ def test_k04_ctrl_c_ends_a_run_although_a_transform_never_returns(shop: Shop) ->
     stopped = stop(run, signal.SIGINT)
 
     assert stopped.code == 130, stopped
-    assert stopped.resource("bank.accounts")["problem"]["kind"] == "Interrupted"
+    problem = stopped.resource("bank.accounts")["problem"]
+    assert problem["kind"] == "Interrupted", problem
     assert ended(workers, within_s=2)
 
 

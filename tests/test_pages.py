@@ -143,7 +143,7 @@ def test_the_examples_of_the_pages_about_python_and_the_catalog_run(tmp_path: Pa
     check = (
         "\nassert verdicts['usgs.events'] == 'complete' and problems == [] and new_rows > 50_000"
         "\nassert paths['countries'] == '/country' and report.rows == 812"
-        "\nassert len(quakes) == len(first_commit) == 1707 and strongest.mag.max() == 6.4"
+        "\nassert len(quakes) == len(earlier) == 1707 and strongest.mag.max() == 6.4"
         "\nassert strong.num_rows == 5 and by_day.quakes.sum() == 1707"
         "\nassert frame.mag.max() == 6.4 and len(frame) == len(pipelines.read('usgs.events'))"
         "\nassert told.startswith('ConfigError: ') and 'evnts' in told\n"

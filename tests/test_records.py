@@ -87,8 +87,23 @@ def test_g17_a_field_hides_no_key_of_the_entries_above_it(keys: list[str]) -> No
     books = {"ISBN:1": {"key": "/books/1", "title": "a"}}
     document = {"books": books if len(keys) == 1 else {"2024-01-01": books}}
 
-    with pytest.raises(SchemaError, match="have a field 'key', as `keys` calls a level above"):
+    with pytest.raises(SchemaError, match="have another 'key' than the level that `keys` calls so"):
         Records.model_validate({"entries": "books", "keys": keys}).select(document)
+
+
+def test_a_field_that_repeats_the_key_of_its_entry_stays_as_it_is() -> None:
+    document = {"data": {"2024": {"7": {"id": 7, "year": "2024", "name": "a"}}}}
+
+    rows = Records.model_validate({"entries": "data", "keys": ["year", "id"]}).select(document)
+
+    assert rows == [{"id": 7, "year": "2024", "name": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "values"), [(b"id\n1\n\n2\n\n", ["1", "", "2"]), (b"id\r\n\r\n", []), (b'id\n""\n', [""])], ids=str
+)
+def test_empty_lines_at_the_end_of_a_csv_of_one_column_are_no_records(body: bytes, values: list[str]) -> None:
+    assert parse(body, "csv") == [{"id": value} for value in values]
 
 
 @pytest.mark.parametrize("keys", [[], ["a", "a"]])

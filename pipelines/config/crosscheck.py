@@ -241,10 +241,11 @@ def _placeholders(resource: Resource, parents: frozenset[str]) -> Found:
     for key, found in used.items():
         for name in sorted(found):
             word, _, rest = name.partition(".")
-            if word not in first or (word == "window" and rest not in ("start", "end")):
+            is_window = resource.incremental and word == "window"
+            if word not in first or (is_window and rest not in ("start", "end")):
                 yield (key,), f"no value for the placeholder {{{name}}}; known here: {shown}"
     for column, path in resource.carry.items() if parent is None else ():  # a record has any field
-        if path.partition(".")[0] not in first - {"window"}:
+        if not {path, path.partition(".")[0]} & (listed | parents):
             yield ("carry", column), f"no value for {path!r}; known here: {shown}"
 
 

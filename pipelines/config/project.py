@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from pipelines.config.crosscheck import functions_of
 from pipelines.config.loading import Sources, load
+from pipelines.config.naming import ASIDE
 from pipelines.config.problems import Document, Problem, explain, nearest, refuse
 from pipelines.config.settings import Settings, environment, read_settings
 from pipelines.config.yaml_source import read
@@ -51,7 +53,7 @@ def load_project(
     settings = read_settings(env, root=root, **given)
     sources = load(
         root / settings.config,
-        env={**settings.given_variables, **env},
+        env={**env, **{name: text for name, text in settings.given_variables.items() if not env.get(name)}},
         variables=settings.variables,
         only=only,
         transforms=settings.transforms,
@@ -131,15 +133,28 @@ def _without_maker(name: str, mart: Mart, document: Document) -> Iterator[Proble
     if not file.is_file():
         known = sorted(path.name for path in HOME.glob(f"[a-z]*{file.suffix}"))
         yield document.problem(("marts", name, key), f"no file {file.name} in {HOME}{nearest(file.name, known)}")
-    elif function and function not in (defined := functions_of(file)):
+    elif function and function not in (_named_in(file) or {function}):
+        defined = functions_of(file)
         listed = ", ".join(sorted(defined)) or "none"
         told = f"{file.name} has no {function!r}{nearest(function, defined)}; known: {listed}"
         yield document.problem(("marts", name, key), told)
 
 
+def _named_in(file: Path) -> set[str]:
+    """What *file* gives a name to, in whatever way; none where that cannot be told."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):
+        return set()  # the mart fails by itself, and says why
+    made = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    made |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    made |= {one.asname or one.name for node in nodes if isinstance(node, ast.ImportFrom) for one in node.names}
+    return set() if "*" in made else made
+
+
 def _unknown_resources(marts: Marts, document: Document, written: Mapping[str, Collection[str]]) -> Iterator[Problem]:
     for keys, source, resource in _inputs(marts):
-        known, wanted = written.get(source), resource.removesuffix("__rejects")
+        known, wanted = written.get(source), resource.removesuffix(ASIDE)
         if known and not {resource, wanted} & {*known}:
             listed = f"{nearest(wanted, known)}; known: {', '.join(known)}"
             yield document.problem(keys, f"the source {source} has no resource {resource!r}{listed}")

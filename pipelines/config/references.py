@@ -18,7 +18,8 @@ from pipelines.config.problems import Document, Keys, Problem, nearest
 PREFECT = "prefect-secret:"
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}|\$\{[^}]*\}?")
 _SECRET_NAME = re.compile(
-    r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|salt)s?$", re.I
+    r"(^|[_-])(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|salt|sig|signature|hapikey)s?$",
+    re.I,
 )
 _SECRET_IN_AUTH = re.compile(r"^(bearer|basic|token|refresh_token|password|value|client_secret|secret|key)$")
 _SECRET_IN_BODY = re.compile(
@@ -189,4 +190,5 @@ def is_literal_secret(keys: Keys) -> bool:
         return leaf == "sha256"
     if "body" in keys or "graphql" in keys:
         return bool(_SECRET_IN_BODY.search(leaf))
-    return ("headers" in keys or "params" in keys) and bool(_SECRET_NAME.search(leaf))
+    is_named = _SECRET_NAME.search(leaf) or _SECRET_IN_BODY.search(leaf)
+    return ("headers" in keys or "params" in keys) and bool(is_named)

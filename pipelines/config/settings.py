@@ -106,7 +106,8 @@ class Settings(BaseModel):
     )
     bundled_seed: int = Field(0, description="which requests to the bundled APIs go wrong, and how")
     variables: dict[str, str] = Field(
-        default_factory=dict, description="values for ${NAME} in the YAML files; those of a profile join those above"
+        default_factory=dict,
+        description="values for ${NAME} in the YAML files; joined from settings.toml, its profile and the environment",
     )
 
     _origins: dict[str, tuple[str, str]] = PrivateAttr(default_factory=dict)
@@ -201,7 +202,7 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
         except ValueError:
             # the text is not told: values of variables may be secrets
             raise ConfigError(f"{PREFIX}VARIABLES is no JSON", 'write an object: {"NAME": "value"}') from None
-    return told
+    return _with_texts(told)
 
 
 def _file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -228,7 +229,7 @@ def _profile(profiles: Mapping[str, Any], name: str, path: Path) -> dict[str, An
 
 
 def _with_texts(table: Mapping[str, Any]) -> dict[str, Any]:
-    """*table* with its variables as text, which they are always: TOML has dates and numbers."""
+    """*table* with its variables as text, which they are always: TOML and JSON have numbers, TOML has dates."""
     variables = table.get("variables")
     if not isinstance(variables, dict):
         return dict(table)

@@ -116,6 +116,15 @@ class Asker(Struct, frozen=True):
         """Up to where the questions reach; None where they are not bounded."""
         return self.endpoint.incremental.until(self.now) if self.endpoint.incremental else None
 
+    @property
+    def paths(self) -> set[str]:
+        """Where the values of questions, and those that are carried into rows, stand in a scope."""
+        return {*self._placeholders(), *self.endpoint.carry.values()}
+
+    def _placeholders(self) -> set[str]:
+        endpoint = self.endpoint
+        return names([endpoint.path, endpoint.params, endpoint.headers, endpoint.payload])
+
     def _windows(self, parent: str) -> list[Window] | list[None]:
         if self.endpoint.incremental is None:
             return [None]
@@ -127,8 +136,8 @@ class Asker(Struct, frozen=True):
         endpoint = self.endpoint
         if endpoint.incremental is None or endpoint.for_each is None:
             return ""
-        used = names([endpoint.path, endpoint.params, endpoint.headers, endpoint.payload])
-        values = [name_of(look_up(name, scope)) for name in sorted(used) if not name.startswith("window.")]
+        used = sorted(self._placeholders())
+        values = [name_of(look_up(name, scope)) for name in used if not name.startswith("window.")]
         if len(values) > 1:  # `a/b` and `c` are others than `a` and `b/c`
             values = [value.replace("%", "%25").replace("/", "%2F") for value in values]
         return "/".join(values)
@@ -174,6 +183,8 @@ class Chain(Struct):
     latest: deque[tuple[Request, Stored]] = field(default_factory=lambda: deque(maxlen=LOOK_BACK))
     """The newest of those pages."""
     page_size: int = 0
+    has_nothing_new: bool = False
+    """The newest page, reached by stepping back, was known already."""
     empty_in_a_row: int = 0
     steps_back: int = 0
     notes: list[str] = field(default_factory=list)
@@ -198,16 +209,17 @@ class Chain(Struct):
             self.asked.add(key)
 
     def take_in(self, page: Page, number: int, *, counts: bool, repeated: int = 0, again: bool = False) -> None:
-        """Note what page *number*, asked for the first time or *again*, says; so many of its records are *repeated*.
+        """Note what request *number* gave: a page that is new, or *again* the one before; *repeated* records are known.
 
         Raises:
             PaginationLoop: Its records are those of another page of this chain, or no page has any for very long.
         """
         empty = page.is_empty
         with self.lock:
-            self.pages += 1
-            if empty or page.skipped:
-                self.blank = number if self.blank is None else min(number, self.blank)
+            self.pages += not again
+            if (empty or page.skipped) and not again:
+                place = number if self.is_addressed else self.pages - 1
+                self.blank = place if self.blank is None else min(place, self.blank)
             self.empty_in_a_row = self.empty_in_a_row + 1 if empty else 0
             if self.empty_in_a_row > _MOST_EMPTY and not self.is_addressed:
                 what = f"{page.request.safe_url}: {_MOST_EMPTY:,} pages in a row are empty, and there are always more"
@@ -222,6 +234,7 @@ class Chain(Struct):
 
     def go_on(self, page: Page, stored: Stored, repeated: tuple[int, ...], *, again: bool) -> None:
         """The newest page of a walk by number is *page*, as it was kept; the next follows it, if it is not *again*."""
+        self.has_nothing_new = 0 < page.count == len(repeated)
         if len(repeated) < page.count or not again:
             self.latest.append((page.request, stored))
         if page.count and page.count - 1 not in repeated and not again:

@@ -192,7 +192,8 @@ class Client:
                     raise stopped from None
                 what = f"{request.method} {request.safe_url}"
                 raise translated(what, TimeoutError() if exchange.ended == "late" else error, endpoint) from None
-            if exchange.ended == "stopped":  # what has no length seems to end where its socket was let go
+            is_framed = {"content-length", "transfer-encoding"} & answer.headers.keys()
+            if exchange.ended == "stopped" and not is_framed:  # it seems to end where its socket was let go
                 raise stopped
             return answer
 

@@ -34,7 +34,7 @@ class Retry(Value):
 
 
 class Deadlines(Value):
-    """How long to wait for a connection, for the next bytes, for one whole answer; `30s` alone is the last two."""
+    """How long to wait for a connection, for the next bytes, for one whole answer; `timeout: 30s` sets the last two."""
 
     connect: Seconds = Field("10s", validate_default=True, description="until the connection stands")
     read: Seconds = Field("30s", validate_default=True, description="until the next bytes arrive")

@@ -51,11 +51,7 @@ def _network_error(what: str, chain: list[BaseException], endpoint: Endpoint) ->
     if holds(ssl.SSLCertVerificationError, CertificateError):
         return TlsError(f"{what}: the server's certificate could not be verified", "name its authority in `ca_bundle`")
     if holds(ssl.SSLError, urllib3.exceptions.SSLError):
-        reason = next(
-            (one.reason for one in chain if isinstance(one, ssl.SSLError) and one.reason), "no reason is told"
-        )
-        broke = HttpError(f"{what}: the TLS connection broke: {reason}", "run again; does the port speak HTTPS?")
-        return _repeatable(broke, endpoint)
+        return _tls_error(what, [one for one in chain if isinstance(one, ssl.SSLError)], endpoint)
     if holds(*_NOT_SENT):
         reason = next((cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror), "no answer")
         return TryAgain(HttpError(f"{what}: cannot connect: {reason}", "check `base_url` and the network"))
@@ -64,6 +60,14 @@ def _network_error(what: str, chain: list[BaseException], endpoint: Endpoint) ->
     if holds(*_CUT):
         return _repeatable(Truncated(f"{what}: the answer ended before it was whole", "run again"), endpoint)
     return _repeatable(HttpError(f"{what}: the connection broke: {type(chain[-1]).__name__}", "run again"), endpoint)
+
+
+def _tls_error(what: str, found: list[ssl.SSLError], endpoint: Endpoint) -> PipelineError | TryAgain:
+    if any(one.library == "X509" for one in found):
+        return TlsError(f"{what}: the certificates to trust cannot be read", "`ca_bundle` takes a file in PEM format")
+    reason = next((one.reason for one in found if one.reason), "no reason is told")
+    broke = HttpError(f"{what}: the TLS connection broke: {reason}", "run again; does the port speak HTTPS?")
+    return _repeatable(broke, endpoint)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

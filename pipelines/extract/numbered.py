@@ -70,6 +70,10 @@ class Paginator(Value):
         """The request for the page after *page*; None after the last."""
         raise NotImplementedError
 
+    def next_known(self, request: Request, last: int) -> Request | None:
+        """The request after *request*, whose page is without content, where there are *last* pages."""
+        return None
+
     def rest(self, page: Page) -> list[Request] | None:
         """All requests after page one, where the API has told how many there are."""
         return None
@@ -207,8 +211,12 @@ class TotalPages(PageNumber):
             where = f"in the header {self.from_header}" if self.from_header else f"at {self.source!r}"
             hint = "point `total_pages: {from: ...}` at it; where the API does not always tell it, say `page_number`"
             raise DecodeError(f"no number of pages {where}", hint)
-        number = self._asked(page, self.param, self.start_at)
-        return self._at(page.request, self.param, number + 1) if number - self.start_at + 1 < last else None
+        return self.next_known(page.request, last)
+
+    def next_known(self, request: Request, last: int) -> Request | None:
+        """Count one further until *last*."""
+        number = self._asked_by(request, self.param, self.start_at)
+        return self._at(request, self.param, number + 1) if number - self.start_at + 1 < last else None
 
     def last_page(self, page: Page) -> int | None:
         """The number at `from`; none below 1 where there are records. An answer without content has no page."""

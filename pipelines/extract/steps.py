@@ -7,14 +7,15 @@ from functools import cached_property
 
 from msgspec import Struct, field
 
-from pipelines.batch import digest
-from pipelines.errors import DecodeError, Drift, PipelineError
+from pipelines.batch import Json, digest
+from pipelines.errors import ConfigError, DecodeError, Drift, PipelineError
 from pipelines.extract.chains import DRIFT_HINT, Asker, Chain, Question
 from pipelines.extract.endpoint import Endpoint
 from pipelines.extract.extraction import Finding, Tally, no_better
 from pipelines.extract.joints import LOOK_BACK, Joint, joint, joint_again
 from pipelines.extract.numbered import Paginator
 from pipelines.extract.page import Page
+from pipelines.extract.placeholders import Scope, look_up
 from pipelines.extract.request import Request
 
 NO_JOINT = Joint()
@@ -37,14 +38,23 @@ class ResourceRun(Struct):
     error: PipelineError | None = None
     asked: set[str] = field(default_factory=set)
     """Which questions of parents there were."""
+    below: list[str] | None = None
 
     def is_new(self, question: Question) -> bool:
         """Whether *question*, or one whose rows would be the same, was not asked before; it counts as asked now."""
-        name = digest(f"{question.request.fingerprint} {question.carry!r}".encode())
+        handed = [_value(path, question.named) for path in self._named_below()]
+        name = digest(f"{question.request.fingerprint} {question.carry!r} {handed!r}".encode())
         if name in self.asked:
             return False
         self.asked.add(name)
         return True
+
+    def _named_below(self) -> list[str]:
+        """The paths of all values that the questions and the columns of children, and of theirs, are made of."""
+        if self.below is None:
+            own = [path for child in self.children for path in (*child.asker.paths, *child._named_below())]
+            self.below = sorted(set(own))
+        return self.below
 
     def add_child(self, child: ResourceRun) -> None:
         """Let *child* be asked for each record of this one."""
@@ -101,6 +111,13 @@ class ResourceRun(Struct):
         return found
 
 
+def _value(path: str, scope: Scope) -> Json:
+    try:
+        return look_up(path, scope)
+    except ConfigError:
+        return None  # what has to have it says so
+
+
 class Step(Struct, frozen=True, dict=True):
     """One request to make: page *number* of its chain.
 
@@ -137,6 +154,7 @@ class Step(Struct, frozen=True, dict=True):
             or not chain.anchor
             or is_told
             or not paginator.compares
+            or (page.skipped and chain.has_nothing_new)
             or paginator.total(page) is not None
         ):
             return Joint()
@@ -146,7 +164,8 @@ class Step(Struct, frozen=True, dict=True):
             found = joint(page, chain.anchor, overlaps=self.overlaps, earlier=earlier, key=resource.key)
         if self.back >= LOOK_BACK and (found.is_lost or (self.again and not found.repeated)):
             raise Drift(f"{self.request.safe_url}: rows went away while they were read", DRIFT_HINT)
-        if found.moved and not chain.notes:
+        is_known = chain.has_nothing_new or (self.back > 0 and len(found.repeated) == page.count)
+        if found.moved and not (page.skipped or is_known or chain.notes):
             joined, left_out = "each page was joined to the one before it", "those that came twice are left out"
             what = joined if resource.notices_moves else left_out
             chain.notes.append(f"rows came or went while page {self.number + 1} was awaited: {what}")
@@ -194,8 +213,12 @@ class Step(Struct, frozen=True, dict=True):
             if rest is not None:
                 chain.is_addressed = True
                 return [Step(chain, request, number) for number, request in enumerate(rest, 1)]
-        # a page that holds the anchor alone is the last
-        following = None if self.overlaps and page.count == 1 else paginator.next_request(page)
+        if self.overlaps and page.count == 1:
+            following = None  # a page that holds the anchor alone is the last
+        elif page.is_empty_body and chain.last_page is not None:
+            following = paginator.next_known(self.request, chain.last_page)
+        else:
+            following = paginator.next_request(page)
         if paginator.rereads and self.number and (before := paginator.back(self.request, 0)):
             return [Step(chain, before, self.number + 1, again=True, then=following)]
         return [] if following is None else [self._next(resource, page, following)]

@@ -112,7 +112,7 @@ class Incremental(Value):
     )
     window: Seconds | None = Field(None, description="slices of this length, fetched side by side")
     most: int | None = Field(
-        None, ge=1, description="most records that the API gives of one window; one with so many is halved, asked again"
+        None, ge=1, description="most records that the API gives of one window; one with so many is halved"
     )
     bounds: Literal["closed", "half_open"] | None = Field(
         None, description="whether the upper bound is included: closed, or half_open, where it is not"

@@ -16,7 +16,7 @@ from pipelines.init.writing import Reference
 
 SECRET = re.compile(
     r"(?:^|[_-]|(?<=[a-z])(?=[A-Z]))(?i:(api_?key|app_?id|key|token|secret|password|passwd|pass|authorization|salt"
-    r"|sig|signature)s?)$|^(?i:hapikey|apikey)$"
+    r"|sig|signature)s?)$|^(?i:hapikey)$"
 )
 REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}")
 _DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*):-([^}]+)\}")

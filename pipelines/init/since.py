@@ -7,7 +7,7 @@ before and some after.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
@@ -69,9 +69,10 @@ def find_since(trial: Trial, clocks: Sequence[Clock], used: Collection[str]) -> 
 
 def _filters(trial: Trial, clock: Clock, middle: datetime, names: list[str], style: str) -> Since | None:
     asked = Incremental(cursor=clock.guess.name, start="1970-01-01", format=style).write(middle)
-    floor = (
-        middle.replace(hour=0, minute=0, second=0, microsecond=0) if style == "date" else middle.replace(microsecond=0)
-    )
+    floor, bound = middle.replace(microsecond=0), middle  # a record of that very moment may be left out or not
+    if style == "date":
+        floor = middle.replace(hour=0, minute=0, second=0, microsecond=0)
+        bound = floor + timedelta(days=1, microseconds=-1)
 
     def works(answer: Answer) -> bool:
         moments = clock.instants([_at(row, clock.guess.path) for row in answer.rows])
@@ -80,8 +81,8 @@ def _filters(trial: Trial, clock: Clock, middle: datetime, names: list[str], sty
             return False
         # and no others: of a filter by another time, such as that of creation, some of those would be missing
         dated = [(_moment(clock, row), mark) for row, mark in zip(trial.base.rows, trial.base.marks, strict=True)]
-        kept = [mark for moment, mark in dated if moment is not None and moment >= floor]
-        return list(answer.marks[: len(kept)]) == kept
+        later = {mark for moment, mark in dated if moment is not None and moment > bound}
+        return later <= {*answer.marks}
 
     if not _older(trial, clock, floor):
         return None
@@ -96,7 +97,7 @@ def _filters(trial: Trial, clock: Clock, middle: datetime, names: list[str], sty
     return Since(clock, param, style, start, why, why_start, question)
 
 
-def _moment(clock: Clock, row: Any) -> datetime | None:
+def _moment(clock: Clock, row: Mapping[str, Json]) -> datetime | None:
     return next(iter(clock.instants([_at(row, clock.guess.path)])), None)
 
 

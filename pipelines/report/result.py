@@ -276,16 +276,16 @@ def _show_result(report: RunReport, console: Console) -> None:
     if dataset is None:
         return
     console.print(f"Parquet: {_plain(report.place_of('<source>'))}<dataset>/", highlight=False, soft_wrap=True)
-    lines = _bucket_readers(dataset) if report.lake else _readers(f"{report.data}/parquet/{dataset}")
+    lines = _bucket_readers(report.lake, dataset) if report.lake else _readers(f"{report.data}/parquet/{dataset}")
     for line in lines:  # each one line however long, so that it can be copied
         console.print(f"  {_plain(line)}", highlight=False, style="dim", soft_wrap=True)
 
 
-def _bucket_readers(dataset: str) -> Iterator[str]:
+def _bucket_readers(lake: str, dataset: str) -> Iterator[str]:
     """A bucket has no folder to glob: the newest commit names its files."""
     name = dataset.replace("/", ".", 1)
-    yield f'pandas      pipelines.read("{name}")'
-    yield f'threadmill  threadmill sql "FROM {name} LIMIT 10"'
+    yield f'pandas  pipelines.read("{name}", data="{lake}")'
+    yield f'DuckDB  pipelines.sql("FROM {name} LIMIT 10", data="{lake}")'
 
 
 def _readers(folder: str) -> Iterator[str]:

@@ -114,6 +114,23 @@ def test_a_preview_of_a_child_asks_for_the_first_record_of_its_parent(shop: Shop
     assert seen["request"].endswith("/shop/customers/0/orders")
 
 
+def test_a_preview_carries_the_field_of_a_record_as_a_run_does(shop: Shop) -> None:
+    """The orders of `eu` have a field `region` of their own."""
+    shop.api.answer("/eu/orders", say([{"id": 1, "region": "EMEA"}]))
+    shop.api.answer("/eu/orders/1/lines", say([{"line": 7}]))
+    (shop.folder / "config/trade.yaml").write_text(f"""\
+base_url: {shop.api.url}
+resources:
+  orders: {{path: "/{{region}}/orders", for_each: {{values: {{region: [eu]}}}}}}
+  lines:
+    path: /{{region}}/orders/{{orders.id}}/lines
+    for_each: {{resource: orders}}
+    carry: {{of: region}}
+""")
+
+    assert answer("preview", "trade.lines")["sample"] == [{"line": 7, "of": "EMEA"}]
+
+
 def test_a_preview_tells_what_is_wrong_with_an_answer(shop: Shop) -> None:
     shop.api.route("/bank/accounts", lambda asked: say({"error": "gone"}, status=404))
 

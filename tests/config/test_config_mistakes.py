@@ -305,6 +305,12 @@ def test_a_transform_is_looked_up_without_running_its_module(project: Project, t
     assert not Path("executed").exists()
 
 
+def test_a_listed_value_or_a_parent_may_be_called_window_where_there_is_none(project: Project) -> None:
+    project.write(resource("path: /x/{window}", "for_each: {values: {window: [7, 30]}}", "carry: {days: window}"))
+
+    assert project.load().names == ("shop",)
+
+
 def test_a_file_of_parents_lies_beside_its_source_and_names_placeholders(project: Project) -> None:
     Path("config/years.csv").write_text("year,country\n2024,ES\n")
     project.write(resource("path: /x/{year}/{contry}", "for_each: {file: years.csv}"))
@@ -323,13 +329,14 @@ def test_a_file_of_parents_lies_beside_its_source_and_names_placeholders(project
         pytest.param("a.json", b'[{"city": "Lyon"}', "cannot be read: ", id="half-a-document"),
         pytest.param("a.json", b'{"city": "Lyon"}', "is no list of objects", id="no-list"),
         pytest.param("a.json", b'["Lyon"]', "is no list of objects", id="no-objects"),
-        pytest.param("b.csv", b"", "no such file: config/b.csv", id="not-there"),
+        pytest.param("b.csv", None, "no such file: config/b.csv", id="not-there"),
     ],
 )
 def test_a_file_of_parents_that_is_none_is_told_with_its_key(
-    project: Project, name: str, content: bytes, told: str
+    project: Project, name: str, content: bytes | None, told: str
 ) -> None:
-    Path("config", name.replace("b", "c")).write_bytes(content)
+    if content is not None:
+        Path("config", name).write_bytes(content)
     project.write(resource("path: /x/{city}", f"for_each: {{file: {name}}}"))
 
     (mistake,) = project.mistakes()

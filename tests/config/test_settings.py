@@ -90,14 +90,15 @@ def test_variables_of_all_places_are_joined_and_the_nearest_says_what_a_name_mea
 
 
 def test_a_secret_may_be_a_variable_of_the_environment_and_stays_one(root: Path) -> None:
-    """Those of settings.toml stand in a committed file, and are none."""
+    """Those of settings.toml stand in a committed file, and are none; an empty variable is none at all."""
     source = root / "config" / "shop.yaml"
     source.write_text(
         "base_url: https://a.example\nauth: {bearer: '${SHOP_TOKEN}'}\n"
         "params: {token: '${START}'}\nresources: {r: {path: /x}}\n"
     )
 
-    project = load_project({"THREADMILL_VARIABLES": '{"SHOP_TOKEN": "t0p-s3cret"}'}, root=root, profile="live")
+    env = {"THREADMILL_VARIABLES": '{"SHOP_TOKEN": "t0p-s3cret"}', "SHOP_TOKEN": ""}
+    project = load_project(env, root=root, profile="live")
 
     assert project.sources.secrets.hide("t0p-s3cret 2024-01-01") == "*** 2024-01-01"
 

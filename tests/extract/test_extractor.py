@@ -546,6 +546,27 @@ def test_a_parent_that_comes_twice_is_asked_for_its_children_once(shop: Shop) ->
     assert sorted(row["line"] for row in outcome.rows("buyers")) == [1, 1, 2]
 
 
+def test_a_parent_that_comes_twice_is_asked_again_for_what_its_grandchildren_are_told_apart_by(shop: Shop) -> None:
+    """Both users are of one organisation, whose projects are asked for once for each of them."""
+    shop.api.answer("/members", say([{"org": "x", "user": 1}, {"org": "x", "user": 2}]))
+    shop.api.answer("/orgs/x/projects", say([{"id": 5}]))
+    for user in (1, 2):
+        shop.api.answer(f"/users/{user}/projects/5/tasks", say([{"task": user}]))
+
+    outcome = shop.extract(
+        {
+            "members": {"path": "/members"},
+            "projects": {"path": "/orgs/{members.org}/projects", "for_each": {"resource": "members"}},
+            "tasks": {
+                "path": "/users/{members.user}/projects/{projects.id}/tasks",
+                "for_each": {"resource": "projects"},
+            },
+        }
+    )
+
+    assert sorted(row["task"] for row in outcome.rows("tasks")) == [1, 2]
+
+
 def test_a_field_of_a_record_is_not_taken_for_a_listed_value_above_it(shop: Shop) -> None:
     """An order of the region `eu` has a field `region` of its own, which `carry` gives."""
     shop.api.answer("/eu/orders", say([{"id": 1, "region": "EMEA"}]))

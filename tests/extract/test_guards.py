@@ -94,6 +94,46 @@ def test_g08_reread_finds_a_row_that_moved_though_the_number_of_pages_stays(shop
     assert outcome.extractions["orders"].verdict != "complete"
 
 
+@pytest.mark.parametrize(
+    ("blank", "ids", "verdict"), [(None, 35, "complete"), ("2", 25, "incomplete"), ("4", 30, "complete")]
+)
+def test_reread_proves_a_number_of_pages_and_goes_on_behind_one_without_content(
+    shop: Shop, blank: str | None, ids: int, verdict: str
+) -> None:
+    """Four pages of which nothing changes; one of them may be none, which is no sign that it is the last."""
+    serve(shop, rows(35), {}, total=False)
+    pages = shop.api.routed("/orders")
+
+    def page(asked: Asked) -> Answer:
+        if asked.params.get("page") == blank:
+            return say({}, 404)
+        answer = pages(asked)
+        return replace(answer, headers={**answer.headers, "X-Pages": "4"})
+
+    shop.api.route("/orders", page)
+    paginate = {"total_pages": {"from_header": "X-Pages", "reread": True}}
+
+    outcome = shop.one(paginate=paginate, errors=[{"status": 404, "do": "skip"}])
+
+    assert len({row["id"] for row in outcome.rows("orders")}) == ids
+    assert outcome.extractions["orders"].verdict == verdict
+
+
+def test_a_walk_by_offset_ends_where_the_api_answers_no_deeper_one(shop: Shop) -> None:
+    """Beyond 40 rows it says 400, which a rule skips: no row moved, and nothing says so."""
+    serve(shop, rows(95), {}, total=False)
+    pages = shop.api.routed("/orders")
+    shop.api.route("/orders", lambda asked: pages(asked) if int(asked.params["offset"]) <= 30 else say({}, 400))
+    shop.keys = {"orders": ["id"]}
+
+    outcome = shop.one(paginate={"offset": {}}, errors=[{"status": 400, "do": "skip"}])
+
+    assert [row["id"] for row in outcome.rows("orders")] == list(range(40))
+    assert outcome.extractions["orders"].verdict == "unproved"
+    assert "rows came or went" not in outcome.extractions["orders"].evidence
+    assert len(shop.api.asked) < 15
+
+
 @pytest.mark.parametrize(("paginate", "key"), KINDS)
 @pytest.mark.parametrize("many", [1, 3], ids=["one", "three"])
 def test_g07_rows_inserted_in_front_while_paging_cost_no_row_and_repeat_none(

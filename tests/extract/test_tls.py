@@ -90,8 +90,20 @@ def test_t21_a_certificate_of_the_configured_authority_is_accepted(
     assert len(shop.one().rows("orders")) == 1
 
 
+@pytest.mark.parametrize("content", [b"hello", b"-----BEGIN CERTIFICATE-----\nMIIx\n-----END CERTIFICATE-----\n"])
+def test_t21_a_bundle_that_holds_no_certificates_is_told_at_once(
+    shop: Shop, secure_url: str, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "bundle.pem").write_bytes(content)
+    shop.settings = {"base_url": secure_url, "ca_bundle": str(tmp_path / "bundle.pem")}
+
+    error = shop.one().error("orders")
+
+    assert (error.kind, "`ca_bundle`" in error.hint) == ("TlsError", True)
+
+
 def test_t21_a_tls_connection_that_breaks_is_asked_again_and_lays_nothing_on_the_certificate(shop: Shop) -> None:
-    """The server closes in the middle of the handshake, twice as often as is tried again."""
+    """The server closes each connection in the middle of the handshake."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         met = []
 

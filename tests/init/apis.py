@@ -58,6 +58,8 @@ class Listing:
     size: int = 10
     cap: int = 25
     since_param: str | None = None
+    since_field: str = "updatedAt"
+    leaves_out_equal: bool = False
     known: frozenset[str] | None = None
     """Names of all parameters; others are refused. None: others are ignored."""
 
@@ -72,7 +74,8 @@ class Listing:
             return say({"message": f"no parameter {min(strange)}"}, 400)
         rows = list(self.rows)
         if self.since_param and (since := asked.params.get(self.since_param)):
-            rows = [row for row in rows if row["updatedAt"] >= since]
+            rows = [row for row in rows if row[self.since_field] >= since]
+            rows = [row for row in rows if not (self.leaves_out_equal and row[self.since_field] == since)]
         wished = asked.params.get(self.size_param, "") if self.size_param else ""
         return self.page(self, asked, rows, min(int(wished or self.size), self.cap))
 

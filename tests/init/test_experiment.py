@@ -130,6 +130,25 @@ def test_a_filter_by_time_makes_the_draft_incremental(api: FakeApi, tmp_path: Pa
     assert {asked.params["updated_since"][:7] for asked in api.asked} == {"2024-01"}
 
 
+@pytest.mark.parametrize(
+    ("filters", "is_taken"),
+    [({"leaves_out_equal": True}, True), ({"since_field": "createdAt"}, False)],
+    ids=["after", "by-creation"],
+)
+def test_a_filter_may_leave_out_the_moment_itself_and_no_later_record(
+    api: FakeApi, filters: dict[str, Any], is_taken: bool
+) -> None:
+    """Each third order was revised after it was made, so that a filter by creation leaves some of those out."""
+    rows = sorted(orders(24), key=lambda row: row["updatedAt"])
+    listing = Listing(api, rows, page_number(1, total=True), since_param="updated_since", size=24, **filters)
+    api.route("/v1/orders", listing)
+
+    written = drafted(f"{api.url}/v1/orders")
+
+    taken = _resource(written.text).get("incremental", {}).get("since_param") == "updated_since"
+    assert taken is is_taken
+
+
 def test_a_parameter_that_is_ignored_is_not_taken_for_a_filter(api: FakeApi) -> None:
     api.route("/v1/orders", Listing(api, orders(57), page_number(1)))
 
@@ -149,7 +168,7 @@ def test_one_page_is_declared_only_where_a_total_proves_it(api: FakeApi) -> None
 
     assert "paginate" not in _resource(open_question.text)
     assert any("Is that all?" in question for question in open_question.questions)
-    assert _resource(proved.text)["paginate"] == {"none": {"total": "total"}}
+    assert yaml.safe_load(proved.text)["resources"]["counted"]["paginate"] == {"none": {"total": "total"}}
 
 
 def test_types_come_from_all_sampled_records(api: FakeApi) -> None:
