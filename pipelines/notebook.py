@@ -68,8 +68,9 @@ def load_source(path: Path | str, *, env: Mapping[str, str] | None = None) -> So
     settings = read_settings(known)
     if not Path(path).is_file():
         raise ConfigError(f"{path}: no such file", "name the YAML file of one source, such as config/shop.yaml")
-    env = {**known, **{name: text for name, text in settings.given_variables.items() if not known.get(name)}}
-    (source,) = load(Path(path), env=env, variables=settings.variables, transforms=settings.transforms)
+    (source,) = load(
+        Path(path), env=settings.completed(known), variables=settings.variables, transforms=settings.transforms
+    )
     return source
 
 

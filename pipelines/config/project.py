@@ -53,7 +53,7 @@ def load_project(
     settings = read_settings(env, root=root, **given)
     sources = load(
         root / settings.config,
-        env={**env, **{name: text for name, text in settings.given_variables.items() if not env.get(name)}},
+        env=settings.completed(env),
         variables=settings.variables,
         only=only,
         transforms=settings.transforms,

@@ -114,10 +114,9 @@ class Settings(BaseModel):
     _access: dict[str, str] = PrivateAttr(default_factory=dict)
     _given: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    @property
-    def given_variables(self) -> dict[str, str]:
-        """Those of `variables` that the environment has: they stand in no file, and may be secrets."""
-        return dict(self._given)
+    def completed(self, env: Mapping[str, str]) -> dict[str, str]:
+        """*env*, and what it lacks of `THREADMILL_VARIABLES`: these stand in no file, and may be secrets as well."""
+        return {**env, **{name: value for name, value in self._given.items() if not env.get(name)}}
 
     @property
     def access(self) -> dict[str, str]:

@@ -151,13 +151,18 @@ def test_a_total_in_a_header_proves_completeness_and_names_all_pages(
     assert (shop.api.calls["/orders"], shop.api.most_running) == (4, at_once)
 
 
+def serve(shop: Shop, kind: str, told: int) -> None:
+    """35 records in pages of ten, of which the API tells another total."""
+    shop.api.pages("/orders", records=35, page_size=10, style=kind)
+    whole = shop.api.routed("/orders")
+    shop.api.route("/orders", lambda asked: say({**json.loads(whole(asked).body), "total": told}))
+
+
 @pytest.mark.parametrize("told", [-1, 0, 9], ids=["minus-one", "zero", "fewer-than-the-page"])
 @pytest.mark.parametrize("kind", ["page_number", "offset"])
 def test_a_total_that_cannot_be_ends_no_paging(shop: Shop, kind: str, told: int) -> None:
     """35 records in pages of ten, counted as -1, 0 or 9: such as Elasticsearch with `track_total_hits: false`."""
-    shop.api.pages("/orders", records=35, page_size=10, style=kind)
-    whole = shop.api.routed("/orders")
-    shop.api.route("/orders", lambda asked: say({**json.loads(whole(asked).body), "total": told}))
+    serve(shop, kind, told)
 
     outcome = shop.one(paginate={kind: {"total": "total"}})
 
@@ -171,9 +176,7 @@ def test_a_total_that_cannot_be_ends_no_paging(shop: Shop, kind: str, told: int)
 @pytest.mark.parametrize("kind", ["page_number", "offset"])
 def test_a_total_beyond_belief_is_no_list_of_requests(shop: Shop, kind: str, told: int) -> None:
     """As some servers say that they do not know: one page leads to the next, and 35 of so many are not all."""
-    shop.api.pages("/orders", records=35, page_size=10, style=kind)
-    whole = shop.api.routed("/orders")
-    shop.api.route("/orders", lambda asked: say({**json.loads(whole(asked).body), "total": told}))
+    serve(shop, kind, told)
 
     outcome = shop.one(paginate={kind: {"total": "total"}})
 
