@@ -181,9 +181,9 @@ class Lake:
         Of a source in a bucket only what lies on this machine is looked at: see `vacuum`.
         """
         with store_errors("tidying the lake"):
-            if self.remote is not None:
+            if self.view is None:
                 return recovery.evict(self.head(), self.store, self.tmp, self._disk, now=datetime.now(UTC))
-            return recovery.tidy(self.log, self.store, self.tmp, self._disk)
+            return recovery.tidy(self.log, self.view, self.tmp, self._disk)
 
     def vacuum(self, *, keep: int, grace: timedelta, now: datetime) -> int:
         """Forget all but the last *keep* commits (at least one) and those replaced within *grace*; how many went.

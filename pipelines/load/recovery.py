@@ -42,9 +42,11 @@ def recover(log: Log, home: Store, view: View, folder: Path, disk: Disk) -> Reco
     """Bring the view to the head commit and remove from the lake's *folder* what no commit names.
 
     Raises:
-        StoreError: A file is whole neither in the store nor in the view; what is shown stays.
+        StoreError: A file is whole neither in the store nor in the view, or the log is gone; what is shown stays.
     """
     head = log.head()
+    if head is None:
+        _refuse_without_log(view, folder / "log")
     moved = tuple(_set_aside(head, view, folder / "foreign", disk))
     hidden = unshown(head, view)
     if lost := mend(hidden, home, view):
@@ -54,7 +56,7 @@ def recover(log: Log, home: Store, view: View, folder: Path, disk: Disk) -> Reco
         )
     for name, dataset in hidden.items():
         view.publish(name, dataset)
-    return Recovery(tuple(hidden), moved, tidy(log, view.store, folder / "tmp", disk))
+    return Recovery(tuple(hidden), moved, tidy(log, view, folder / "tmp", disk))
 
 
 def unshown(head: Commit | None, view: View) -> dict[str, Dataset]:
@@ -97,10 +99,26 @@ def named(log: Log) -> set[str]:
     return {path for number in log.numbers() for path in log.read(number).paths}
 
 
-def tidy(log: Log, store: Path, tmp: Path, disk: Disk) -> int:
-    """Empty *tmp* and remove from the store what no commit names; how many files."""
-    _empty(store, tmp, disk)
-    return sweep(store, named(log), disk)
+def tidy(log: Log, view: View, tmp: Path, disk: Disk) -> int:
+    """Empty *tmp* and remove from the store what no commit names; how many files.
+
+    Raises:
+        StoreError: The log is gone, so that nothing is named.
+    """
+    if not log.numbers():
+        _refuse_without_log(view, tmp.with_name("log"))
+    _empty(view.store, tmp, disk)
+    return sweep(view.store, named(log), disk)
+
+
+def _refuse_without_log(view: View, log: Path) -> None:
+    """Without a commit: what is shown was committed once, and would be swept out of the store."""
+    is_shown = any(OURS.match(path.name) for path in view.folder.rglob("*.parquet"))
+    if is_shown and any(view.store.rglob("*.parquet")):
+        raise StoreError(
+            f"{log} holds no commit, but {view.folder} shows data that was committed: the log has been removed",
+            f"put its documents back from a backup; or move {log.parent} away, and the next run reads all again",
+        )
 
 
 def retire(aside: Path, foreign: Path, disk: Disk, *, now: datetime) -> None:

@@ -50,6 +50,7 @@ class Verified(Struct, frozen=True):
 _REPAIR = "`threadmill repair` puts it right from its other copy, if that is whole"
 _LOST = "`threadmill rollback` to a commit without it, or restore the file from a backup"
 _FOREIGN = "the next run or `threadmill repair` moves it aside"
+_LOGLESS = "put the documents of the log back from a backup"
 
 
 class CheckFile(Struct, frozen=True):
@@ -196,7 +197,7 @@ def verify(
     """Compare *commit* with the files in *store*, and if it is the head with the view; *run* does the reading."""
     defects = list(_documents(log))
     if commit is None:
-        return Verified(None, defects=tuple(defects))
+        return Verified(None, defects=(*defects, *(_logless(view) if view is not None else ())))
     units = list(_units(store, commit))
     defects += [defect for found in run(units) for defect in found]
     if view is not None and commit.n == max(log.numbers(), default=0):
@@ -214,6 +215,12 @@ def _documents(log: Log) -> Iterator[Defect]:
             log.read(number)
         except PipelineError as error:
             yield Defect("", f"{number:012d}.json", error.message, error.hint)
+
+
+def _logless(view: View) -> Iterator[Defect]:
+    """What analysts see though no commit is there: it was committed, so the log has been removed."""
+    for path in view.strangers(set()):
+        yield Defect("", path.name, "is in the view, but the log of its commits is gone", _LOGLESS)
 
 
 def _units(store: Path, commit: Commit) -> Iterator[Unit]:

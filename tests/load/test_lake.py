@@ -268,6 +268,33 @@ def test_a_view_without_any_commit_may_be_the_last_copy_and_is_kept(
     assert all(f"path={view / name} " in caplog.text for name in TARGETS)
 
 
+@pytest.mark.parametrize("do", ["recover", "repair", "vacuum"])
+def test_a_log_that_is_gone_costs_no_file_and_all_is_well_once_it_is_back(lake: Lake, tmp_path: Path, do: str) -> None:
+    """Without it nothing in the store has a name: it would be swept up, and the view moved aside."""
+    log, elsewhere = lake.folder / "log", tmp_path / "log"
+    log.rename(elsewhere)
+    before = sorted(tmp_path.rglob("*.parquet"))
+
+    told = {defect.path: defect.what for defect in lake.verify().defects}
+    ways: dict[str, Callable[[], object]] = {
+        "recover": lake.recover,
+        "repair": lake.repair,
+        "vacuum": lambda: lake.vacuum(keep=1, grace=timedelta(0), now=datetime.now(UTC)),
+    }
+    with pytest.raises(StoreError) as refused, lake.lock("run"):
+        ways[do]()
+
+    assert told == dict.fromkeys(TARGETS, "is in the view, but the log of its commits is gone")
+    assert str(log) in refused.value.message
+    assert str(lake.folder) in str(refused.value.hint)
+    assert sorted(tmp_path.rglob("*.parquet")) == before
+    shutil.rmtree(log, ignore_errors=True)
+    elsewhere.rename(log)
+    assert lake.verify().defects == ()
+    run_once(lake)
+    assert list(wrong_after(tmp_path, lake)) == []
+
+
 @pytest.mark.parametrize("damage", ["remove", "replace"])
 def test_a_view_that_somebody_damaged_is_rebuilt(lake: Lake, tmp_path: Path, damage: str) -> None:
     file = next((tmp_path / "parquet" / SOURCE / "events").rglob("*.parquet"))
