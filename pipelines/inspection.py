@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from pipelines.errors import ExpectationFailed
 from pipelines.load.target import IS_CURRENT, Write
+from pipelines.milled import describe
 from pipelines.transform.checks import Expectation, Expectations, enforce, violations
 
 if TYPE_CHECKING:
@@ -47,7 +49,11 @@ def inspect(
     """
     columns = {column for one in checks for column in one.columns}
     table = _current(files, columns) if write == "history" else _table(files, columns)
-    found = violations(table, checks if table.num_rows else [one for one in checks if one.min_rows is not None], now)
+    checks = checks if table.num_rows else tuple(one for one in checks if one.min_rows is not None)
+    try:
+        found = violations(table, checks, now)
+    except ExpectationFailed as error:
+        raise describe(error, name) from None
     enforce(found, name)
     return tuple(f"{name}: {one.message}" for one in found if one.severity == "warn")
 

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from pipelines.batch import Part
+from pipelines.errors import SchemaError
 from pipelines.load.disk import DISK, Disk, store_errors
 from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.open_part import LEAST_ROWS, OpenPart
@@ -32,6 +33,8 @@ _MB = 10**6
 _THREADS, _WORTH_THREADS = 2, 8
 _GROUP_ROWS, _GROUP_BYTES = 10_000, 4 * _MB
 """Rows of a batch that are worth a row group of their own."""
+_DEEPEST = 40
+"""Lists and objects inside each other: Parquet's readers refuse 50 lists, Arrow's streams 64 of either."""
 
 
 class Sizes(Struct, frozen=True):
@@ -98,6 +101,7 @@ class PartWriter:
 
         Raises:
             PartitionError: A value cannot name a partition.
+            SchemaError: A column is nested too deeply to be read again, or has no order to sort it by.
             StoreError: The disk is full or refuses.
         """
         kinds = [table.schema.field(name).type for name in self._grouping if name in table.column_names]
@@ -185,6 +189,7 @@ class PartWriter:
         if self._is_staged:
             table = table.combine_chunks()  # a batch for each row group, not for each page
         if order := [(name, "ascending") for name in self._target.sort_by if name in table.column_names]:
+            _refuse_unsortable(table.schema, [name for name, _ in order])
             table = table.take(pc.sort_indices(table, order))
         return table
 
@@ -234,4 +239,26 @@ class PartWriter:
 @lru_cache(maxsize=256)
 def _one_schema(schemas: tuple[pa.Schema, ...]) -> pa.Schema:
     """The schema of all; most tables of a writer have the very same one."""
-    return unify(schemas)
+    schema = unify(schemas)
+    for field in schema:
+        if pa.types.is_nested(field.type) and _depth(field.type) > _DEEPEST:
+            raise SchemaError(
+                f"{field.name!r} has more than {_DEEPEST} lists or objects inside each other: readers refuse it",
+                f"keep it as text with `columns: {{{field.name}: json}}`, or leave it out with `mask`",
+            )
+    return schema
+
+
+def _depth(kind: pa.DataType) -> int:
+    """How many lists and objects are inside each other at most."""
+    deepest, level = 0, [kind]
+    while level := [one for one in level if pa.types.is_nested(one)]:
+        deepest += 1
+        level = [inner.field(number).type for inner in level for number in range(inner.num_fields)]
+    return deepest
+
+
+def _refuse_unsortable(schema: pa.Schema, names: Sequence[str]) -> None:
+    for name in names:
+        if pa.types.is_nested(kind := schema.field(name).type):
+            raise SchemaError(f"cannot sort by {name!r}, which is {kind}", "leave it out of `sort_by`")

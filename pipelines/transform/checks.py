@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Struct
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
 from pipelines.errors import ExpectationFailed
 from pipelines.values import Seconds, Value
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Severity = Literal["warn", "quarantine", "fail"]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-Bound = Annotated[int | float | None, Field(union_mode="left_to_right")]
+Bound = Annotated[int | FiniteFloat | None, Field(union_mode="left_to_right")]
 _KINDS = ("unique", "not_null", "min_rows", "between", "matches", "freshness")
 _PER_ROW = ("not_null", "between", "matches")
 
@@ -215,8 +216,8 @@ def _broken_by(column: pa.ChunkedArray, one: Expectation, name: str) -> Any:
         texts = column.cast("string").combine_chunks()
         return pc.invert(pc.match_substring_regex(texts, f"^(?:{one.matches[name]})$")).fill_null(False)
     least, greatest = (one.between or {})[name]
-    too_small = pc.less(column, least) if least is not None else pc.is_null(column)
-    too_great = pc.greater(column, greatest) if greatest is not None else pc.is_null(column)
+    too_small = pc.less(column, _comparable(least, column.type)) if least is not None else pc.is_null(column)
+    too_great = pc.greater(column, _comparable(greatest, column.type)) if greatest is not None else pc.is_null(column)
     if pa.types.is_floating(column.type):  # which is neither less nor greater than anything
         too_great = pc.or_kleene(too_great, pc.is_nan(column))
     return (
@@ -224,6 +225,17 @@ def _broken_by(column: pa.ChunkedArray, one: Expectation, name: str) -> Any:
         if column.null_count == 0
         else pc.and_(pc.is_valid(column), pc.or_(too_small.fill_null(False), too_great.fill_null(False)))
     )
+
+
+def _comparable(bound: int | float, kind: pa.DataType) -> int | float | Decimal:
+    """*bound* as Arrow compares it with *kind*: its own integers have 64 bits, and no column has more of them."""
+    import pyarrow as pa
+
+    if isinstance(bound, float) or abs(bound) < 2**63:
+        return bound
+    if pa.types.is_integer(kind):
+        return Decimal(max(-(2**64), min(bound, 2**64)))
+    return float(max(-(10**300), min(bound, 10**300)))
 
 
 def _bounds(bounds: tuple[int | float | None, int | float | None]) -> str:
@@ -246,10 +258,15 @@ def _sentence(one: Expectation, name: str) -> str:
 
 def _broken(table: pa.Table, one: Expectation, now: datetime) -> tuple[int, str] | None:
     """Rows and sentence of a check of the whole dataset, or None where it holds."""
+    import pyarrow as pa
+
     if one.min_rows is not None:
         few = table.num_rows < one.min_rows
         return (table.num_rows, f"{table.num_rows} rows, expected {one.min_rows} at least") if few else None
     if one.unique is not None:
+        for name in one.unique:
+            if pa.types.is_nested(table[name].type):
+                raise _unfit("unique", name, table)
         distinct = table.group_by(list(one.unique)).aggregate([]).num_rows
         twice = table.num_rows - distinct
         return (twice, f"{twice} rows repeat {', '.join(one.unique)}") if twice else None

@@ -13,10 +13,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pipelines.batch import Json
-from pipelines.errors import PipelineError
+from pipelines.errors import DecodeError, PipelineError
 from pipelines.transform.alike import Buffer
 from pipelines.transform.columns import Shape
 from pipelines.transform.exact import ExactPage, Reject, columns_of, read_exactly, records_of, type_of
@@ -101,6 +101,8 @@ def decode(
         except _Wider as wider:
             plan = wider.plan
             continue
+        except RecursionError:
+            raise DecodeError("a record is nested too deeply", "point `records` at the rows") from None
         table = _with_carry(table, read.rows, parents, names)
         rejects = [*read.rejects, *_of_parents_set_aside(pages, shape, final, parents)]
         return Decoded(table, _rejected(rejects), read.fast, len(pages) - read.fast)
@@ -268,5 +270,10 @@ def _of_parents_set_aside(
 def _rejected(rejects: Sequence[Reject]) -> pa.Table | None:
     if not rejects:
         return None
-    rows = [{"record": one.record, "column": one.column, "reason": one.reason} for one in rejects]
+    rows = [{name: _escaped(text) for name, text in asdict(one).items()} for one in rejects]
     return pa.Table.from_pylist(rows, schema=REJECTS)
+
+
+def _escaped(text: str) -> str:
+    """*text* with halves of surrogate pairs, which no UTF-8 has, as JSON writes them."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -7,6 +7,8 @@ import os
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -258,3 +260,38 @@ def test_k05_a_disk_that_fills_up_while_writing_leaves_no_part(tmp_path: Path, f
         write_all()
 
     assert list(tmp_path.rglob("*.parquet")) == []
+
+
+def _nested(levels: int, kind: str) -> pa.Array:
+    array = pa.array([7])
+    for _ in range(levels):
+        array = (
+            pa.ListArray.from_arrays([0, 1], array) if kind == "lists" else pa.StructArray.from_arrays([array], ["a"])
+        )
+    return array
+
+
+def _written(store: Path, target: Target, table: pa.Table) -> Path:
+    with PartWriter(store, "d", target) as writer:
+        writer.write(table)
+        (part,) = writer.close()
+    return store / part.path
+
+
+@pytest.mark.parametrize("kind", ["lists", "objects"])
+def test_what_is_nested_so_deeply_that_nobody_could_read_it_is_not_written(tmp_path: Path, kind: str) -> None:
+    """Parquet's readers give up at 50 lists, and a commit is for ever; what is written all of them read."""
+    path = _written(tmp_path / "deep", Target(), pa.table({"x": _nested(40, kind)}))
+    with pytest.raises(SchemaError, match="'x' has more than 40 lists or objects") as refused:
+        _written(tmp_path / "deeper", Target(), pa.table({"x": _nested(41, kind)}))
+
+    assert pq.read_table(path).num_rows == duckdb.read_parquet(str(path)).shape[0] == len(pl.read_parquet(path)) == 1
+    assert "`columns: {x: json}`" in refused.value.hint
+    assert not list((tmp_path / "deeper").rglob("*.parquet"))
+
+
+def test_rows_are_not_sorted_by_lists_or_objects(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="cannot sort by 'tags', which is list"):
+        _written(tmp_path, Target(sort_by=("n", "tags")), pa.table({"n": [1], "tags": [["a"]]}))
+
+    assert not list(tmp_path.rglob("*.parquet"))

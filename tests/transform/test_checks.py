@@ -19,6 +19,7 @@ TABLE = pa.table(
         "mag": [1.5, None, 11.0, -3.0],
         "at": pa.array([datetime(2024, 1, 1, tzinfo=UTC)] * 4, pa.timestamp("us", "UTC")),
         "share": [0.5, float("nan"), None, -0.1],
+        "count": pa.array([2**64 - 1, 2**64 - 2, None, None], pa.uint64()),
         "exactly": pa.array([1704067200_123456789] * 4, pa.timestamp("ns", "UTC")),
     }
 )
@@ -41,6 +42,10 @@ TABLE = pa.table(
         ({"between": {"share": [0, 1]}}, 2),
         ({"between": {"share": [None, 1]}}, 1),
         ({"not_null": "share"}, 2),
+        ({"between": {"count": [None, 10**30]}}, None),
+        ({"between": {"count": [-(10**400), 2**64 - 1]}}, None),
+        ({"between": {"count": [2**64 - 1, None]}}, 1),
+        ({"between": {"mag": [2**64, None]}}, 3),
         ({"freshness": {"exactly": "9d"}}, None),
     ],
 )
@@ -73,6 +78,7 @@ def test_a_column_that_a_batch_has_not_is_null_to_checks_of_each_row(
         ({"between": {"id": [0, 1]}}, "`between` cannot be told of 'id', which is string"),
         ({"between": {"at": [0, 1]}}, "`between` cannot be told of 'at', which is timestamp"),
         ({"matches": {"tags": "x"}}, "`matches` cannot be told of 'tags', which is list"),
+        ({"unique": ["id", "tags"]}, "`unique` cannot be told of 'tags', which is list"),
         ({"freshness": {"mag": "7d"}}, "`freshness` cannot be told of 'mag', which is double"),
         ({"freshness": {"id": "7d"}}, "`freshness` cannot be told of 'id', which is string"),
     ],
@@ -111,7 +117,16 @@ def test_rows_are_set_aside_with_column_and_reason() -> None:
     assert rejects["reason"].to_pylist() == ["id is null", "mag is not between 0 and 10"]
 
 
-@pytest.mark.parametrize("check", [{}, {"unique": "id", "min_rows": 1}, {"min_rows": 1, "severity": "quarantine"}])
-def test_a_check_is_one_thing(check: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "check",
+    [
+        {},
+        {"unique": "id", "min_rows": 1},
+        {"min_rows": 1, "severity": "quarantine"},
+        {"between": {"mag": [float("nan"), 1]}},
+        {"between": {"mag": [0, float("inf")]}},
+    ],
+)
+def test_a_check_is_one_thing_and_its_bounds_are_numbers(check: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Expectation.model_validate(check)

@@ -97,6 +97,7 @@ def test_a_float_that_becomes_text_on_a_later_page_keeps_its_digits() -> None:
         pytest.param(b'[{"a":"\xe9"}]', id="g13-latin-1"),
         pytest.param(b'[{"a":"\\ud800"}]', id="g22-lone-surrogate"),
         pytest.param(b'[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", id="g16-depth"),
+        pytest.param(b'[{"a":' + b"[" * 900 + b"]" * 900 + b"}]", id="g16-depth-that-json-can-read"),
         pytest.param(b'[{"a":' + b"1" * 5_000 + b"}]", id="g16-digits"),
         pytest.param(b'[{"a":1,"a":2}]', id="duplicate-key"),
         pytest.param(b'[{"a":{"b":1,"b":2}}]', id="duplicate-nested-key"),
@@ -325,6 +326,14 @@ def test_quarantine_sets_the_record_aside_with_its_reason() -> None:
     assert decoded.rejects.to_pylist() == [
         {"record": '{"a":"n/a","b":2}', "column": "a", "reason": "is a string of 3 characters and no number"}
     ]
+
+
+def test_a_record_is_set_aside_as_it_came_though_it_holds_half_a_character() -> None:
+    decoded = both(b'[{"a":"n/a","b":"x\\ud800"},{"a":3}]', columns={"a": "int64"}, on_mismatch="quarantine")
+
+    assert decoded.table["a"].to_pylist() == [3]
+    assert decoded.rejects is not None
+    assert decoded.rejects["record"].to_pylist() == ['{"a":"n/a","b":"x\\ud800"}']
 
 
 @pytest.mark.parametrize("policy", ["quarantine", "fail", "widen"])
