@@ -188,8 +188,8 @@ class PartWriter:
         table = pa.concat_tables([recast(table, schema) for table in tables])
         if self._is_staged:
             table = table.combine_chunks()  # a batch for each row group, not for each page
+        _refuse_unordered(schema, self._target)
         if order := [(name, "ascending") for name in self._target.sort_by if name in table.column_names]:
-            _refuse_unsortable(table.schema, [name for name, _ in order])
             table = table.take(pc.sort_indices(table, order))
         return table
 
@@ -258,7 +258,10 @@ def _depth(kind: pa.DataType) -> int:
     return deepest
 
 
-def _refuse_unsortable(schema: pa.Schema, names: Sequence[str]) -> None:
-    for name in names:
-        if pa.types.is_nested(kind := schema.field(name).type):
-            raise SchemaError(f"cannot sort by {name!r}, which is {kind}", "leave it out of `sort_by`")
+def _refuse_unordered(schema: pa.Schema, target: Target) -> None:
+    for key, names in {"sort_by": target.sort_by, "version": filter(None, [target.version])}.items():
+        for name in names:
+            if name in schema.names and pa.types.is_nested(kind := schema.field(name).type):
+                raise SchemaError(
+                    f"{name!r} is {kind}, which no order tells before or after another", f"correct `{key}`"
+                )

@@ -79,12 +79,16 @@ class Partition(Struct, frozen=True):
         if pa.types.is_null(kind):
             return column
         if self.unit == "bucket":
+            if pa.types.is_nested(kind):
+                raise _cannot(self, kind, "group it by another column")
             return pa.chunked_array([_buckets(column, self.buckets)])
         if self.unit in _TIME:
             if not pa.types.is_temporal(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
                 raise _cannot(self, kind, "declare the column as a date or timestamp")
             return pc.floor_temporal(_utc(column).cast(pa.date32(), safe=False), unit=self.unit)
-        if pa.types.is_nested(kind) or pa.types.is_floating(kind) or pa.types.is_binary(kind):
+        if pa.types.is_nested(kind):
+            raise _cannot(self, kind, "group it by another column")
+        if pa.types.is_floating(kind) or pa.types.is_binary(kind):
             raise _cannot(self, kind, f"group it with `bucket(16, {self.field})`")
         if pa.types.is_timestamp(kind):
             raise _cannot(self, kind, f"group it with `day({self.field})` or `month({self.field})`")

@@ -6,6 +6,7 @@ import errno
 import os
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -58,6 +59,8 @@ def test_split_keeps_every_row_in_its_order() -> None:
     [
         pytest.param("month(x)", pa.int64(), "cannot partition by month", id="month-of-a-number"),
         pytest.param("x", pa.float64(), "cannot partition by value", id="value-of-a-float"),
+        pytest.param("bucket(4, x)", pa.struct([("a", pa.int64())]), "group it by another", id="bucket-of-an-object"),
+        pytest.param("x", pa.list_(pa.int64()), "group it by another", id="value-of-a-list"),
         pytest.param("x", pa.timestamp("us"), "cannot partition by value", id="value-of-a-time"),
     ],
 )
@@ -290,8 +293,11 @@ def test_what_is_nested_so_deeply_that_nobody_could_read_it_is_not_written(tmp_p
     assert not list((tmp_path / "deeper").rglob("*.parquet"))
 
 
-def test_rows_are_not_sorted_by_lists_or_objects(tmp_path: Path) -> None:
-    with pytest.raises(SchemaError, match="cannot sort by 'tags', which is list"):
-        _written(tmp_path, Target(sort_by=("n", "tags")), pa.table({"n": [1], "tags": [["a"]]}))
+@pytest.mark.parametrize("order", [{"sort_by": ("n", "tags")}, {"write": "upsert", "key": ("n",), "version": "tags"}])
+def test_lists_and_objects_are_no_order(tmp_path: Path, order: dict[str, Any]) -> None:
+    with pytest.raises(SchemaError, match=r"'tags' is list<.*>, which no order") as refused:
+        _written(tmp_path, Target(**order), pa.table({"n": [1], "tags": [["a"]]}))
+
+    assert refused.value.hint == f"correct `{'sort_by' if 'sort_by' in order else 'version'}`"
 
     assert not list(tmp_path.rglob("*.parquet"))
