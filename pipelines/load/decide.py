@@ -20,6 +20,7 @@ from pipelines.load.schema import recast, record_schema
 from pipelines.load.stored import groups
 from pipelines.load.target import VALID_FROM, VALID_TO
 from pipelines.load.timeline import FILE, FROM, GONE, HASH, PART, ROW, TO, timeline
+from pipelines.load.versions import Texts
 from pipelines.load.winners import row_hashes
 
 WHAT = ("ended", "gone", "added")
@@ -62,11 +63,15 @@ class Decide(Struct, frozen=True):
         known = self._hashed(live.join(read.select(keys).unique(), on=keys, how="semi"))
         if whole:
             known = pl.concat([known, live.join(read, on=keys, how="anti").with_columns(_no_hash())])
+        texts = Texts.of(read[FROM], known[FROM], known[TO]) if read[FROM].dtype == pl.String else None
+        if texts:
+            read, known = texts.compared(read, FROM), texts.compared(known, FROM, TO)
         found = timeline(known, read, keys, versioned=target.version is not None, now=place.now, missing=missing)
         path = place.tmp / f"timeline-{uuid.uuid4().hex}"
         with store_errors("writing the timeline of this run"):
             for what in WHAT:
-                stage(Path(f"{path}-{what}.arrow"), getattr(found, what).to_arrow(), place.disk)
+                rows = texts.written(getattr(found, what)) if texts else getattr(found, what)
+                stage(Path(f"{path}-{what}.arrow"), rows.to_arrow(), place.disk)
         touched = pl.concat([found.ended[FILE], found.gone[FILE]]).unique().sort().to_list()
         added = np.bincount(found.added[PART].to_numpy(), minlength=len(self.staged)).tolist()
         return Decided(str(path), tuple(touched), tuple(added), found.counts)

@@ -28,11 +28,14 @@ def one_for_each_key(table: pa.Table, target: Target) -> pa.Table:
     # 0.1 s to import, and the parent, which writes no rows, never needs it
     import polars as pl
 
+    from pipelines.load.versions import ordered
+
     keys = target.identity
     version = target.version if target.version not in keys and target.version in table.column_names else None
     columns = list(dict.fromkeys((*keys, *([version] if version else []))))
     if not set(columns) <= set(table.column_names):
         return table
     frame = pl.DataFrame(pl.from_arrow(table.select(columns))).with_row_index(_ROW)
+    frame = frame.with_columns(ordered(frame[version])) if version else frame
     rows = best(frame, keys, version)[_ROW]
     return table if len(rows) == len(table) else table.take(rows.sort().to_arrow())

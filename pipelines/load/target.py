@@ -28,7 +28,9 @@ class Target(Value):
     key: Names = Field((), description="columns that tell one row from another")
     write: Write = Field("replace", description="append, replace, upsert by key, or history: every version of a key")
     version: str | None = Field(
-        None, description="with upsert: the row with the greatest version wins; with history: when a version begins"
+        None,
+        description="with upsert: the row with the greatest version wins; with history: when a version begins; "
+        "numbers and times in text count as such",
     )
     deletes: Deletes | None = Field(None, description="with upsert and history: how the API says that a row is gone")
     partition_by: Names = Field((), description="field, year(field), month(field), day(field) or bucket(16, field)")

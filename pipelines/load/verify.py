@@ -23,6 +23,7 @@ from pipelines.load.partitions import split
 from pipelines.load.schema import recast, same_columns
 from pipelines.load.stored import bounds, groups
 from pipelines.load.target import IS_CURRENT, VALID_FROM, VALID_TO, VALIDITY
+from pipelines.load.versions import ordered
 from pipelines.load.view import View
 from pipelines.load.whole import file_digest
 from pipelines.load.winners import row_hashes
@@ -162,7 +163,9 @@ class CheckVersions(Struct, frozen=True):
         key = self.dataset.key
         try:
             tables = list(_columns(self.store, self.dataset, (*key, *VALIDITY)))
-            versions = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).sort(*key, VALID_FROM)
+            versions = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables)))
+            versions = versions.with_columns(ordered(versions[name]) for name in (VALID_FROM, VALID_TO))
+            versions = versions.sort(*key, VALID_FROM)
         except (PipelineError, OSError, pa.ArrowException):
             return ()  # the file itself is reported
         following = pl.col(VALID_FROM).shift(-1).over(key)
