@@ -33,6 +33,7 @@ from pipelines.report.looked_at import looked_at, reasons_of
 from pipelines.report.result import Expected, ResourceReport
 from pipelines.report.spans import parents_of, waiting_for
 from pipelines.transform.checks import Expectations
+from pipelines.transform.restored import declared_otherwise
 
 log = logging.getLogger(__name__)
 
@@ -180,9 +181,12 @@ class Settling:
         """What the write mode makes of the staged parts; workers do the work."""
         engine, recipe = self._engine, self._recipes.get(name)
         stats = (recipe.cursor.name,) if recipe and recipe.cursor else ()
-        place = Place(self._lake.store, self._lake.tmp, name, target, stats, now=self._now, full=full)
         # what was read has obeyed `on_mismatch` already; what a transform made of it has not
         shape = recipe.shape if recipe else None
+        declared = declared_otherwise(shape, self._draft.dataset(name).schema) if shape else ()
+        place = Place(
+            self._lake.store, self._lake.tmp, name, target, stats, now=self._now, full=full, declared=declared
+        )
         policy = shape.on_mismatch if shape and shape.transform else None
         return self._lake.merge(
             place,

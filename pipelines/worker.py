@@ -30,6 +30,7 @@ from pipelines.transform.checks import Expectations, enforce, set_aside, violati
 from pipelines.transform.columns import Shape
 from pipelines.transform.decode import Decoded, decode
 from pipelines.transform.frames import FOLDER, Transform, apply, resolve
+from pipelines.transform.restored import restored
 
 _PARENT = "__parent__"
 _PAGE = "__page__"
@@ -109,7 +110,7 @@ class _Seen:
             return table
         lowest = self._reach(table, recipe.cursor)
         if not self._lowest or not reaches(lowest, self._lowest, recipe.cursor.kind):
-            self._rows, self._lowest = self._read(lowest, recipe.cursor), lowest
+            self._rows, self._lowest = self._read(lowest, recipe.cursor, table.schema), lowest
         return table if self._rows is None else unseen(table, self._rows, _told_by(table, self._rows, recipe))
 
     def _reach(self, table: pa.Table, cursor: Cursor) -> str:
@@ -118,13 +119,14 @@ class _Seen:
         low = least(table, cursor.name, cursor.kind) if recipe.reaches_back else ""
         return recipe.edge_floor if reaches(low, recipe.edge_floor, cursor.kind) else low
 
-    def _read(self, lowest: str, cursor: Cursor) -> pa.Table | None:
+    def _read(self, lowest: str, cursor: Cursor, read: pa.Schema) -> pa.Table | None:
         recipe, kind = self._recipe, cursor.kind
         further = lowest != recipe.edge_floor
         older = [path for path, top in recipe.older if further and reaches(top, lowest, kind)]
         files, known, key = (*recipe.edge, *older), _known(recipe), recipe.target.key
         names = key if known is not None and set(key) <= set(known.names) else ()
-        return at_or_after(files, cursor.name, lowest, kind=kind, names=names, schema=known)
+        rows = at_or_after(files, cursor.name, lowest, kind=kind, names=names, schema=known)
+        return None if rows is None else restored(rows, recipe.shape, read)
 
 
 def checked(

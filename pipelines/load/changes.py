@@ -49,11 +49,27 @@ class Change(Struct, frozen=True):
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
+class Declared(Protocol):
+    """A column whose type is declared; picklable."""
+
+    @property
+    def name(self) -> str:
+        """Of the column."""
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The declared type."""
+
+    def again(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Stored values in that type; `TypeConflict` where one does not fit."""
+
+
 class Place(Struct, frozen=True):
     """Where a dataset is written, and how; `stats` names columns to keep min/max of.
 
     `now` is when a version that names no time begins; `full` says that all rows
-    of the resource were read, so that one that is missing is gone.
+    of the resource were read, so that one that is missing is gone; `declared` names the
+    columns whose declared type is not the one that is stored, and that stored rows shall take.
     """
 
     store: Path
@@ -64,6 +80,7 @@ class Place(Struct, frozen=True):
     disk: Disk = DISK
     now: datetime | None = None
     full: bool = False
+    declared: tuple[Declared, ...] = ()
 
     @property
     def name(self) -> str:

@@ -1,7 +1,9 @@
-"""Rows that were stored under an older configuration, in the form that `partition_by`, `write` and `key` give now.
+"""Rows that were stored under an older configuration, in the form that it gives now.
 
-Without it a key would be looked for in folders where it is not, or a key of many
-stored rows be taken for one: rows would be there twice, and nobody be told.
+That is the form of `partition_by`, `write`, `key` and the types in `columns`. Without
+it a key would be looked for in folders where it is not, or a key of many stored rows
+be taken for one: rows would be there twice, and nobody be told. And a column would
+stay text for ever that once came undeclared.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pipelines.batch import Part
-from pipelines.errors import KeyMissing, SchemaError
+from pipelines.errors import KeyMissing, SchemaError, TypeConflict
 from pipelines.load.changes import Change, Place, Step, Unit, portions, refuse_unknown
 from pipelines.load.duplicates import one_for_each_key
 from pipelines.load.log import Dataset, LiveFile
 from pipelines.load.partitions import parse, split
-from pipelines.load.schema import encode_schema, recast, record_schema, unify
+from pipelines.load.schema import common_type, encode_schema, recast, record_schema, unify
 from pipelines.load.stored import file_schema, groups
+from pipelines.load.target import VALIDITY
 
 if TYPE_CHECKING:
     from pipelines.load.target import Target
@@ -55,7 +58,21 @@ class Regroup(Struct, frozen=True):
     def _tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
         for file in self.files:
-            yield from (recast(table, schema) for table in groups(self.place.store / file.path, columns))
+            for table in groups(self.place.store / file.path, columns):
+                yield recast(self._as_declared(table), schema)
+
+    def _as_declared(self, table: pa.Table) -> pa.Table:
+        """*table*, whose columns may have been written before their types were declared."""
+        for one in self.place.declared:
+            begins = VALIDITY[:2] if one.name == self.place.target.version else ()
+            for name in {one.name, *begins} & {*table.column_names}:
+                if table[name].type != (kind := self.schema.field(name).type) and kind == _plain(one.arrow):
+                    try:
+                        column = one.again(table[name])
+                    except TypeConflict as error:
+                        raise TypeConflict(f"{self.place.name}: {error.message}", error.hint) from None
+                    table = table.set_column(table.column_names.index(name), name, column)
+        return table
 
     def _kept(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """For each row whether it stands for its key: once rows are split and sorted, their order tells no more."""
@@ -77,18 +94,24 @@ def reformed(place: Place, dataset: Dataset, staged: Sequence[Part], merge: Merg
     Raises:
         SchemaError: A history of its rows cannot be made, or one cannot go on as something else.
         KeyMissing: No stored row has the key that is to tell them apart.
+        TypeConflict: A stored value does not fit the type that is declared now.
     """
     target, known = place.target, dataset.schema
     if not dataset.files or known is None or target.write == "replace":
         return merge(place, dataset)
     _refuse(place, dataset)
     keyed = target.write == "upsert" and (dataset.write != "upsert" or set(dataset.key) != set(target.key))
-    if not keyed and list(map(parse, dataset.partition_by)) == list(map(parse, target.partition_by)):
+    stays = not keyed and list(map(parse, dataset.partition_by)) == list(map(parse, target.partition_by))
+    if stays and not place.declared:
         return merge(place, dataset)
     if keyed:
         _refuse_rows_without_key(place, dataset, known)
     read = [file_schema(place.store / part.path) for part in staged if part.rows]
-    schema = _with_columns(known, target, unify(read) if read else known)
+    came = unify(read) if read else known
+    schema = _as_declared(known, place, came)
+    if stays and schema is known:
+        return merge(place, dataset)
+    schema = _with_columns(schema, target, came)
     refuse_unknown(place, schema.names)
     # all files are written again, so none has to be cast by its readers
     place = replace(place, target=target.model_copy(update={"older_files": "rewrite"}))
@@ -113,6 +136,24 @@ def reformed(place: Place, dataset: Dataset, staged: Sequence[Part], merge: Merg
     numbered = enumerate(piles, -len(piles))
     units: list[Unit] = [Regroup(place, files, number, schema, keyed) for number, files in numbered]
     return Step(tuple(units), regrouped)
+
+
+def _as_declared(known: pa.Schema, place: Place, came: pa.Schema) -> pa.Schema:
+    """*known* with the types of columns that *came* as they are declared, where those are narrower; else itself."""
+    kinds = {one.name: _plain(one.arrow) for one in place.declared}
+    kinds = {
+        name: kind
+        for name, kind in kinds.items()
+        if name in came.names and came.field(name).type == kind != common_type(known.field(name).type, kind)
+    }
+    if place.target.write == "history" and place.target.version in kinds:
+        kinds |= dict.fromkeys(VALIDITY[:2], kinds[place.target.version])
+    return pa.schema([field.with_type(kinds.get(field.name, field.type)) for field in known]) if kinds else known
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """*kind* as files have it."""
+    return unify([pa.schema([("x", kind)])]).field(0).type
 
 
 def _with_columns(known: pa.Schema, target: Target, read: pa.Schema) -> pa.Schema:
