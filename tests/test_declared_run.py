@@ -154,6 +154,38 @@ def test_what_does_not_fit_fails_the_run_and_stays_as_it_is(
     assert (widened, len(shop.stored())) == ([], 2)
 
 
+@pytest.mark.parametrize("folders", ["", "partition_by: code"])
+def test_keys_that_are_one_as_numbers_become_one_row(shop: Shop, folders: str) -> None:
+    """The one with the greatest version, in the folder of its number."""
+    more = ["write: upsert", "key: code", "version: v", *filter(None, [folders])]
+    shop.configure(*more)
+    orders = [{"code": "7", "v": 1}, {"code": "7.0", "v": 3}, {"code": "8", "v": 1}, {"code": "9", "v": 1}]
+    shop.api.pages("/orders", records=orders)
+    assert shop.run().resources[0].new == 4
+
+    shop.configure(*more, "columns: {code: int64}")
+    shop.api.pages("/orders", records=[{"code": "8.0", "v": 2}, {"code": "10", "v": 1}])
+
+    assert kinds(shop.run()) == []
+    assert {row["code"]: row["v"] for row in shop.stored()} == {7: 3, 8: 2, 9: 1, 10: 1}
+    assert len(shop.stored()) == 4
+    assert Lake(shop.folder / "data", "shop").verify().defects == ()
+
+
+def test_a_history_keeps_the_type_of_its_key(shop: Shop) -> None:
+    shop.configure("write: history")
+    shop.api.pages("/orders", records=[{"id": "7", "v": 1}])
+    shop.run()
+    before = files(shop)
+
+    shop.configure("write: history", "columns: {id: int64}")
+    problem = shop.run().resources[0].problem
+
+    assert problem is not None
+    assert (problem.kind, "keys of another type" in problem.message) == ("SchemaError", True)
+    assert files(shop) == before
+
+
 def test_nothing_is_written_until_rows_come(shop: Shop) -> None:
     shop.configure("write: upsert")
     shop.read("9")

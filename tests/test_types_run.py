@@ -23,7 +23,6 @@ resources:
     path: /orders
     records: data
     paginate: {{next_url: next}}
-    key: id
     {more}
 """
 
@@ -37,7 +36,8 @@ class Shop:
 
     def configure(self, *lines: str) -> None:
         """Write the source file with *lines* in its resource."""
-        text = SHOP.format(url=self.api.url, more="\n    ".join(lines))
+        key = () if any(line.startswith("key:") for line in lines) else ("key: id",)
+        text = SHOP.format(url=self.api.url, more="\n    ".join((*key, *lines)))
         (self.folder / "config" / "shop.yaml").write_text(text)
 
     def read(self, *values: Any, **settings: str) -> SourceReport:

@@ -111,6 +111,13 @@ def reformed(place: Place, dataset: Dataset, staged: Sequence[Part], merge: Merg
     schema = _as_declared(known, place, came)
     if stays and schema is known:
         return merge(place, dataset)
+    # what were two keys as texts may be one number
+    keyed = keyed or (target.write == "upsert" and _differ(known, schema, target.key))
+    if target.write == "history" and _differ(known, schema, target.key):
+        raise SchemaError(
+            f"{place.dataset}: the stored history has keys of another type than `columns` declares now",
+            "declare the key as it was, or give the resource another name: its rows are read anew",
+        )
     schema = _with_columns(schema, target, came)
     refuse_unknown(place, schema.names)
     # all files are written again, so none has to be cast by its readers
@@ -149,6 +156,11 @@ def _as_declared(known: pa.Schema, place: Place, came: pa.Schema) -> pa.Schema:
     if place.target.write == "history" and place.target.version in kinds:
         kinds |= dict.fromkeys(VALIDITY[:2], kinds[place.target.version])
     return pa.schema([field.with_type(kinds.get(field.name, field.type)) for field in known]) if kinds else known
+
+
+def _differ(one: pa.Schema, other: pa.Schema, names: Sequence[str]) -> bool:
+    """Whether one of the columns *names* has another type in *other*."""
+    return any(one.field(name).type != other.field(name).type for name in names if name in one.names)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
