@@ -24,6 +24,8 @@ from pipelines.load.casting import of_older
 from pipelines.load.deletes import of_kept
 from pipelines.load.draft import Draft
 from pipelines.load.lake import Lake
+from pipelines.load.log import Dataset
+from pipelines.load.masked import covered, of_uncovered
 from pipelines.load.merge import Change, Place, work
 from pipelines.load.target import Target
 from pipelines.milled import REJECTS, Recipe, rejects_of
@@ -48,7 +50,10 @@ class _Outcome(Struct, frozen=True):
 
 
 class Settling:
-    """Settles the resources of one run of *source* in *draft*; *moves* says whether watermarks may."""
+    """Settles the resources of one run of *source* in *draft*; *moves* says whether watermarks may.
+
+    A run that *fetches* has its pages from the API, under the rules of now.
+    """
 
     def __init__(  # noqa: PLR0913  # what a merge depends on, each by name
         self,
@@ -61,6 +66,7 @@ class Settling:
         engine: Engine,
         now: datetime,
         moves: bool,
+        fetches: bool,
         tell: Callable[..., None],
     ) -> None:
         self._source, self._lake, self._draft, self._recipes, self._watermarks = (
@@ -70,7 +76,7 @@ class Settling:
             recipes,
             watermarks,
         )
-        self._engine, self._now, self._moves, self._tell = engine, now, moves, tell
+        self._engine, self._now, self._moves, self._fetches, self._tell = engine, now, moves, fetches, tell
 
     def settled(
         self, milled: Mapping[str, tuple[Extraction, Ledger]], clock: Callable[[str], datetime]
@@ -110,7 +116,9 @@ class Settling:
         """Name its files in the draft; if anything failed, none. Its watermark waits for *unfinished* children."""
         report, target = outcome.report, self._recipes[name].target
         if outcome.change:
-            self._draft.set_files(name, outcome.change, target)
+            known, rules = self._draft.dataset(name), self._source.resources[name].mask
+            masked = covered(known, rules, anew=self._is_anew(name))
+            self._draft.set_files(name, outcome.change, target, masked=masked)
         if outcome.rejects:
             self._draft.set_files(rejects_of(name), outcome.rejects, REJECTS)
         if outcome.watermark:
@@ -121,6 +129,11 @@ class Settling:
                 report = replace(report, warnings=(*report.warnings, _stays(report.name, unfinished[0])))
         self._tell("settled", name, seconds=report.seconds, size=report.rows_written, note=report.verdict)
         return report
+
+    def _is_anew(self, name: str) -> bool:
+        """Whether this run fetched all rows that the dataset will have."""
+        rows_stay = self._draft.dataset(name).files and self._recipes[name].target.write != "replace"
+        return self._fetches and not rows_stay
 
     def _set_state(self, name: str, reached: Watermark | None, *, has_more: bool) -> None:
         """Let the watermark be where it *reached*, or stay; it is then told whether there are rows beyond it."""
@@ -151,6 +164,9 @@ class Settling:
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
             warnings += of_older(report.name, change.kept)
             deletes, stored = self._recipes[name].target.deletes, change.schema.names if change.schema else ()
+            rules = self._source.resources[name].mask
+            before = self._draft.head.datasets.get(name, Dataset()) if self._draft.head else Dataset()
+            warnings += of_uncovered(report.name, before, rules, anew=self._is_anew(name))
             warnings += of_kept(report.name, deletes, ledger.filled, stored, is_whole=not rejected)
             watermark = self._reached(name, extraction, ledger, asked_at)
         except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other

@@ -81,6 +81,7 @@ class SourceRun:
 
     def __init__(self, source: Source, lake: Lake, shared: Shared, span: Span | None = None, *, note: str = "") -> None:
         self._source, self._lake, self._shared, self._span = source, lake, shared, span
+        fetches = not note
         note = f"backfill from {span.start} to {span.end}" if span else note
         self.draft = lake.begin(shared.run_id, config_hash=source.config_hash, code_version=CODE_VERSION, note=note)
         self._endpoints = span.endpoints(source.resources) if span else all_endpoints(source.resources)
@@ -95,6 +96,7 @@ class SourceRun:
             engine=shared.engine,
             now=shared.now,
             moves=not note,
+            fetches=fetches,
             tell=self._tell,
         )
 

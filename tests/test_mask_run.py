@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config.project import load_project
+from pipelines.config.source import Source
+from pipelines.load.lake import Lake
+from pipelines.replay import replay_source
 from pipelines.run import run
-from tests.fake_api import Answer, FakeApi
+from pipelines.source_run import Shared, run_source
+from tests.engines import Here
+from tests.fake_api import Answer, FakeApi, say
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +85,66 @@ def test_a_masked_field_of_any_layout_is_in_no_file(
     assert (report.problems, sorted(tuple(row.values()) for row in rows)) == ([], stored)
     assert [path for path in files if b"a@b.exa" in path.read_bytes()] == []
     assert any("spool" in str(path) for path in files)
+
+
+class People:
+    """A list that is read in several runs, under rules that change."""
+
+    def __init__(self, api: FakeApi, folder: Path) -> None:
+        self.api, self.folder = api, folder
+        (folder / "config").mkdir()
+
+    def _asked(self, write: str, *masks: str) -> tuple[Source, Shared]:
+        rules = f"    mask: {{{', '.join(f'{name}: last4' for name in masks)}}}\n" if masks else ""
+        text = f"base_url: {self.api.url}\nresources:\n  people:\n    path: /people\n    key: id\n    write: {write}\n"
+        (self.folder / "config/shop.yaml").write_text(text + rules + "    paginate: none\n")
+        project = load_project({}, root=self.folder, data=self.folder / "data")
+        return project.sources["shop"], Shared("r", NOW, project.settings, Here())
+
+    def read(self, number: int, write: str, *masks: str) -> tuple[str, ...]:
+        """The warnings of a run that reads one person."""
+        self.api.answer("/people", say([{"id": number, "mail": "a@b.example", "phone": "+34 600 000 001"}]))
+        return run_source(*self._asked(write, *masks)).resources[0].warnings
+
+    def replay(self, write: str, *masks: str) -> tuple[str, ...]:
+        """The warnings of a replay."""
+        return replay_source(*self._asked(write, *masks)).resources[0].warnings
+
+
+@pytest.mark.parametrize("write", ["append", "upsert", "history", "replace"])
+def test_rows_from_before_a_mask_are_told_until_none_is_left(api: FakeApi, tmp_path: Path, write: str) -> None:
+    people = People(api, tmp_path)
+
+    none = people.read(1, write)
+    (mail, again) = (people.read(number, write, "mail") for number in (2, 3))
+    both = people.read(4, write, "mail", "phone")
+    pages = people.replay(write, "mail", "phone") if write in {"append", "upsert"} else both
+
+    said = "shop.people: rows that were stored before `mask` named {} hold it as it came"
+    if write == "replace":
+        assert [none, mail, again, both] == [()] * 4
+        return
+    assert none == ()
+    assert [len(one) for one in (mail, again, both, pages)] == [1, 1, 1, 1]
+    assert {mail[0].partition(";")[0], again[0].partition(";")[0]} == {said.format("'mail'")}
+    assert {both[0].partition(";")[0], pages[0].partition(";")[0]} == {said.format("'mail', 'phone'")}
+
+
+def test_rows_that_were_always_masked_are_not_told(api: FakeApi, tmp_path: Path) -> None:
+    """Neither by a run with fewer rules, nor by a replay or after a compaction, which keep what is known."""
+    people = People(api, tmp_path)
+    people.read(1, "upsert", "mail", "phone")
+    lake = Lake(tmp_path / "data", "shop")
+    people.read(2, "upsert", "mail", "phone")
+    with lake.lock("compact"):
+        lake.compact("compact")
+
+    told = [
+        people.read(3, "upsert", "mail", "phone"),
+        people.replay("upsert", "mail", "phone"),
+        people.read(4, "upsert"),
+    ]
+    late = people.read(5, "upsert", "mail")
+
+    assert told == [(), (), ()]
+    assert len(late) == 1

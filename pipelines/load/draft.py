@@ -59,7 +59,7 @@ class Draft:
         """The dataset's state (watermarks), None before the first."""
         return self.dataset(name).state
 
-    def set_files(self, name: str, change: Change, target: Target) -> None:
+    def set_files(self, name: str, change: Change, target: Target, *, masked: tuple[str, ...] | None = None) -> None:
         """Let *change* happen to the dataset; its files stay in the order in which their rows were read.
 
         Files of different folders have no order where one run read rows of both, or `compact` made one of several.
@@ -87,6 +87,7 @@ class Draft:
             version=target.version,
             sort_by=target.sort_by,
             older_files=target.older_files,
+            masked=masked,
             counts=known.counts if is_same else dict(change.counts),
         )
 

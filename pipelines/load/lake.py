@@ -237,7 +237,8 @@ class Lake:
             stats = tuple(dict.fromkeys(column for file in dataset.files for column in file.stats))
             place = Place(self.store, self.tmp, name, dataset.target, stats, self._disk)
             self.home.bring(dataset.files)
-            draft.set_files(name, resolve(compact(place, dataset, file_bytes), do), dataset.target)
+            change = resolve(compact(place, dataset, file_bytes), do)
+            draft.set_files(name, change, dataset.target, masked=dataset.masked)
         return self.commit(draft)
 
     def verify(self, do: Work = _here, *, number: int | None = None) -> Verified:

@@ -65,7 +65,10 @@ def places(files: Sequence[LiveFile]) -> dict[str, int]:
 
 
 class Dataset(Struct, frozen=True):
-    """What a commit says about one dataset."""
+    """What a commit says about one dataset.
+
+    `masked` are the paths of `mask` that were covered in all of its rows; None where nobody can tell.
+    """
 
     files: tuple[LiveFile, ...] = ()
     columns: tuple[Json, ...] | None = None
@@ -77,6 +80,7 @@ class Dataset(Struct, frozen=True):
     version: str | None = None
     sort_by: tuple[str, ...] = ()
     older_files: OlderFiles = "rewrite"
+    masked: tuple[str, ...] | None = None
 
     @property
     def is_mixed(self) -> bool:
@@ -149,7 +153,7 @@ class Commit(Struct, frozen=True):
 def _dataset(value: dict[str, Json]) -> Dataset:
     del value["rows"]
     files = tuple(LiveFile(**{**file, "stats": _stats(file["stats"])}) for file in value.pop("files"))
-    texts = (name for name in ("columns", "key", "partition_by", "sort_by") if name in value)
+    texts = (name for name in ("columns", "key", "partition_by", "sort_by", "masked") if name in value)
     names: dict[str, Json] = {name: None if value[name] is None else tuple(value[name]) for name in texts}
     return Dataset(**{**value, **names, "files": files})
 

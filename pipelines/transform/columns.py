@@ -99,7 +99,7 @@ class Shape(Value):
         "by default declared columns fail, others widen",
     )
     mask: dict[str, MaskRule] = Field(
-        {}, description="field: drop, last4 or sha256 (salt: ${MASK_SALT}), before anything is written"
+        {}, description="field: drop, last4 or sha256 (salt: ${MASK_SALT}), before anything is written from then on"
     )
     expect: Expectations = Field((), description="checks on each batch and on the finished dataset")
     transform: str | None = Field(None, description="module:function in pipelines/transforms, DataFrame to DataFrame")

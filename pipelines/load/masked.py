@@ -1,0 +1,24 @@
+"""Which fields `mask` covered in all rows of a dataset: what was written before a rule came stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pipelines.load.log import Dataset
+
+
+def covered(known: Dataset, rules: Collection[str], *, anew: bool) -> tuple[str, ...] | None:
+    """The paths that are covered in all rows of what *known* becomes; None where nobody can tell.
+
+    With *anew* every row is one that was read under *rules*.
+    """
+    if anew:
+        return tuple(sorted(rules))
+    return None if known.masked is None else tuple(path for path in known.masked if path in rules)
+
+
+def of_uncovered(where: str, known: Dataset, rules: Collection[str], *, anew: bool) -> tuple[str, ...]:
+    """A warning about stored rows that hold what *rules* name as it came."""
+    bare = sorted({*rules} - {*known.masked}) if known.files and known.masked is not None and not anew else []
+    names, told = ", ".join(map(repr, bare)), "hold it as it came; the runbook tells how to be rid of it"
+    return (f"{where}: rows that were stored before `mask` named {names} {told}",) if bare else ()
