@@ -124,7 +124,7 @@ def _asked(source: Source, name: str, head: Commit | None, now: datetime) -> Pla
     resource = source.resources[name]
     endpoint, watermark = resource.endpoint(), watermark_of(head, name)
     asker = Asker(source.connection(), endpoint, watermark, now)
-    watermark = watermark and Watermark(watermark.lowest(), watermark.kind)
+    watermark = watermark and replace(watermark, value=watermark.lowest(), parents={})
     each, incremental = endpoint.for_each, endpoint.incremental
     chains: int | None = None
     if each is None or each.resource is None:

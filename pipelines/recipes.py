@@ -6,6 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from pipelines.config.settings import Settings
 from pipelines.config.source import Resource
@@ -75,7 +76,7 @@ def _before_repeated(watermark: Watermark, resource: Resource, incremental: Incr
         return before_repeated(instant(mark), zone).isoformat() if mark else ""
 
     parents = {parent: before(mark) for parent, mark in watermark.parents.items()}
-    return Watermark(before(watermark.value), watermark.kind, parents)
+    return replace(watermark, value=before(watermark.value), parents=parents)
 
 
 def _cursor_of(incremental: Incremental, where: str) -> Cursor:

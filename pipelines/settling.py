@@ -241,13 +241,14 @@ class Settling:
         incremental = self._source.resources[name].incremental
         if incremental is None or not self._moves:
             return None
-        reached = Watermark(kind=incremental.kind)
+        reached = Watermark(kind=incremental.kind, cursor=incremental.cursor)
         for milled in ledger.milled:
             for parent, value in milled.cursors.items():
                 reached = reached.advance(value, parent)
         settled = (extraction.server_time or asked_at) - timedelta(seconds=incremental.settle)
         reached = reached.no_later_than(settled)
-        watermark = (self._watermarks[name] or Watermark(kind=incremental.kind)).advance(reached.value)
+        known = self._watermarks[name] or Watermark(kind=incremental.kind)
+        watermark = replace(known, cursor=incremental.cursor).advance(reached.value)
         for parent, value in reached.parents.items():
             watermark = watermark.advance(value, parent)
         return watermark if watermark.value or watermark.parents else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from pipelines.batch import Json
 from pipelines.config.problems import nearest
 from pipelines.config.source import Resource, Source
@@ -65,12 +67,21 @@ def move(  # noqa: PLR0913  # where, what, and what the commit says of it
     )
     for name, resource in resources.items():
         kind = resource.incremental.kind if resource.incremental else "instant"
+        cursor = resource.incremental.cursor if resource.incremental else ""
         try:
             comparable(value, kind) if value else None
         except CursorError as error:
             raise ConfigError(f"{name}: {error.message}", "write it as the cursor of the resource is") from None
         known = watermark_of(draft, name) or Watermark(kind=kind)
-        moved = Watermark(known.value, kind, {**known.parents, parent: value}) if parent else Watermark(value, kind)
+        # what is known of another cursor says nothing of this one
+        base = (
+            replace(known, kind=kind, cursor=cursor)
+            if known.cursor in {"", cursor}
+            else Watermark(kind=kind, cursor=cursor)
+        )
+        moved = (
+            replace(base, parents={**base.parents, parent: value}) if parent else replace(base, value=value, parents={})
+        )
         rest = _without_watermark(draft.state(name) or {}, known)
         news = {**rest, "watermark": moved.to_json()} if value else rest
         if news or draft.state(name):

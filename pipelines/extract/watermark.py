@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
@@ -28,15 +29,19 @@ _PER_SECOND = {"epoch_s": 1, "epoch_ms": 1000}
 
 
 class Watermark(Struct, frozen=True):
-    """The highest cursor value committed so far, as text; with parents there is one for each in `parents`."""
+    """The highest cursor value committed so far, as text; with parents there is one for each in `parents`.
+
+    `cursor` is the field it is of; empty where nobody noted it.
+    """
 
     value: str = ""
     kind: Kind = "instant"
     parents: Mapping[str, str] = field(default_factory=dict)
+    cursor: str = ""
 
     def for_parent(self, parent: str) -> Watermark:
         """The watermark of one parent, or else the resource's, which was set by hand; that for the empty name."""
-        return Watermark(self.parents.get(parent, self.value), self.kind) if parent else self
+        return replace(self, value=self.parents.get(parent, self.value), parents={}) if parent else self
 
     def advance(self, value: str, parent: str = "") -> Watermark:
         """The watermark after rows up to *value* were committed; it never goes back.
@@ -48,9 +53,7 @@ class Watermark(Struct, frozen=True):
         if not value or (old and not _is_after(value, old, self.kind)):
             return self
         comparable(value, self.kind)
-        if parent:
-            return Watermark(self.value, self.kind, {**self.parents, parent: value})
-        return Watermark(value, self.kind, self.parents)
+        return replace(self, parents={**self.parents, parent: value}) if parent else replace(self, value=value)
 
     def no_later_than(self, moment: datetime) -> Watermark:
         """The watermark that does not pass *moment*; what was changed meanwhile is then asked for again."""
@@ -58,7 +61,8 @@ class Watermark(Struct, frozen=True):
             return self
         limit = moment.astimezone(UTC).isoformat()
         parents = {name: limit if instant(value) > moment else value for name, value in self.parents.items()}
-        return Watermark(limit if self.value and instant(self.value) > moment else self.value, self.kind, parents)
+        value = limit if self.value and instant(self.value) > moment else self.value
+        return replace(self, value=value, parents=parents)
 
     def lowest(self) -> str:
         """The lowest value of all parents; of the resource where there are none."""
@@ -67,12 +71,15 @@ class Watermark(Struct, frozen=True):
 
     def to_json(self) -> dict[str, Json]:
         """As the commit stores it."""
-        return {"value": self.value, "kind": self.kind, **({"parents": dict(self.parents)} if self.parents else {})}
+        parents = {"parents": dict(self.parents)} if self.parents else {}
+        return {"value": self.value, "kind": self.kind, **parents, **({"cursor": self.cursor} if self.cursor else {})}
 
     @staticmethod
     def from_json(stored: Mapping[str, Json] | None) -> Watermark | None:
         """The inverse of `to_json`; nothing stored, no watermark."""
-        return Watermark(stored["value"], stored["kind"], stored.get("parents", {})) if stored else None
+        if not stored:
+            return None
+        return Watermark(stored["value"], stored["kind"], stored.get("parents", {}), stored.get("cursor", ""))
 
 
 class Window(Struct, frozen=True):
@@ -177,7 +184,17 @@ class Incremental(Value):
 
         With `bounds: closed` and a format of days the slices do not share a day; otherwise the end of one
         is the start of the next, so that nothing lies between, and none is a time that comes twice.
+
+        Raises:
+            CursorError: The watermark is that of another cursor: rows below it may never have been read by this one.
         """
+        if watermark and watermark.cursor and watermark.cursor != self.cursor:
+            raise CursorError(
+                f"the watermark {watermark.lowest()} is one of {watermark.cursor!r}, "
+                f"and `cursor` is {self.cursor!r} now",
+                "`threadmill state reset` reads from `start` again; "
+                "`threadmill state set` goes on from a value, as where the same field has another name",
+            )
         if self.kind != "instant":
             return [Window(self.since(watermark), self.until(now))]
         lower, upper = self._since(watermark.value if watermark else ""), self._until(now)

@@ -41,6 +41,38 @@ def test_a_run_after_a_reset_reads_all_again_and_stores_no_row_twice(ledger: Led
     assert answer("state", "show", "ledger")[0]["watermark"] == "2024-05-08 00:00:00.000000Z"
 
 
+@pytest.mark.parametrize("write", ["append", "upsert"])
+@pytest.mark.parametrize("way", ["reset", "set"])
+def test_another_cursor_does_not_go_on_from_the_watermark_of_the_first(ledger: LedgerApi, write: str, way: str) -> None:
+    """The older rows were changed later than the newest was made: asked from its time on they would be missed."""
+    ledger.configure(write=write, more="    columns: {at: timestamp, changed: timestamp}\n")
+    ledger.rows = [row(number, f"2024-05-0{number}T00:00:00Z", changed="2024-04-01T00:00:00Z") for number in (1, 2)]
+    ledger.read()
+    committed = ledger.notes()
+    configured = ledger.folder / "config" / "ledger.yaml"
+    configured.write_text(configured.read_text().replace("cursor: at", "cursor: changed"))
+
+    (failed,) = ledger.run().resources
+    plan = threadmill("plan", "ledger")
+    after = ledger.notes()
+    threadmill("state", way, "ledger.rows", *(["2024-03-01"] if way == "set" else []))
+    ledger.serve(lambda row, since: row["changed"] >= since)
+    ledger.rows.append(row(3, "2024-05-01T00:00:00Z", changed="2024-04-02T00:00:00Z"))
+    second, third = ledger.read(), ledger.read()
+
+    assert failed.problem is not None
+    assert failed.problem.kind == "CursorError"
+    assert "the watermark 2024-05-02 00:00:00.000000Z is one of 'at', and `cursor` is 'changed' now" in (
+        failed.problem.message
+    )
+    assert "`threadmill state reset`" in failed.problem.hint
+    assert "one of 'at'" in plan.stderr + plan.stdout
+    assert after == committed
+    assert (second.new, third.new) == (1, 0)
+    assert ledger.stored("id") == [1, 2, 3]
+    assert ledger.state()["watermark"]["cursor"] == "changed"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
