@@ -6,7 +6,7 @@ import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -36,6 +36,7 @@ from pipelines.report.result import Expected, ResourceReport
 from pipelines.report.spans import parents_of, waiting_for
 from pipelines.transform.checks import Expectations
 from pipelines.transform.restored import declared_otherwise
+from pipelines.watermarks import of_unasked
 
 log = logging.getLogger(__name__)
 
@@ -162,12 +163,7 @@ class Settling:
             change = self._merge(name, parts, target, full=full)
             rejects = self._merge(rejects_of(name), rejected, REJECTS) if rejected else None
             warnings = (*_warnings(report.name, ledger), *self._inspect(name, change))
-            warnings += of_older(report.name, change.kept)
-            deletes, stored = self._recipes[name].target.deletes, change.schema.names if change.schema else ()
-            rules = self._source.resources[name].mask
-            before = self._draft.head.datasets.get(name, Dataset()) if self._draft.head else Dataset()
-            warnings += of_uncovered(report.name, before, rules, anew=self._is_anew(name))
-            warnings += of_kept(report.name, deletes, ledger.filled, stored, is_whole=not rejected)
+            warnings += self._of_stored(name, change, ledger.filled, is_whole=not rejected)
             watermark = self._reached(name, extraction, ledger, asked_at)
         except Exception as error:  # noqa: BLE001  # a defect with one resource stops no other
             self._lake.discard((*parts, *rejected))
@@ -182,6 +178,17 @@ class Settling:
             expected=self._looked_at(name, change),
         )
         return _Outcome(report, change, rejects, watermark)
+
+    def _of_stored(self, name: str, change: Change, filled: Collection[str], *, is_whole: bool) -> tuple[str, ...]:
+        """Warnings about rows that are stored already, and about those that nobody asked for."""
+        where, resource, head = f"{self._source.name}.{name}", self._source.resources[name], self._draft.head
+        before = head.datasets.get(name, Dataset()) if head else Dataset()
+        stored = change.schema.names if change.schema else ()
+        told = of_older(where, change.kept)
+        told += of_uncovered(where, before, resource.mask, anew=self._is_anew(name))
+        if resource.incremental and self._moves:
+            told += of_unasked(where, self._watermarks[name], resource.incremental, self._source.asked(name))
+        return told + of_kept(where, self._recipes[name].target.deletes, filled, stored, is_whole=is_whole)
 
     def _refuse_fewer(self, name: str, extraction: Extraction, short: frozenset[str]) -> None:
         """A whole read that is known to lack records, or all those of a parent, must not take the place of more."""
@@ -241,14 +248,13 @@ class Settling:
         incremental = self._source.resources[name].incremental
         if incremental is None or not self._moves:
             return None
-        reached = Watermark(kind=incremental.kind, cursor=incremental.cursor)
+        reached = Watermark(kind=incremental.kind)
         for milled in ledger.milled:
             for parent, value in milled.cursors.items():
                 reached = reached.advance(value, parent)
         settled = (extraction.server_time or asked_at) - timedelta(seconds=incremental.settle)
         reached = reached.no_later_than(settled)
-        known = self._watermarks[name] or Watermark(kind=incremental.kind)
-        watermark = replace(known, cursor=incremental.cursor).advance(reached.value)
+        watermark = incremental.of(self._watermarks[name], self._source.asked(name)).advance(reached.value)
         for parent, value in reached.parents.items():
             watermark = watermark.advance(value, parent)
         return watermark if watermark.value or watermark.parents else None

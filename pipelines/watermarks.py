@@ -10,7 +10,7 @@ from pipelines.batch import Json
 from pipelines.config.problems import nearest
 from pipelines.config.source import Resource, Source
 from pipelines.errors import ConfigError, CursorError
-from pipelines.extract.watermark import Watermark, comparable
+from pipelines.extract.watermark import Incremental, Watermark, comparable, is_later
 from pipelines.load.lake import Committed, Lake
 from pipelines.report.spans import watermark_of
 from pipelines.version import CODE_VERSION
@@ -102,6 +102,28 @@ def forget(lake: Lake, resources: Mapping[str, Resource], *, run: str, config_ha
             rest = _without_watermark(state, watermark_of(draft, name))
             draft.set_state(name, {**rest, "reset_by": run})
     return lake.commit(draft)
+
+
+def of_unasked(where: str, known: Watermark | None, incremental: Incremental, asked: str) -> tuple[str, ...]:
+    """Warnings, once, about older records that what is *asked* now would give, and nobody asks for again."""
+    if known is None or not (reached := known.lowest()):
+        return ()
+
+    def again(end: str) -> str:
+        if incremental.kind == "text":
+            return f"`threadmill state reset {where}`"
+        source, end = where.partition(".")[0], end.replace(" ", "T").replace(".000000", "")
+        return f"`threadmill backfill {source} --from {incremental.start} --to {end}`"
+
+    told = []
+    if known.start and is_later(known.start, incremental.start, incremental.kind):
+        told.append(f"{where}: `start` is earlier now; what lies before {known.start} is read by {again(known.start)}")
+    if known.asked and known.asked != asked:
+        told.append(
+            f"{where}: `path`, `params`, `body` or `records` has changed; "
+            f"if that takes in other records, the older ones are read by {again(reached)}"
+        )
+    return tuple(told)
 
 
 def _without_watermark(state: Mapping[str, Json], known: Watermark | None) -> dict[str, Json]:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from pipelines.errors import ConfigError
+from pipelines.report.spans import Span
 from tests.fake_api import Answer, Asked, FakeApi, say
 from tests.ledger_api import NOW, LedgerApi, row
 
@@ -307,3 +308,37 @@ def test_pages_of_an_earlier_run_hold_the_watermark_where_that_run_asked(ledger:
 
     assert resumed.resumed == 1
     assert (0, datetime.fromisoformat(changed)) in ledger.stored("id", "at")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param(("start: 2024-01-01", "start: 2023-07-01"), "`start` is earlier now", id="start"),
+        pytest.param(("    key: id\n", "    key: id\n    params: {state: all}\n"), "has changed", id="params"),
+        pytest.param(("records: data", 'records: "data[?id > `0`]"'), "has changed", id="records"),
+        pytest.param(("start: 2024-01-01", "start: 2024-02-01"), "", id="later-start"),
+        pytest.param(("    key: id\n", "    key: id\n    expect: [{min_rows: 1}]\n"), "", id="checks"),
+    ],
+)
+def test_older_records_that_nobody_asks_for_again_are_told_once(
+    ledger: LedgerApi, change: tuple[str, str], told: str
+) -> None:
+    """With the command that reads them, whose rows join; a run that fails tells it again."""
+    ledger.configure()
+    ledger.rows = [row(1, "2023-08-01T00:00:00Z"), row(2, "2024-03-01T00:00:00Z"), row(3, "2024-04-01T00:00:00Z")]
+    quiet = [ledger.read().warnings, ledger.read().warnings]
+    source = ledger.folder / "config" / "ledger.yaml"
+    source.write_text(source.read_text().replace(*change))
+    ledger.rows.append(row(4, "2024-05-01T00:00:00Z"))
+
+    first, second = ledger.read(), ledger.read()
+
+    assert quiet == [(), ()]
+    assert second.warnings == ()
+    assert [told in one for one in first.warnings] == ([True] if told else [])
+    start = change[1].removeprefix("start: ") if told.startswith("`start`") else "2024-01-01"
+    end = "2024-01-01" if told.startswith("`start`") else "2024-04-01T00:00:00Z"
+    if told:
+        assert f"`threadmill backfill ledger --from {start} --to {end}`" in first.warnings[0]
+        ledger.run(span=Span(start, end))
+    assert ledger.stored("id") == ([1, 2, 3, 4] if told.startswith("`start`") else [2, 3, 4])

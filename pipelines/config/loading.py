@@ -36,6 +36,7 @@ NOT_SOURCES = frozenset({"marts"})
 MERGED = frozenset({"params", "headers", "columns", "mask", "rename", "carry", "incremental"})
 """Keys of a resource whose entries come beside those of `defaults`."""
 _SALTED = {"sha256": "${MASK_SALT}"}
+_ASKED = ("path", "method", "params", "body", "graphql", "records")
 _HASHLESS = frozenset({"defaults", "limits", "max_response", "retry", "schedule", "timeout", "user_agent"})
 
 
@@ -186,6 +187,7 @@ def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem
         return None, problems, warnings
     source._secrets = reading.secrets
     source._config_hash = _hash(resolved.public)
+    source._asked = {name: _asked(name, resolved.public) for name in resources}
     return source, [], warnings
 
 
@@ -193,6 +195,13 @@ def _hash(public: dict[str, Json]) -> str:
     """What decides which data come and how they are stored: not pace and schedule, nor defaults beside their copies."""
     deciding = {key: value for key, value in public.items() if key not in _HASHLESS}
     return digest(json.dumps(as_written(deciding), sort_keys=True, ensure_ascii=False).encode())
+
+
+def _asked(name: str, public: dict[str, Json]) -> str:
+    """What decides which records resource *name* is asked for, and which of an answer count."""
+    resource = public["resources"][name]
+    said = [public.get("params"), *(resource.get(key) for key in _ASKED)]
+    return digest(json.dumps(as_written(said), sort_keys=True, ensure_ascii=False).encode())
 
 
 def _with_defaults(document: Document) -> Document:

@@ -57,6 +57,7 @@ class Source(Connection):
 
     _secrets: Redactor = PrivateAttr(default_factory=Redactor)
     _config_hash: str = PrivateAttr("")
+    _asked: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -67,6 +68,10 @@ class Source(Connection):
     def config_hash(self) -> str:
         """Changes when what is fetched or written may change; secrets count by name, not by value."""
         return self._config_hash
+
+    def asked(self, resource: str) -> str:
+        """Changes when other records of *resource* may be asked for, but for those of another time."""
+        return self._asked.get(resource, "")
 
     @property
     def secrets(self) -> Redactor:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.batch import Json
@@ -31,13 +31,16 @@ _PER_SECOND = {"epoch_s": 1, "epoch_ms": 1000}
 class Watermark(Struct, frozen=True):
     """The highest cursor value committed so far, as text; with parents there is one for each in `parents`.
 
-    `cursor` is the field it is of; empty where nobody noted it.
+    `cursor` is the field it is of, `start` where the first run began, and `asked` tells what was asked for; each is
+    empty where nobody noted it.
     """
 
     value: str = ""
     kind: Kind = "instant"
     parents: Mapping[str, str] = field(default_factory=dict)
     cursor: str = ""
+    start: str = ""
+    asked: str = ""
 
     def for_parent(self, parent: str) -> Watermark:
         """The watermark of one parent, or else the resource's, which was set by hand; that for the empty name."""
@@ -50,7 +53,7 @@ class Watermark(Struct, frozen=True):
             CursorError: *value* cannot be compared.
         """
         old = self.parents.get(parent, "") if parent else self.value
-        if not value or (old and not _is_after(value, old, self.kind)):
+        if not value or (old and not is_later(value, old, self.kind)):
             return self
         comparable(value, self.kind)
         return replace(self, parents={**self.parents, parent: value}) if parent else replace(self, value=value)
@@ -71,15 +74,12 @@ class Watermark(Struct, frozen=True):
 
     def to_json(self) -> dict[str, Json]:
         """As the commit stores it."""
-        parents = {"parents": dict(self.parents)} if self.parents else {}
-        return {"value": self.value, "kind": self.kind, **parents, **({"cursor": self.cursor} if self.cursor else {})}
+        return {name: value for name, value in asdict(self).items() if value or name in {"value", "kind"}}
 
     @staticmethod
     def from_json(stored: Mapping[str, Json] | None) -> Watermark | None:
         """The inverse of `to_json`; nothing stored, no watermark."""
-        if not stored:
-            return None
-        return Watermark(stored["value"], stored["kind"], stored.get("parents", {}), stored.get("cursor", ""))
+        return Watermark(**stored) if stored else None
 
 
 class Window(Struct, frozen=True):
@@ -135,6 +135,10 @@ class Incremental(Value):
     per: str | None = Field(
         None, description="the parent that has a watermark for each of its records; implied by `for_each`"
     )
+
+    def of(self, known: Watermark | None, asked: str) -> Watermark:
+        """*known*, or a first watermark, as one of this cursor, which *asked* for so much."""
+        return replace(known or Watermark(kind=self.kind), cursor=self.cursor, start=self.start, asked=asked)
 
     @property
     def kind(self) -> Kind:
@@ -308,7 +312,8 @@ def comparable(value: str, kind: Kind) -> Comparable:
         ) from None
 
 
-def _is_after(value: str, old: str, kind: Kind) -> bool:
+def is_later(value: str, old: str, kind: Kind) -> bool:
+    """Whether *value* comes after *old*; `CursorError` where one is not of that kind."""
     older, newer = comparable(old, kind), comparable(value, kind)
     return bool(newer > older)  # type: ignore[operator]  # one kind, so one type
 
