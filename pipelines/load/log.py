@@ -141,21 +141,43 @@ class Commit(Struct, frozen=True):
 
     @classmethod
     def decode(cls, data: bytes) -> Commit:
-        """The inverse of `encode`; ValueError, KeyError or TypeError where *data* is no document."""
+        """The inverse of `encode`; what a later version of this format says beside it is left out.
+
+        Raises:
+            NewerFormat: It is a document of a later format.
+            ValueError, KeyError, TypeError: It is none at all.
+        """
         document = orjson.loads(data)
-        if document.pop("format") != FORMAT:
-            raise ValueError("another format")
+        if (number := document.pop("format")) != FORMAT:
+            raise NewerFormat(number)
         datasets = {name: _dataset(value) for name, value in document.pop("datasets").items()}
         created_at = datetime.fromisoformat(document.pop("created_at"))
-        return cls(**document, created_at=created_at, datasets=datasets)
+        return cls(**_known(cls, document), created_at=created_at, datasets=datasets)
+
+
+class NewerFormat(ValueError):
+    """A document of a format that this version does not know."""
+
+
+def _known(kind: type[Struct], value: dict[str, Json]) -> dict[str, Json]:
+    return {name: item for name, item in value.items() if name in kind.__struct_fields__}
 
 
 def _dataset(value: dict[str, Json]) -> Dataset:
     del value["rows"]
-    files = tuple(LiveFile(**{**file, "stats": _stats(file["stats"])}) for file in value.pop("files"))
+    files = tuple(map(_file, value.pop("files")))
+    value = _known(Dataset, value)
     texts = (name for name in ("columns", "key", "partition_by", "sort_by", "masked") if name in value)
     names: dict[str, Json] = {name: None if value[name] is None else tuple(value[name]) for name in texts}
     return Dataset(**{**value, **names, "files": files})
+
+
+def _file(value: dict[str, Json]) -> LiveFile:
+    value["stats"] = _stats(value["stats"])
+    try:
+        return LiveFile(**value)
+    except TypeError:  # there may be thousands, and hardly ever one that says more
+        return LiveFile(**_known(LiveFile, value))
 
 
 def _stats(value: dict[str, list[Json]]) -> dict[str, tuple[Json, Json]]:
@@ -204,6 +226,12 @@ class Log:
             raise StoreError(f"{self._source} has no commit {number}", hint) from error
         try:
             return Commit.decode(data)
+        except NewerFormat as error:
+            raise StoreError(
+                f"the commit document {self._source}/log/{number:012d}.json has format {error}, "
+                "which is newer than this version",
+                "use the version of Threadmill that wrote it, or a later one",
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"the commit document {self._source}/log/{number:012d}.json is damaged ({type(error).__name__})",

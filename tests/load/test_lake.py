@@ -366,6 +366,26 @@ def test_a_damaged_document_is_named_and_nothing_is_guessed(lake: Lake) -> None:
         lake.head()
 
 
+@pytest.mark.parametrize("is_other", [False, True])
+def test_a_document_of_a_later_version_is_read_as_far_as_it_is_known_or_refused_as_such(
+    lake: Lake, is_other: bool
+) -> None:
+    """To remove it, as one that is damaged may be, would lose a commit."""
+    path = lake.folder / "log" / "000000000002.json"
+    known, document = lake.head(), orjson.loads(path.read_bytes())
+    document["more"] = document["datasets"]["totals"]["more"] = document["datasets"]["totals"]["files"][0]["more"] = 1
+    document["format"] += is_other
+    path.chmod(0o644)
+    path.write_bytes(orjson.dumps(document))
+
+    if not is_other:
+        assert lake.head() == known
+        return
+    with pytest.raises(StoreError, match="has format 2, which is newer than this version") as refused:
+        lake.head()
+    assert "remove" not in refused.value.hint
+
+
 def test_a_data_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
 
