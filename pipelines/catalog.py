@@ -37,7 +37,7 @@ from pipelines.load.lock import in_turn
 from pipelines.load.log import Commit, Dataset
 from pipelines.load.stores import sources_of
 from pipelines.views import DATABASE, statements_of, write_database
-from pipelines.words import Words, remembered, words_of
+from pipelines.words import Words, remembered, with_memory, words_of
 
 if TYPE_CHECKING:
     from pipelines.config.project import Project
@@ -71,7 +71,7 @@ def write_catalog(project: Project, call: Call = _here, *, most_rows: int | None
     """
     settings, said = project.settings, words_of(project)
     known = _known(settings.data)
-    now = _Now.of(settings, {**remembered(known), **said})
+    now = _Now.of(settings, with_memory(known, said))
     if now.is_in(known, settings.data, counted=most_rows is None):
         return False
     counted: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def _written(
         for leftover in chain.from_iterable(data.glob(f".{name}-*") for name in (JSON, MARKDOWN, PAGE, DATABASE)):
             leftover.unlink(missing_ok=True)
         known = _known(data)
-        now = _Now.of(settings, {**remembered(known), **said})
+        now = _Now.of(settings, with_memory(known, said))
         if now.is_in(known, data, counted=most_rows is None):
             return False
         statements = [one for source, head in now.heads.items() for one in _statements(now, source, head)]

@@ -60,7 +60,7 @@ def run(sources: tuple[str, ...], as_json: bool, **given: Any) -> None:
 @on_data
 def status(as_json: bool, **given: Any) -> None:
     """Show what is committed: datasets, rows, files, watermarks, last commit."""
-    from pipelines.status import requests_today, show_status, status_of
+    from pipelines.status import of_datasets, requests_today, show_status, status_of
 
     with shown_errors():
         project = project_of((), given, needs="names")
@@ -69,7 +69,7 @@ def status(as_json: bool, **given: Any) -> None:
         print_json(found)
     else:
         show_status(found, console_on(sys.stdout))
-        for line in requests_today(project):
+        for line in [*requests_today(project), *of_datasets(found)]:
             click.echo(line)
 
 

@@ -15,6 +15,7 @@ from pipelines.config.settings import Settings
 from pipelines.errors import PipelineError
 from pipelines.extract.events import Event
 from pipelines.inspection import EXPECTATIONS, inspect
+from pipelines.left_over import of_left_over
 from pipelines.load.changes import Change
 from pipelines.load.lake import Draft, Lake
 from pipelines.load.log import Commit
@@ -75,7 +76,10 @@ class _MartRun:
             number,
             changed,
             tuple(reports),
-            warnings=not_shown(self._lake, committed),
+            warnings=(
+                *not_shown(self._lake, committed),
+                *of_left_over(MARTS, self._draft.commit.datasets, self._marts.marts),
+            ),
         )
 
     def _tell(self, event: Event) -> None:

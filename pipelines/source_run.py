@@ -23,6 +23,7 @@ from pipelines.extract.limits import Budgets
 from pipelines.extract.spool import Spool, kept_folder
 from pipelines.extract.tokens import keepsake_file
 from pipelines.fetching import fetch_and_mill
+from pipelines.left_over import of_left_over
 from pipelines.load.lake import Committed, Lake
 from pipelines.milled import Recipe
 from pipelines.milling import Ledger
@@ -136,8 +137,12 @@ class SourceRun:
             commit=number,
             changed=committed.changed and bool(self.draft.changed),
             resources=tuple(reports),
-            warnings=not_shown(self._lake, committed),
+            warnings=(*not_shown(self._lake, committed), *self._left_over),
         )
+
+    @property
+    def _left_over(self) -> tuple[str, ...]:
+        return of_left_over(self._source.name, self.draft.commit.datasets, self._source.resources)
 
     def _recipe(self, name: str, resource: Resource) -> Recipe:
         recipe = recipe_of(

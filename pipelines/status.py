@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.project import Project
 from pipelines.extract.daily import count_file, counts_folder, used_today
+from pipelines.left_over import left_over, of_left_over
 from pipelines.load.lake import Lake
+from pipelines.load.stores import sources_of
 from pipelines.marts.model import MARTS
 from pipelines.tables import print_table
 
@@ -15,16 +17,19 @@ if TYPE_CHECKING:
 
 
 def status_of(project: Project) -> list[dict[str, Any]]:
-    """Every dataset of every configured source and the marts, as plain values.
+    """Every dataset of every source, configured or committed once, and of the marts, as plain values.
 
     Raises:
         StoreError: A commit document cannot be read.
     """
     found = []
     names = {source.name: list(source.resources) for source in project.sources}
-    for source, resources in {**names, MARTS: list(project.marts.marts)}.items():
-        head = Lake(project.settings.data, source, project.settings.remote).head()
+    data, remote = project.settings.data, project.settings.remote
+    told = {**names, MARTS: list(project.marts.marts)}
+    for source, resources in {**told, **{name: [] for name in sources_of(data, remote) if name not in told}}.items():
+        head = Lake(data, source, remote).head()
         committed = head.datasets if head else {}
+        gone = left_over(committed, resources)
         for name in {**dict.fromkeys(resources), **committed}:
             dataset = committed.get(name)
             found.append(
@@ -34,6 +39,7 @@ def status_of(project: Project) -> list[dict[str, Any]]:
                     "files": len(dataset.files) if dataset else 0,
                     "bytes": sum(file.size_bytes for file in dataset.files) if dataset else 0,
                     "state": dataset.state if dataset else None,
+                    "is_made": name not in gone,
                     "commit": head.n if head else None,
                     "committed_at": head.created_at.isoformat(timespec="seconds") if head else None,
                 }
@@ -49,6 +55,12 @@ def requests_today(project: Project) -> list[str]:
         f"{source.name}: {used_today(count_file(folder, source.origin)):,} of {daily:,} requests today (UTC)"
         for source, daily in limited
     ]
+
+
+def of_datasets(found: list[dict[str, Any]]) -> list[str]:
+    """A line for each dataset that nothing makes any more."""
+    names = (one["dataset"].partition(".") for one in found if not one["is_made"])
+    return [line for source, _, name in names for line in of_left_over(source, [name], ())]
 
 
 def show_status(found: list[dict[str, Any]], console: Console) -> None:

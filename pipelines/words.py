@@ -33,6 +33,14 @@ def remembered(known: Mapping[str, Any]) -> dict[str, Words]:
     }
 
 
+def with_memory(known: Mapping[str, Any], said: Mapping[str, Words]) -> dict[str, Words]:
+    """The words *said* now, and of sources that are not asked those that a catalog remembers."""
+    sources = {name.partition(".")[0] for name in said}
+    gone = Words("Nothing makes it any more.")
+    memory = {name: gone if name.partition(".")[0] in sources else one for name, one in remembered(known).items()}
+    return {**memory, **said}
+
+
 def words_of(project: Project) -> dict[str, Words]:
     """The words that the YAML of *project* has of each dataset, by `source.name`."""
     found = {}

@@ -1,4 +1,4 @@
-"""What can be done with committed data: `threadmill log | diff | rollback | verify | repair | compact | vacuum`.
+"""What can be done with committed data: `threadmill log | diff | rollback | drop | verify | repair | compact | vacuum`.
 
 These commands need the data folder only: no API is asked, no source file read.
 """
@@ -22,9 +22,9 @@ from pipelines.commands.lakes import (
     shown_errors,
     working,
 )
-from pipelines.commands.names import SOURCE
+from pipelines.commands.names import RESOURCE, SOURCE
 from pipelines.commands.options import on_data
-from pipelines.errors import EXIT_FAILED
+from pipelines.errors import EXIT_FAILED, ConfigError
 
 if TYPE_CHECKING:
     from pipelines.load.lake import Lake, Work
@@ -113,6 +113,40 @@ def rollback(source: str, number: int, as_json: bool, **given: Any) -> None:
         click.echo(f"{source}: commit {head} holds what commit {number} held")
     else:
         click.echo(f"{source}: nothing to do, commit {head} holds what commit {number} held")
+    if done.unshown:
+        click.echo(f"warning: {source}: {done.unshown}\n  hint: the next run shows it", err=True)
+    cataloged(settings)
+
+
+@click.command(epilog="\b\nExample:\n  threadmill drop usgs.events")
+@click.argument("name", metavar="SOURCE.DATASET", type=RESOURCE)
+@on_data
+def drop(name: str, as_json: bool, **given: Any) -> None:
+    """Take SOURCE.DATASET out: its rows, watermark, what was set aside of it.
+
+    A commit of its own, which `rollback` undoes until `vacuum` forgets the older
+    ones. What the configuration still has is read from the first record by the
+    next run, and so made anew.
+    """
+    from pipelines.milled import rejects_of
+    from pipelines.version import CODE_VERSION
+
+    source, _, dataset = name.partition(".")
+    with shown_errors():
+        if not dataset:
+            raise ConfigError(f"{name!r} is no dataset", "say which: SOURCE.DATASET, as `threadmill status` lists them")
+        settings = settings_of(given)
+        (lake,) = lakes_of(settings, (source,))
+        with locked(lake, "drop"):
+            head = lake.head()
+            aside = [one for one in [rejects_of(dataset)] if head and one in head.datasets]
+            rows = head.datasets[dataset].rows if head and dataset in head.datasets else 0
+            done = lake.drop([dataset, *aside], run_id("drop"), code_version=CODE_VERSION)
+    number = done.head.n if done.head else None
+    if as_json:
+        print_json({"dataset": name, "rows": rows, "commit": number, "pending": done.pending})
+    else:
+        click.echo(f"{name}: {rows:,} rows are out of commit {number}; `threadmill rollback` brings them back")
     if done.unshown:
         click.echo(f"warning: {source}: {done.unshown}\n  hint: the next run shows it", err=True)
     cataloged(settings)
@@ -233,4 +267,4 @@ def _compacted(lake: Lake, work: Work, size: int) -> dict[str, Any]:
     return {"commit": number, "changed": done.changed, "files_before": files[0], "files_after": files[1]}
 
 
-COMMANDS = (log, diff, rollback, verify, repair, compact, vacuum)
+COMMANDS = (log, diff, rollback, drop, verify, repair, compact, vacuum)

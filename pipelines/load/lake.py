@@ -224,6 +224,25 @@ class Lake:
         draft.restore(commit)
         return self.commit(draft)
 
+    def drop(self, names: Sequence[str], run: str, *, code_version: str = "") -> Committed:
+        """Commit the head without the datasets *names*, their rows and watermarks.
+
+        Older commits keep them until they are vacuumed, and a rollback brings them back. Call it with the lock held.
+
+        Raises:
+            StoreError: The head has no such dataset.
+        """
+        head = self.head()
+        known = list(head.datasets) if head else []
+        if missing := [name for name in names if name not in known]:
+            raise StoreError(f"{self.source} has no dataset {missing[0]!r}", f"there are {', '.join(known) or 'none'}")
+        config_hash = head.config_hash if head else ""
+        note = f"drop {', '.join(names)}"
+        draft = self.begin(run, config_hash=config_hash, code_version=code_version, note=note)
+        for name in names:
+            draft.drop(name)
+        return self.commit(draft)
+
     def compact(self, run: str, do: Work = _here, *, file_bytes: int = 32_000_000, code_version: str = "") -> Committed:
         """Merge small files in one commit; rows, order in folders and watermarks stay. Call it with the lock held."""
         # these read rows; a lake that is only looked at needs none of them

@@ -40,6 +40,11 @@ ALL = dict(leaves(whole))
 """With those of Prefect, as `threadmill` has them."""
 
 
+def last_drops(commands: dict[str, click.Command]) -> list[tuple[str, click.Command]]:
+    """All of them; behind the one that takes their dataset away the others had nothing to look at."""
+    return sorted(commands.items(), key=lambda one: one[0] == "drop")
+
+
 def threadmill(*words: str) -> Result:
     return CliRunner(env={"COLUMNS": "80"}).invoke(whole, list(words), prog_name="threadmill")
 
@@ -76,7 +81,7 @@ def test_every_example_works(shop: Shop) -> None:
     for shop.day in (1, 2):
         assert shop.run().code == 0
     failed: dict[str, str] = {}
-    for name, command in COMMANDS.items():
+    for name, command in last_drops(COMMANDS):
         for line in examples(command) if name != "init" else ():
             done = typed(line, shop.folder)
             failed |= {line: done} if done else {}
@@ -90,7 +95,7 @@ def test_every_command_gives_json(shop: Shop) -> None:
     for shop.day in (1, 2):
         assert shop.run().code == 0
     failed: dict[str, str] = {}
-    for name, command in ALL.items():
+    for name, command in last_drops(ALL):
         if name in _STAYS | {"init"}:
             continue
         done = threadmill(*first_example(command), "--json")

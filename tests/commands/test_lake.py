@@ -37,6 +37,37 @@ def answer(*arguments: str) -> Any:
     return orjson.loads(result.stdout)
 
 
+def test_a_dataset_is_dropped_in_a_commit_that_a_rollback_undoes(data: Path) -> None:
+    before = seen(data, "events")
+
+    done = answer("drop", f"{SOURCE}.events")
+    gone = not (data / "parquet" / SOURCE / "events").exists()
+    others = [seen(data, name) for name in TARGETS if name != "events"]
+    verified = threadmill("verify")
+    again = threadmill("drop", f"{SOURCE}.events")
+    notes = [one["note"] for one in answer("log", SOURCE)]
+    threadmill("rollback", SOURCE, "2")
+
+    assert done == {"dataset": f"{SOURCE}.events", "rows": 12, "commit": 3, "pending": []}
+    assert (gone, others) == (True, [expected(name, 2) for name in TARGETS if name != "events"])
+    assert verified.exit_code == 0
+    assert (again.exit_code, "has no dataset 'events'" in again.stderr) == (1, True)
+    assert "there are entities, totals" in again.stderr
+    assert notes[0] == "drop events"
+    assert seen(data, "events") == before
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize(
+    ("name", "told"), [(SOURCE, "is no dataset"), ("shp.events", "did you mean shop?"), (f"{SOURCE}.", "is no dataset")]
+)
+def test_what_cannot_be_dropped_is_told(name: str, told: str) -> None:
+    result = threadmill("drop", name)
+
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
 @pytest.mark.usefixtures("data")
 def test_log_lists_commits_with_their_rows_the_newest_first() -> None:
     text = threadmill("log", SOURCE).stdout

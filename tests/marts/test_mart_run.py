@@ -13,6 +13,7 @@ import pytest
 import pipelines
 from pipelines.config.project import load_project
 from pipelines.extract.events import Event
+from pipelines.load.lake import Lake
 from pipelines.report.result import RunReport
 from pipelines.report.runs import read_run
 from pipelines.run import run
@@ -246,3 +247,18 @@ def test_a_mart_whose_order_alone_has_changed_is_written_in_the_new_one(shop: Sh
 
     assert orders == [[2, 1], [1, 2], [1, 2]]
     assert files == [1, 1, 0]
+
+
+def test_a_mart_that_is_no_longer_described_is_told_until_it_is_dropped(shop: Shop, tmp_path: Path) -> None:
+    two = f"{COUNTRY_DAY}}}, other: {{inputs: {{exposure: shop.events}}, sql: country_day.sql}}}}"
+    one = f"{COUNTRY_DAY}}}}}"
+
+    warnings = [shop(marts, events=[EVENT]).sources[-1].warnings for marts in (two, one)]
+    lake = Lake(tmp_path / "data", "marts")
+    with lake.lock("drop"):
+        lake.drop(["other"], "drop")
+    last = shop(one, events=[EVENT])
+
+    assert warnings == [(), ("marts.other: nothing makes it any more; `threadmill drop marts.other` takes it out",)]
+    assert last.sources[-1].warnings == ()
+    assert [path.name for path in (tmp_path / "data/parquet/marts").iterdir()] == ["country_day"]
