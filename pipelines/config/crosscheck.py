@@ -229,6 +229,10 @@ def _placeholders(resource: Resource, parents: frozenset[str]) -> Found:
     except ConfigError as error:
         yield ("for_each", "file"), error.message
         return
+    if each:
+        for name in sorted(listed & each.names):
+            told = f"it is the name of {'the parent' if name == parent else 'a list of `values`'} as well"
+            yield ("for_each", "file"), f"the column {name!r} would hide another value of that name: {told}"
     first = listed | parents | ({"window"} if resource.incremental else set())
     shown = ", ".join(f"{{{name}}}" for name in sorted(_spelled(resource, first))) or "none"
     for braces in _BRACES.findall(resource.path):

@@ -321,6 +321,23 @@ def test_a_file_of_parents_lies_beside_its_source_and_names_placeholders(project
 
 
 @pytest.mark.parametrize(
+    ("each", "told"),
+    [
+        ("{file: years.csv, values: {country: [ES, FR]}}", "a list of `values`"),
+        ("{file: years.csv, resource: country}", "the parent"),
+    ],
+)
+def test_a_column_of_a_file_hides_no_other_value_of_its_name(project: Project, each: str, told: str) -> None:
+    Path("config/years.csv").write_text("year,country\n2024,ES\n")
+    project.write(resource("path: /x/{year}", f"for_each: {each}") + "  country: {path: /c, write: replace}\n")
+
+    assert project.mistakes() == [
+        "config/shop.yaml:5: resources.r.for_each.file: the column 'country' would hide another value of that name: "
+        f"it is the name of {told} as well"
+    ]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "told"),
     [
         pytest.param("a.csv", "city\nS\xe3o Paulo\n".encode("latin-1"), "is not UTF-8", id="latin"),
