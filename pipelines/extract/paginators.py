@@ -84,9 +84,16 @@ class Cursor(Paginator):
         return super().kept_headers | ({self.from_header.lower()} if self.from_header else set())
 
     def next_request(self, page: Page) -> Request | None:
-        """Send back the token; no token, no next page."""
+        """Send back the token; no token, no next page.
+
+        Raises:
+            DecodeError: There is none, though `more` says that another page follows.
+        """
         token = page.find(self.source) if self.source else page.header(self.from_header or "")
-        if token in (None, "", False) or (self.more and not is_set(page.find(self.more))):
+        if self.more and not is_set(page.find(self.more)):
+            return None
+        if token in (None, "", False):
+            _refuse_more(self.more, "there is no token to ask for it", "`cursor: {from: ...}`")
             return None
         if self.field:
             return page.request.with_field(self.field, token)
@@ -113,10 +120,13 @@ class LastId(Paginator):
         """Ask for what follows the last record, until a page is empty.
 
         Raises:
-            DecodeError: The last record has no id.
+            DecodeError: The last record has no id, or `more` says that another page follows one without records.
         """
         last = page.last_record
-        if last is None or (self.more and not is_set(page.find(self.more))):
+        if self.more and not is_set(page.find(self.more)):
+            return None
+        if last is None:
+            _refuse_more(self.more, "the page has no record to go on from", "`records`")
             return None
         if is_short(page.count, self.size, self.until):
             return None
@@ -124,6 +134,14 @@ class LastId(Paginator):
         if value is None:
             raise DecodeError(f"the last record has no {self.record_field!r}", "set `last_id: {field: ...}`")
         return page.request.with_params({self.param: value})
+
+
+def _refuse_more(more: str | None, lacks: str, where: str) -> None:
+    """Raise `DecodeError` where a flag *more* was looked at, and said yes, but the page *lacks* what leads on."""
+    if more:
+        raise DecodeError(
+            f"{more!r} says that another page follows, and {lacks}", f"check {where}, or leave `more` out"
+        )
 
 
 class HasMore(Paginator):

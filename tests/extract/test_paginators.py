@@ -213,6 +213,10 @@ def test_where_a_total_is_told_page_one_names_all_others(written: Any, answer: A
     ("written", "answer"),
     [
         pytest.param({"last_id": {"param": "after", "field": "key"}}, {"data": ROWS}, id="no-id"),
+        pytest.param({"last_id": {"param": "after", "more": "more"}}, {"data": [], "more": True}, id="more-of-nothing"),
+        pytest.param(
+            {"cursor": {"from": "token", "param": "after", "more": "more"}}, {"data": ROWS, "more": 1}, id="no-token"
+        ),
         pytest.param("total_pages", {"data": ROWS}, id="no-number-of-pages"),
         pytest.param("next_url", {"data": ROWS, "next": 5}, id="next-is-no-url"),
     ],
