@@ -45,7 +45,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for pages, output and environments")
     parser.add_argument("--server", choices=("nginx", "bundled"), help="nginx where it is installed, by default")
     parser.add_argument("--render", action="store_true", help="measure nothing: write RESULTS.md from results.json")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.contender and not asked.only:
+        parser.error(
+            "--contender needs --only: a section with fewer contenders takes the place of the one that is there"
+        )
+    return asked
 
 
 def _measured(name: str, asked: argparse.Namespace) -> Section:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -94,9 +94,10 @@ def main() -> None:
                 outcomes[fault.name] = tried(tool, fault)
                 print(f"{tool.name:11} {fault.name:8} {told(outcomes[fault.name])}", flush=True)
         measured = Measured(tool.title, tool.versions, outcomes, tool.cannot, tool.notes)
-        kept = Comparison(
-            datetime.now(UTC).strftime("%Y-%m-%d"), results.machine(), {**kept.tools, tool.name: measured}
-        )
+        kept = replace(kept, tools={**kept.tools, tool.name: measured})
+    if not (asked.peer or asked.fault):
+        # of a part of the table the day and the machine are those of the rest
+        kept = replace(kept, date=datetime.now(UTC).strftime("%Y-%m-%d"), machine=results.machine())
     FILE.write_text(json.dumps(msgspec.to_builtins(kept), indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
     print(table(kept))
