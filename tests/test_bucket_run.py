@@ -27,7 +27,7 @@ from pipelines.report.result import SourceReport
 from pipelines.source_run import Shared, run_source
 from tests.buckets import SECRET, Bucket, new_bucket, s3_server, way_to
 from tests.engines import Here
-from tests.fake_api import FakeApi
+from tests.fake_api import FakeApi, say
 from tests.processes import eventually
 from tests.shop import DATASETS, Shop, as_rows, expected
 
@@ -219,3 +219,32 @@ def test_a_snapshot_of_a_bucket_is_exported_into_a_bucket(
     assert [one.exit_code for one in said] == [0, 0], said
     assert "nothing to do" in said[1].output
     assert as_rows(pa.table(table.to_pyarrow_table()).to_pylist()) == expected("shop/events", 1)
+
+
+def test_stored_rows_of_a_bucket_take_a_type_that_is_declared_later(
+    api: FakeApi, bucket: Bucket, tmp_path: Path
+) -> None:
+    """By a machine that has none of the files; the dataset is dropped from a third one."""
+    (tmp_path / "config").mkdir()
+    source = tmp_path / "config" / "till.yaml"
+    text = f"base_url: {api.url}\nresources:\n  sales: {{path: /sales, paginate: none, write: append"
+
+    def read(machine: str, more: str, *values: str) -> list[str]:
+        source.write_text(f"{text}{more}}}\n")
+        api.answer("/sales", say([{"v": value} for value in values]))
+        project = load_project(bucket.settings, root=tmp_path, data=tmp_path / machine)
+        report = run_source(
+            project.sources["till"], Shared(uuid.uuid4().hex, datetime.now(UTC), project.settings, Here())
+        )
+        return [one.problem.message for one in report.resources if one.problem]
+
+    failed = [read("one", "", "9", "10"), read("two", ", columns: {v: int64}", "11")]
+    table = pipelines.scan("till.sales").to_table()
+    dropped = CliRunner().invoke(app, ["drop", "till.sales", "--data", str(tmp_path / "three")])
+
+    assert failed == [[], []]
+    assert (table["v"].type, sorted(table["v"].to_pylist())) == (pa.int64(), [9, 10, 11])
+    assert "till.sales: 3 rows are out of commit 3" in dropped.stdout
+    head = Lake(tmp_path / "four", "till", bucket.remote).head()
+    assert head is not None
+    assert dict(head.datasets) == {}
