@@ -127,13 +127,14 @@ def test_a_history_whose_versions_are_declared_later_has_their_type_in_its_times
         (300, "int8", "lies outside -128 to 127"),
         ("2024-05-01 12:00:00", "timestamp", "a stored time names no zone"),
         ([1], "int64", "stored values are list<"),
+        ({"a": 1, "b": 2}, "'struct<a: int64>'", "would not all survive"),
     ],
 )
 def test_what_does_not_fit_fails_the_run_and_stays_as_it_is(
     shop: Shop, mode: str, stored: Any, declared: str, told: str
 ) -> None:
     """Until the configuration says that a column may be wider."""
-    new = "2024-05-01T12:00:00Z" if declared == "timestamp" else 7
+    new = {"timestamp": "2024-05-01T12:00:00Z", "'struct<a: int64>'": {"a": 7}}.get(declared, 7)
     shop.configure(*lines(mode))
     shop.read(stored)
     before, commit = files(shop), head(shop)
@@ -195,6 +196,23 @@ def test_nothing_is_written_until_rows_come(shop: Shop) -> None:
 
     assert kinds(shop.run()) == []
     assert head(shop) == commit
+
+
+def test_times_do_not_lose_their_hours_when_they_are_declared_days(shop: Shop) -> None:
+    shop.configure("write: upsert", "columns: {v: timestamp}")
+    shop.read("2024-05-01T00:00:00Z", "2024-05-02T12:00:00Z")
+    shop.configure("write: upsert", "columns: {v: date}")
+    shop.api.pages("/orders", records=[{"id": 2, "v": "2024-05-03"}])
+
+    failed = kinds(shop.run())
+    shop.configure("write: upsert", "columns: {v: timestamp}")
+    shop.read("2024-05-01T00:00:00Z", "2024-05-02T00:00:00Z")
+    shop.configure("write: upsert", "columns: {v: date}")
+    shop.api.pages("/orders", records=[{"id": 2, "v": "2024-05-03"}])
+
+    assert failed == ["TypeConflict"]
+    assert kinds(shop.run()) == []
+    assert values(shop) == [date(2024, 5, day) for day in (1, 2, 3)]
 
 
 def test_a_masked_column_keeps_what_the_mask_makes_of_it(shop: Shop) -> None:

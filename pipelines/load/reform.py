@@ -1,4 +1,4 @@
-"""Rows that were stored under an older configuration, in the form that it gives now.
+"""Rows that were stored under an older configuration, in the form that the one of now gives.
 
 That is the form of `partition_by`, `write`, `key` and the types in `columns`. Without
 it a key would be looked for in folders where it is not, or a key of many stored rows
