@@ -63,14 +63,24 @@ def check(
 
 
 def doubt(document: Document, resources: Mapping[str, Resource]) -> list[Problem]:
-    """What is valid and may not be meant: appended rows that may differ each time they are read."""
+    """What is valid and may not be meant: rows that are appended once more by each run, or may be."""
     what = (
         "with `write: append` and no `key` a row that is read again is told by all columns that a transform gives it: "
         "one that differs between runs, such as the time, stores it twice; name a `key`"
     )
     doubted = [name for name, one in resources.items() if one.transform and one.incremental and not one.key]
     appended = [name for name in doubted if resources[name].write == "append"]
-    return [document.problem(("resources", name, "transform"), what) for name in appended]
+    again = (
+        "with `write: append` and no `incremental` each run stores all records once more; say `write: upsert` with a "
+        "`key`, or `replace`; if every read is to be kept, let a `transform` note its time"
+    )
+    whole = [
+        name for name, one in resources.items() if one.write == "append" and not (one.incremental or one.transform)
+    ]
+    return [
+        *(document.problem(("resources", name, "transform"), what) for name in appended),
+        *(document.problem(("resources", name, "write"), again) for name in whole),
+    ]
 
 
 def _resource(resource: Resource, known: list[str], transforms: Path, parents: frozenset[str]) -> Found:

@@ -435,3 +435,24 @@ def test_an_interval_or_an_rrule_will_do(project: Project, schedule: str, *, fit
         assert project.load()["shop"].schedule is not None
     else:
         assert "schedule" in project.mistakes()[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_doubted"),
+    [
+        (["write: append"], True),
+        (["write: append", "key: id"], True),
+        (["write: append", "transform: worldbank:clean_countries"], False),
+        (["write: append", "incremental: {cursor: at, since_param: since, start: 2024-01-01}"], False),
+        (["write: replace"], False),
+    ],
+)
+def test_records_that_each_run_would_append_again_are_doubted(
+    project: Project, lines: list[str], is_doubted: bool
+) -> None:
+    project.write(resource("path: /x", *lines))
+
+    told = project.load().warnings
+
+    assert ["no `incremental` each run stores all records once more" in one for one in told] == [True] * is_doubted
+    assert all(one.startswith("config/shop.yaml:5: resources.r.write: ") for one in told)
