@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,18 @@ def differences(before: pa.Schema, after: pa.Schema) -> list[SchemaChange]:
         gone
         + added
         + [f"column {name} was {old[name]}, is {new[name]}" for name in new if old.get(name, new[name]) != new[name]]
+    )
+
+
+def of_renamed(
+    where: str, moved: Mapping[str, str], before: Collection[str], after: Collection[str]
+) -> tuple[str, ...]:
+    """A warning, once, for each field that has *moved* to a new column while stored rows keep it in the old one."""
+    return tuple(
+        f"{where}: {field!r} is {column!r} from now on, and stored rows keep the old column; "
+        f"`threadmill drop {where}` has all read anew"
+        for field, column in moved.items()
+        if field != column and {field} <= {*before} & {*after} and column in {*after} - {*before}
     )
 
 

@@ -34,6 +34,7 @@ from pipelines.pool import Engine
 from pipelines.report.looked_at import looked_at, reasons_of
 from pipelines.report.result import Expected, ResourceReport
 from pipelines.report.spans import parents_of, waiting_for
+from pipelines.schemas import of_renamed
 from pipelines.transform.checks import Expectations
 from pipelines.transform.restored import declared_otherwise
 from pipelines.watermarks import of_unasked
@@ -184,7 +185,9 @@ class Settling:
         where, resource, head = f"{self._source.name}.{name}", self._source.resources[name], self._draft.head
         before = head.datasets.get(name, Dataset()) if head else Dataset()
         stored = change.schema.names if change.schema else ()
+        moved = {**resource.rename, **{one.source: column for column, one in resource.columns.items() if one.source}}
         told = of_older(where, change.kept)
+        told += of_renamed(where, moved, before.schema.names if before.schema else (), stored)
         told += of_uncovered(where, before, resource.mask, anew=self._is_anew(name))
         if resource.incremental and self._moves:
             told += of_unasked(where, self._watermarks[name], resource.incremental, self._source.asked(name))

@@ -120,7 +120,7 @@ def of_unasked(where: str, known: Watermark | None, incremental: Incremental, as
         told.append(f"{where}: `start` is earlier now; what lies before {known.start} is read by {again(known.start)}")
     if known.asked and known.asked != asked:
         told.append(
-            f"{where}: `path`, `params`, `body` or `records` has changed; "
+            f"{where}: `base_url`, `path`, `params`, `body` or `records` has changed; "
             f"if that takes in other records, the older ones are read by {again(reached)}"
         )
     return tuple(told)

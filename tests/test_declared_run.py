@@ -263,3 +263,21 @@ def test_rows_of_the_boundary_come_once_though_their_cursor_is_declared_meanwhil
     stored = pq.read_table(tmp_path / "data/parquet/shop/orders", partitioning=None)
     assert stored["at"].type == pa.timestamp("us", "UTC")
     assert sorted(stored["n"].to_pylist()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("write", ["append", "upsert", "history", "replace"])
+@pytest.mark.parametrize("moved", ["rename: {v: value}", "columns: {value: {from: v}}"])
+def test_a_field_that_moves_to_another_column_is_told_once(shop: Shop, write: str, moved: str) -> None:
+    """Stored rows have it in the old one; but `replace` leaves none of them."""
+    shop.configure(f"write: {write}")
+    shop.read(1, 2)
+    shop.configure(f"write: {write}", moved)
+    shop.api.pages("/orders", records=[{"id": 3, "v": 3}])
+
+    warnings = [shop.run().resources[0].warnings for _ in range(2)]
+
+    told = (
+        "shop.orders: 'v' is 'value' from now on, and stored rows keep the old column; "
+        "`threadmill drop shop.orders` has all read anew"
+    )
+    assert warnings == [() if write == "replace" else (told,), ()]

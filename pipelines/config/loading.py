@@ -200,7 +200,7 @@ def _hash(public: dict[str, Json]) -> str:
 def _asked(name: str, public: dict[str, Json]) -> str:
     """What decides which records resource *name* is asked for, and which of an answer count."""
     resource = public["resources"][name]
-    said = [public.get("params"), *(resource.get(key) for key in _ASKED)]
+    said = [public.get("base_url"), public.get("params"), *(resource.get(key) for key in _ASKED)]
     return digest(json.dumps(as_written(said), sort_keys=True, ensure_ascii=False).encode())
 
 
