@@ -29,7 +29,8 @@ class KeptPages:
 
     def _commits_of(self, name: str) -> list[int]:
         """The commits whose pages of *name* count: all that are kept, or the newest if a read says what is gone."""
-        taken_in = [number for number, plan in self.plans.items() if name not in plan.failed]
+        dropped = self._dropped(name)
+        taken_in = [number for number, plan in self.plans.items() if name not in plan.failed and number > dropped]
         found = [number for number in taken_in if _pages(self.folder, number, name).exists()]
         write = self._source.resources[name].write
         if write == "replace" or self.drops_missing(name):
@@ -37,6 +38,16 @@ class KeptPages:
         if write == "append" and found and name not in self.plans[found[0]].first:
             return self._told_apart(name, found)
         return found
+
+    def _dropped(self, name: str) -> int:
+        """The last commit that took dataset *name* out; 0 where none did: rows of older pages are to be gone."""
+        log, before = self._lake.log, False
+        dropped = 0
+        for number in log.numbers():
+            is_there = name in log.read(number).datasets
+            dropped = number if before and not is_there else dropped
+            before = is_there
+        return dropped
 
     def _told_apart(self, name: str, found: list[int]) -> list[int]:
         """Those of the commits *found* of which the one before is there: it tells whether they wrote older rows again.

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from pipelines.asking import FirstPages
 from pipelines.config.loading import Resource, Source
 from pipelines.config.settings import Settings
+from pipelines.errors import CursorError
 from pipelines.extract.chains import Asker
 from pipelines.extract.limits import Limits
 from pipelines.extract.paginators import NoPages
@@ -19,6 +20,7 @@ from pipelines.extract.watermark import Watermark
 from pipelines.impact import Impact, impact_of, with_rows
 from pipelines.load.lake import Lake
 from pipelines.load.log import Commit, Dataset
+from pipelines.milled import describe
 from pipelines.report.explain import Work, works
 from pipelines.report.runs import Document, read_run, resources_of, run_ids
 
@@ -123,6 +125,11 @@ def watermark_of(head: Commit | None, name: str) -> Watermark | None:
 def _asked(source: Source, name: str, head: Commit | None, now: datetime) -> Planned:
     resource = source.resources[name]
     endpoint, watermark = resource.endpoint(), watermark_of(head, name)
+    if endpoint.incremental:
+        try:
+            endpoint.incremental.refuse_other(watermark)
+        except CursorError as error:
+            raise describe(error, f"{source.name}.{name}") from None
     asker = Asker(source.connection(), endpoint, watermark, now)
     watermark = watermark and replace(watermark, value=watermark.lowest(), parents={})
     each, incremental = endpoint.for_each, endpoint.incremental

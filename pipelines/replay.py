@@ -125,7 +125,8 @@ class _Replay:
         plan, source = self._pages.plans[number], self._source
         names = [name for name, commits in self._commits.items() if number in commits]
         endpoints = self._endpoints(plan, names)
-        watermarks = {name: Watermark.from_json(plan.watermarks.get(name)) for name in endpoints}
+        # the pages are those that this watermark asked for, whatever field it was of
+        watermarks = {name: _of_any_cursor(plan.watermarks.get(name)) for name in endpoints}
         zones = zones_of(source.resources)
         recipes = {
             name: recipe_of(
@@ -181,6 +182,11 @@ class _Replay:
         stored = head.datasets[name].record_columns if head and name in head.datasets else None
         later = [column["name"] for column in stored or () if column["name"] not in names]
         return made and (*made, *({"name": column, "type": "null"} for column in later))
+
+
+def _of_any_cursor(stored: Mapping[str, Json] | None) -> Watermark | None:
+    mark = Watermark.from_json(stored)
+    return mark and replace(mark, cursor="")
 
 
 def _as_asked(endpoint: Endpoint, zone: str | None) -> Endpoint:

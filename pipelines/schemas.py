@@ -50,14 +50,18 @@ def differences(before: pa.Schema, after: pa.Schema) -> list[SchemaChange]:
 
 
 def of_renamed(
-    where: str, moved: Mapping[str, str], before: Collection[str], after: Collection[str]
+    where: str, moved: Mapping[str, str], before: Collection[str], after: Collection[str], filled: Collection[str]
 ) -> tuple[str, ...]:
-    """A warning, once, for each field that has *moved* to a new column while stored rows keep it in the old one."""
+    """A warning, once, for each field that has *moved* to a new column while stored rows keep it in the old one.
+
+    Not of a column that rows just read have *filled* as well.
+    """
+    old, new = {*before} & {*after} - {*filled}, {*after} - {*before}
     return tuple(
         f"{where}: {field!r} is {column!r} from now on, and stored rows keep the old column; "
         f"`threadmill drop {where}` has all read anew"
         for field, column in moved.items()
-        if field != column and {field} <= {*before} & {*after} and column in {*after} - {*before}
+        if field in old and column in new
     )
 
 

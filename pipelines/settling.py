@@ -187,11 +187,24 @@ class Settling:
         stored = change.schema.names if change.schema else ()
         moved = {**resource.rename, **{one.source: column for column, one in resource.columns.items() if one.source}}
         told = of_older(where, change.kept)
-        told += of_renamed(where, moved, before.schema.names if before.schema else (), stored)
-        told += of_uncovered(where, before, resource.mask, anew=self._is_anew(name))
+        told += of_renamed(where, moved, before.schema.names if before.schema else (), stored, filled)
+        told += of_uncovered(where, before, resource.mask, moved, anew=self._is_anew(name))
+        told += self._of_older_parents(name) if name not in (head.datasets if head else {}) else ()
         if resource.incremental and self._moves:
-            told += of_unasked(where, self._watermarks[name], resource.incremental, self._source.asked(name))
+            told += of_unasked(where, self._watermarks[name], resource, self._source.asked(name))
         return told + of_kept(where, self._recipes[name].target.deletes, filled, stored, is_whole=is_whole)
+
+    def _of_older_parents(self, name: str) -> tuple[str, ...]:
+        """A warning that a resource without any row before was read for the newest of its parents alone."""
+        source, resources = self._source.name, self._source.resources
+        marked = [
+            one for one in parents_of(name, resources) if resources[one].incremental and self._watermarks.get(one)
+        ]
+        return tuple(
+            f"{source}.{name}: only the newest records of {one!r} were parents of it, as it is new or was dropped; "
+            f"`threadmill state reset {source}.{one}` and a run have those of all"
+            for one in (marked[:1] if self._moves else ())
+        )
 
     def _refuse_fewer(self, name: str, extraction: Extraction, short: frozenset[str]) -> None:
         """A whole read that is known to lack records, or all those of a parent, must not take the place of more."""
@@ -257,9 +270,7 @@ class Settling:
                 reached = reached.advance(value, parent)
         settled = (extraction.server_time or asked_at) - timedelta(seconds=incremental.settle)
         reached = reached.no_later_than(settled)
-        watermark = incremental.of(self._watermarks[name], self._source.asked(name)).advance(reached.value)
-        for parent, value in reached.parents.items():
-            watermark = watermark.advance(value, parent)
+        watermark = incremental.advanced(self._watermarks[name], reached, self._source.asked(name))
         return watermark if watermark.value or watermark.parents else None
 
     def _report(self, name: str, extraction: Extraction, ledger: Ledger) -> ResourceReport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.config.naming import is_name
 from pipelines.config.project import Project
 from pipelines.extract.daily import count_file, counts_folder, used_today
 from pipelines.left_over import left_over, of_left_over
@@ -26,7 +27,8 @@ def status_of(project: Project) -> list[dict[str, Any]]:
     names = {source.name: list(source.resources) for source in project.sources}
     data, remote = project.settings.data, project.settings.remote
     told = {**names, MARTS: list(project.marts.marts)}
-    for source, resources in {**told, **{name: [] for name in sources_of(data, remote) if name not in told}}.items():
+    others: dict[str, list[str]] = {name: [] for name in sources_of(data, remote) if name not in told and is_name(name)}
+    for source, resources in {**told, **others}.items():
         head = Lake(data, source, remote).head()
         committed = head.datasets if head else {}
         gone = left_over(committed, resources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -10,10 +11,12 @@ from pipelines.batch import Json
 from pipelines.config.problems import nearest
 from pipelines.config.source import Resource, Source
 from pipelines.errors import ConfigError, CursorError
-from pipelines.extract.watermark import Incremental, Watermark, comparable, is_later
+from pipelines.extract.watermark import Watermark, comparable
 from pipelines.load.lake import Committed, Lake
-from pipelines.report.spans import watermark_of
+from pipelines.report.spans import takes_spans, watermark_of
 from pipelines.version import CODE_VERSION
+
+_MICROSECONDS = re.compile(r"\.0{6}(?=Z?$)")
 
 
 def chosen(source: Source, resource: str, *, one: bool = False) -> Mapping[str, Resource]:
@@ -44,7 +47,7 @@ def watermarks(lake: Lake, resources: Mapping[str, Resource]) -> list[dict[str, 
         found.append(
             {
                 "resource": f"{lake.folder.name}.{name}",
-                "cursor": resource.incremental.cursor if resource.incremental else None,
+                "cursor": (mark and mark.cursor) or (resource.incremental.cursor if resource.incremental else None),
                 "watermark": mark.value if mark else "",
                 "parents": dict(mark.parents) if mark else {},
                 "commit": draft.head.n if draft.head else None,
@@ -74,11 +77,9 @@ def move(  # noqa: PLR0913  # where, what, and what the commit says of it
             raise ConfigError(f"{name}: {error.message}", "write it as the cursor of the resource is") from None
         known = watermark_of(draft, name) or Watermark(kind=kind)
         # what is known of another cursor says nothing of this one
-        base = (
-            replace(known, kind=kind, cursor=cursor)
-            if known.cursor in {"", cursor}
-            else Watermark(kind=kind, cursor=cursor)
-        )
+        base = known if known.cursor in {"", cursor} else Watermark()
+        # what was asked for so far is not what will be asked for from there on
+        base = replace(base, kind=kind, cursor=cursor, start="", asked="")
         moved = (
             replace(base, parents={**base.parents, parent: value}) if parent else replace(base, value=value, parents={})
         )
@@ -104,23 +105,24 @@ def forget(lake: Lake, resources: Mapping[str, Resource], *, run: str, config_ha
     return lake.commit(draft)
 
 
-def of_unasked(where: str, known: Watermark | None, incremental: Incremental, asked: str) -> tuple[str, ...]:
+def of_unasked(where: str, known: Watermark | None, resource: Resource, asked: str) -> tuple[str, ...]:
     """Warnings, once, about older records that what is *asked* now would give, and nobody asks for again."""
-    if known is None or not (reached := known.lowest()):
+    incremental = resource.endpoint().incremental
+    if known is None or incremental is None or not (reached := known.highest()):
         return ()
 
     def again(end: str) -> str:
-        if incremental.kind == "text":
-            return f"`threadmill state reset {where}`"
-        source, end = where.partition(".")[0], end.replace(" ", "T").replace(".000000", "")
-        return f"`threadmill backfill {source} --from {incremental.start} --to {end}`"
+        if incremental.kind == "text" or not takes_spans(resource):
+            return f"`threadmill state reset {where}` and a run"
+        begin, end = (_MICROSECONDS.sub("", text.replace(" ", "T")) for text in (incremental.start, end))
+        return f"`threadmill backfill {where.partition('.')[0]} --from {begin} --to {end}`"
 
     told = []
-    if known.start and is_later(known.start, incremental.start, incremental.kind):
+    if known.start and incremental.begins_before(known.start):
         told.append(f"{where}: `start` is earlier now; what lies before {known.start} is read by {again(known.start)}")
     if known.asked and known.asked != asked:
         told.append(
-            f"{where}: `base_url`, `path`, `params`, `body` or `records` has changed; "
+            f"{where}: what is asked for has changed (`base_url`, `path`, `params`, `body`, `graphql` or `records`); "
             f"if that takes in other records, the older ones are read by {again(reached)}"
         )
     return tuple(told)

@@ -281,3 +281,49 @@ def test_a_field_that_moves_to_another_column_is_told_once(shop: Shop, write: st
         "`threadmill drop shop.orders` has all read anew"
     )
     assert warnings == [() if write == "replace" else (told,), ()]
+
+
+def test_a_time_is_not_taken_for_its_number(shop: Shop) -> None:
+    """Seconds as the API has them, and microseconds as they are stored, would stand beside each other."""
+    shop.configure("write: upsert", "columns: {v: timestamp from epoch_s}")
+    shop.read(1714564800)
+    shop.configure("write: upsert", "columns: {v: int64}")
+    shop.api.pages("/orders", records=[{"id": 1, "v": 1714564801}])
+
+    assert kinds(shop.run()) == ["TypeConflict"]
+    assert values(shop) == [NOON]
+
+
+@pytest.mark.parametrize(
+    ("nothing", "value", "declared", "expected"), [(None, "9", "int64", 9), ([], ["9"], "list<int64>", [9])]
+)
+def test_an_older_file_that_has_only_nulls_takes_any_type(
+    shop: Shop, nothing: Any, value: Any, declared: str, expected: Any
+) -> None:
+    more = ["write: append", "older_files: cast"]
+    shop.configure(*more)
+    shop.read(nothing, nothing)
+    shop.api.pages("/orders", records=[{"id": 2, "v": value}])
+    assert kinds(shop.run()) == []
+
+    shop.configure(*more, f"columns: {{v: '{declared}'}}")
+    shop.api.pages("/orders", records=[{"id": 3, "v": value}])
+
+    assert kinds(shop.run()) == []
+    assert values(shop) == [nothing, nothing, expected, expected]
+
+
+def test_rows_of_the_boundary_come_once_though_they_become_text(api: FakeApi, tmp_path: Path) -> None:
+    """A whole number among fractions: 1.0 where it is stored, 1 where it is read again."""
+    (tmp_path / "config").mkdir()
+
+    def read(more: str, *numbers: float) -> list[str]:
+        text = CURSOR.format(url=api.url, more=more)
+        (tmp_path / "config/shop.yaml").write_text(text)
+        api.answer("/orders", say({"data": [{"at": "2024-05-01T12:00:00Z", "n": one} for one in numbers]}))
+        project = load_project({}, root=tmp_path, data=tmp_path / "data")
+        return kinds(run_source(project.sources["shop"], Shared("r", NOW, project.settings, Here())))
+
+    assert [read("key: n", 1, 2.5), read("columns: {n: string}\n    key: n", 1, 3.5)] == [[], []]
+    stored = pq.read_table(tmp_path / "data/parquet/shop/orders", partitioning=None)
+    assert sorted(stored["n"].to_pylist()) == ["1", "2.5", "3.5"]

@@ -126,7 +126,8 @@ def drop(name: str, as_json: bool, **given: Any) -> None:
 
     A commit of its own, which `rollback` undoes until `vacuum` forgets the older
     ones. What the configuration still has is read from the first record by the
-    next run, and so made anew.
+    next run, and so made anew; below an `incremental` parent only once that is
+    reset as well (`state reset`).
     """
     from pipelines.milled import rejects_of
     from pipelines.version import CODE_VERSION
@@ -146,7 +147,9 @@ def drop(name: str, as_json: bool, **given: Any) -> None:
     if as_json:
         print_json({"dataset": name, "rows": rows, "commit": number, "pending": done.pending})
     else:
-        click.echo(f"{name}: {rows:,} rows are out of commit {number}; `threadmill rollback` brings them back")
+        told = "1 row is" if rows == 1 else f"{rows:,} rows are"
+        back = f"`threadmill rollback {source} {(number or 1) - 1}` brings them back"
+        click.echo(f"{name}: {told} no longer there from commit {number} on; {back}")
     if done.unshown:
         click.echo(f"warning: {source}: {done.unshown}\n  hint: the next run shows it", err=True)
     cataloged(settings)

@@ -36,7 +36,7 @@ NOT_SOURCES = frozenset({"marts"})
 MERGED = frozenset({"params", "headers", "columns", "mask", "rename", "carry", "incremental"})
 """Keys of a resource whose entries come beside those of `defaults`."""
 _SALTED = {"sha256": "${MASK_SALT}"}
-_ASKED = ("path", "method", "params", "body", "graphql", "records")
+_ASKED = ("path", "body", "graphql", "records")
 _HASHLESS = frozenset({"defaults", "limits", "max_response", "retry", "schedule", "timeout", "user_agent"})
 
 
@@ -187,7 +187,7 @@ def _source(file: _File, reading: _Reading) -> tuple[Source | None, list[Problem
         return None, problems, warnings
     source._secrets = reading.secrets
     source._config_hash = _hash(resolved.public)
-    source._asked = {name: _asked(name, resolved.public) for name in resources}
+    source._asked = {name: _asked(document.data, resource) for name, resource in document.data["resources"].items()}
     return source, [], warnings
 
 
@@ -197,10 +197,13 @@ def _hash(public: dict[str, Json]) -> str:
     return digest(json.dumps(as_written(deciding), sort_keys=True, ensure_ascii=False).encode())
 
 
-def _asked(name: str, public: dict[str, Json]) -> str:
-    """What decides which records resource *name* is asked for, and which of an answer count."""
-    resource = public["resources"][name]
-    said = [public.get("base_url"), public.get("params"), *(resource.get(key) for key in _ASKED)]
+def _asked(source: dict[str, Json], resource: dict[str, Json]) -> str:
+    """What decides which records of *resource* are asked for, and which of an answer count.
+
+    As it is written: a variable counts by its name, as its value may be another with each run.
+    """
+    params = {**(source.get("params") or {}), **(resource.get("params") or {})}
+    said = [source["base_url"].rstrip("/"), params, *(resource.get(key) for key in _ASKED)]
     return digest(json.dumps(as_written(said), sort_keys=True, ensure_ascii=False).encode())
 
 

@@ -128,7 +128,7 @@ class LastId(Paginator):
         if last is None:
             _refuse_more(self.more, "the page has no record to go on from", "`records`")
             return None
-        if is_short(page.count, self.size, self.until):
+        if not self.more and is_short(page.count, self.size, self.until):
             return None
         value: Json = find(last, self.record_field)
         if value is None:

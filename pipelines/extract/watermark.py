@@ -7,6 +7,7 @@ is pure: the run's clock comes in as an argument and is frozen for the run.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
@@ -72,6 +73,11 @@ class Watermark(Struct, frozen=True):
         values = [value for value in (self.value, *self.parents.values()) if value]
         return min(values, key=lambda value: comparable(value, self.kind), default="")
 
+    def highest(self) -> str:
+        """The highest value of all parents; of the resource where there are none."""
+        values = [value for value in (self.value, *self.parents.values()) if value]
+        return max(values, key=lambda value: comparable(value, self.kind), default="")
+
     def to_json(self) -> dict[str, Json]:
         """As the commit stores it."""
         return {name: value for name, value in asdict(self).items() if value or name in {"value", "kind"}}
@@ -79,7 +85,8 @@ class Watermark(Struct, frozen=True):
     @staticmethod
     def from_json(stored: Mapping[str, Json] | None) -> Watermark | None:
         """The inverse of `to_json`; nothing stored, no watermark."""
-        return Watermark(**stored) if stored else None
+        known = {name: value for name, value in (stored or {}).items() if name in Watermark.__struct_fields__}
+        return Watermark(**known) if stored else None
 
 
 class Window(Struct, frozen=True):
@@ -136,9 +143,46 @@ class Incremental(Value):
         None, description="the parent that has a watermark for each of its records; implied by `for_each`"
     )
 
-    def of(self, known: Watermark | None, asked: str) -> Watermark:
-        """*known*, or a first watermark, as one of this cursor, which *asked* for so much."""
-        return replace(known or Watermark(kind=self.kind), cursor=self.cursor, start=self.start, asked=asked)
+    def refuse_other(self, watermark: Watermark | None) -> None:
+        """See that *watermark* is of this cursor.
+
+        Raises:
+            CursorError: It is of another one: rows below it may never have been read by this one.
+        """
+        if watermark and watermark.cursor not in {"", self.cursor}:
+            value = watermark.highest()
+            raise CursorError(
+                f"the watermark{' ' * bool(value)}{value} is one of {watermark.cursor!r}, "
+                f"and `cursor` is {self.cursor!r} now",
+                "`threadmill state reset SOURCE.RESOURCE` reads from `start` again; "
+                "`threadmill state set` goes on from a value, as where the same field has another name",
+            )
+
+    def advanced(self, known: Watermark | None, reached: Watermark, asked: str) -> Watermark:
+        """*known*, or a first watermark, after rows up to *reached* were committed, for which it was *asked*.
+
+        Where nothing has moved, and nothing is to be noted but what nobody knew, it is *known* itself.
+
+        Raises:
+            CursorError: It is of another cursor.
+        """
+        self.refuse_other(known)
+        before = known or Watermark(kind=self.kind)
+        after = before.advance(reached.value)
+        for parent, value in reached.parents.items():
+            after = after.advance(value, parent)
+        if after == before and before.asked in {"", asked}:
+            return before
+        start = before.start if before.start and not self.begins_before(before.start) else self.start
+        return replace(after, cursor=self.cursor, start=start, asked=asked)
+
+    def begins_before(self, start: str) -> bool:
+        """Whether `start` is earlier than *start*, which was one of this resource; False where they do not compare."""
+        with suppress(CursorError):
+            if self.kind == "instant":
+                return self._instant(self.start) < self._instant(start)
+            return is_later(start, self.start, self.kind)
+        return False
 
     @property
     def kind(self) -> Kind:
@@ -190,15 +234,9 @@ class Incremental(Value):
         is the start of the next, so that nothing lies between, and none is a time that comes twice.
 
         Raises:
-            CursorError: The watermark is that of another cursor: rows below it may never have been read by this one.
+            CursorError: The watermark is that of another cursor.
         """
-        if watermark and watermark.cursor and watermark.cursor != self.cursor:
-            raise CursorError(
-                f"the watermark {watermark.lowest()} is one of {watermark.cursor!r}, "
-                f"and `cursor` is {self.cursor!r} now",
-                "`threadmill state reset` reads from `start` again; "
-                "`threadmill state set` goes on from a value, as where the same field has another name",
-            )
+        self.refuse_other(watermark)
         if self.kind != "instant":
             return [Window(self.since(watermark), self.until(now))]
         lower, upper = self._since(watermark.value if watermark else ""), self._until(now)

@@ -20,10 +20,11 @@ from pipelines.load.schema import recast, record_schema
 from pipelines.load.stored import groups
 from pipelines.load.target import VALID_FROM, VALID_TO
 from pipelines.load.timeline import FILE, FROM, GONE, HASH, PART, ROW, TO, timeline
-from pipelines.load.versions import Texts
+from pipelines.load.versions import Texts, ordered
 from pipelines.load.winners import row_hashes
 
 WHAT = ("ended", "gone", "added")
+_OWN = "·own"
 
 
 class Decided(Struct, frozen=True):
@@ -64,13 +65,17 @@ class Decide(Struct, frozen=True):
         if whole:
             known = pl.concat([known, live.join(read, on=keys, how="anti").with_columns(_no_hash())])
         texts = Texts.of(read[FROM], known[FROM], known[TO]) if read[FROM].dtype == pl.String else None
+        own = read.select(PART, ROW, pl.col(FROM).alias(_OWN))
         if texts:
             read, known = texts.compared(read, FROM), texts.compared(known, FROM, TO)
         found = timeline(known, read, keys, versioned=target.version is not None, now=place.now, missing=missing)
         path = place.tmp / f"timeline-{uuid.uuid4().hex}"
         with store_errors("writing the timeline of this run"):
             for what in WHAT:
-                rows = texts.written(getattr(found, what)) if texts else getattr(found, what)
+                rows = getattr(found, what)
+                if texts:
+                    rows = texts.written(rows)
+                    rows = _in_own_words(rows, own) if what == "added" else rows
                 stage(Path(f"{path}-{what}.arrow"), rows.to_arrow(), place.disk)
         touched = pl.concat([found.ended[FILE], found.gone[FILE]]).unique().sort().to_list()
         added = np.bincount(found.added[PART].to_numpy(), minlength=len(self.staged)).tolist()
@@ -152,6 +157,13 @@ class Decide(Struct, frozen=True):
         fields = [*(self.schema.field(name) for name in keys), pa.field(FROM, kind), pa.field(TO, kind)]
         more = [pa.field(FILE, pa.int32()), pa.field(ROW, pa.int64()), pa.field(HASH, pa.uint64())]
         return _frame(pa.schema([*fields, *more]).empty_table())
+
+
+def _in_own_words(added: pl.DataFrame, own: pl.DataFrame) -> pl.DataFrame:
+    """*added* rows that begin with their own version as that is written: another key may have it in other words."""
+    joined = added.join(own, on=[PART, ROW], how="left", maintain_order="left")
+    is_own = ordered(joined[_OWN]) == ordered(joined[FROM])
+    return joined.with_columns(pl.when(is_own).then(pl.col(_OWN)).otherwise(pl.col(FROM)).alias(FROM)).drop(_OWN)
 
 
 def _no_hash() -> pl.Expr:

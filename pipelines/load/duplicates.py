@@ -11,15 +11,18 @@ if TYPE_CHECKING:
 
     from pipelines.load.target import Target
 
-_ROW = "·row"
+_ROW, _ORDER = "·row", "·order"
 
 
 def best(frame: pl.DataFrame, keys: Sequence[str], version: str | None) -> pl.DataFrame:
     """One row for each key: of the greatest *version* (null is least), of equal ones the last."""
+    from pipelines.load.versions import ordered
+
     if frame.select(keys).n_unique() == len(frame):
         return frame
     if version:
-        frame = frame.sort(version, nulls_last=False, maintain_order=True)
+        order = ordered(frame[version]).alias(_ORDER)
+        frame = frame.with_columns(order).sort(_ORDER, nulls_last=False, maintain_order=True).drop(_ORDER)
     return frame.unique(list(keys), keep="last", maintain_order=True)
 
 
@@ -28,14 +31,11 @@ def one_for_each_key(table: pa.Table, target: Target) -> pa.Table:
     # 0.1 s to import, and the parent, which writes no rows, never needs it
     import polars as pl
 
-    from pipelines.load.versions import ordered
-
     keys = target.identity
     version = target.version if target.version not in keys and target.version in table.column_names else None
     columns = list(dict.fromkeys((*keys, *([version] if version else []))))
     if not set(columns) <= set(table.column_names):
         return table
     frame = pl.DataFrame(pl.from_arrow(table.select(columns))).with_row_index(_ROW)
-    frame = frame.with_columns(ordered(frame[version])) if version else frame
     rows = best(frame, keys, version)[_ROW]
     return table if len(rows) == len(table) else table.take(rows.sort().to_arrow())

@@ -195,7 +195,7 @@ class Lake:
             forgotten = recovery.forget(self.log, keep=max(1, keep), replaced_before=replaced_before)
             paths = {path for commit in forgotten for path in commit.paths}
             self.home.sweep(lambda: recovery.named(self.log), paths, now=now)
-            recovery.retire(self.aside, self.folder / "foreign", self._disk, now=now)
+            recovery.retire(self.aside, self.folder / "foreign", self._disk, now=now, grace_s=grace.total_seconds())
         self.tidy()
         return len(forgotten)
 

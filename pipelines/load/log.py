@@ -149,7 +149,7 @@ class Commit(Struct, frozen=True):
         """
         document = orjson.loads(data)
         if (number := document.pop("format")) != FORMAT:
-            raise NewerFormat(number)
+            raise NewerFormat(number) if isinstance(number, int) and number > FORMAT else ValueError("another format")
         datasets = {name: _dataset(value) for name, value in document.pop("datasets").items()}
         created_at = datetime.fromisoformat(document.pop("created_at"))
         return cls(**_known(cls, document), created_at=created_at, datasets=datasets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from pipelines.load.log import Dataset
 
@@ -17,8 +17,18 @@ def covered(known: Dataset, rules: Collection[str], *, anew: bool) -> tuple[str,
     return None if known.masked is None else tuple(path for path in known.masked if path in rules)
 
 
-def of_uncovered(where: str, known: Dataset, rules: Collection[str], *, anew: bool) -> tuple[str, ...]:
-    """A warning about stored rows that hold what *rules* name as it came."""
-    bare = sorted({*rules} - {*known.masked}) if known.files and known.masked is not None and not anew else []
+def of_uncovered(
+    where: str, known: Dataset, rules: Collection[str], columns: Mapping[str, str], *, anew: bool
+) -> tuple[str, ...]:
+    """A warning about stored rows that hold what *rules* name as it came; *columns* tells fields that have another."""
+    if anew or known.masked is None or known.schema is None or not known.files:
+        return ()
+    bare = [
+        path
+        for path in sorted({*rules} - {*known.masked})
+        # below what was covered there was nothing more
+        if not any(path.startswith(f"{other}.") for other in known.masked)
+        and not {path.partition(".")[0], path.replace(".", "_"), columns.get(path, path)}.isdisjoint(known.schema.names)
+    ]
     names, told = ", ".join(map(repr, bare)), "hold it as it came; the runbook tells how to be rid of it"
     return (f"{where}: rows that were stored before `mask` named {names} {told}",) if bare else ()

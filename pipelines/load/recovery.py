@@ -121,15 +121,15 @@ def _refuse_without_log(view: View, log: Path) -> None:
         )
 
 
-def retire(aside: Path, foreign: Path, disk: Disk, *, now: datetime) -> None:
-    """Remove trees that went out of the view a minute ago or more, and those that never came in.
+def retire(aside: Path, foreign: Path, disk: Disk, *, now: datetime, grace_s: float = _LISTING_S) -> None:
+    """Remove trees that went out of the view a minute, or *grace_s*, ago or more, and those that never came in.
 
     What is not ours in them, put into the view while a run was on, moves to *foreign*.
     """
     refuse_links(aside, foreign)
     for path in sorted(aside.iterdir()) if aside.is_dir() else ():
         # a clock that was set back keeps none for ever
-        if abs(now.timestamp() - path.lstat().st_ctime) > _LISTING_S:
+        if abs(now.timestamp() - path.lstat().st_ctime) >= min(grace_s, _LISTING_S):
             for stray in () if path.is_symlink() else strays(path):
                 _move_out(stray, foreign, disk)
             disk.remove(path)

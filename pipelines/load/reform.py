@@ -66,7 +66,9 @@ class Regroup(Struct, frozen=True):
         for one in self.place.declared:
             begins = VALIDITY[:2] if one.name == self.place.target.version else ()
             for name in {one.name, *begins} & {*table.column_names}:
-                if table[name].type != (kind := self.schema.field(name).type) and kind == _plain(one.arrow):
+                kind = self.schema.field(name).type
+                # what only gets wider, as nulls of an older file do, `recast` knows
+                if kind == _plain(one.arrow) and common_type(table[name].type, kind) != kind:
                     try:
                         column = one.again(table[name])
                     except TypeConflict as error:

@@ -25,6 +25,7 @@ from pipelines.load.log import LiveFile
 from pipelines.load.parquet import SIZES, PartWriter, Sizes
 from pipelines.load.schema import recast
 from pipelines.load.stored import groups, pieces
+from pipelines.load.versions import ordered
 from pipelines.load.winners import GONE, HASH, PART, ROW, VERSION, Winners, key_columns, key_frame, row_hashes
 
 Rows: TypeAlias = np.ndarray[Any, Any]
@@ -174,7 +175,8 @@ class _FileMerge(Struct):
         """The hits without those whose live row has a greater version."""
         if not self.unit.place.target.version:
             return hits
-        newer = hits[VERSION].is_not_null() & (hits[_READ_VERSION].is_null() | (hits[VERSION] > hits[_READ_VERSION]))
+        live, read = ordered(hits[VERSION]), ordered(hits[_READ_VERSION])
+        newer = live.is_not_null() & (read.is_null() | (live > read))
         newer = newer.fill_null(value=False)
         self.stale += int((newer & ~hits[GONE]).sum())
         self.taken[hits.filter(newer)[_WINNER].to_numpy()] = True

@@ -20,7 +20,7 @@ import orjson
 import pyarrow as pa
 
 from pipelines.batch import Json
-from pipelines.errors import SchemaError, TypeConflict
+from pipelines.errors import SchemaError, StoreError, TypeConflict
 from pipelines.growth import fills
 from pipelines.load.target import VALIDITY
 
@@ -263,4 +263,9 @@ def _decode_type(kind: Any) -> pa.DataType:
             return pa.timestamp(unit, zone)
     if digits := _DECIMAL.match(kind):
         return pa.decimal128(int(digits[1]), int(digits[2]))
+    if kind not in _SIMPLE:
+        raise StoreError(
+            f"a commit names columns of the type {kind!r}, which this version does not know",
+            "use the version of Threadmill that wrote it, or a later one",
+        )
     return _SIMPLE[kind]

@@ -23,7 +23,6 @@ from pipelines.load.duplicates import best
 from pipelines.load.open_part import stage
 from pipelines.load.schema import recast
 from pipelines.load.stored import groups
-from pipelines.load.versions import ordered
 
 Hashes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint64]]
 PART, ROW, HASH, VERSION, GONE = "·part", "·row", "·hash", "·version", "·gone"
@@ -50,12 +49,12 @@ def key_columns(place: Place, schema: pa.Schema) -> list[str]:
 
 
 def key_frame(place: Place, table: pa.Table, schema: pa.Schema) -> pl.DataFrame:
-    """Key of each row, in the types of *schema*, and under a name of its own what its version is compared by."""
+    """Key (and version, under a name of its own) of each row, in the types of *schema*."""
     columns = key_columns(place, schema)
     here = table.select([name for name in table.column_names if name in columns])
     frame = _frame(recast(here, _only(schema, columns)))
     version = place.target.version
-    return frame.select(*place.target.key, *([ordered(frame[version]).alias(VERSION)] if version else []))
+    return frame.select(*place.target.key, *([pl.col(version).alias(VERSION)] if version else []))
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

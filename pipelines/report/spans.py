@@ -61,7 +61,7 @@ class Span(Struct, frozen=True):
 
 def asked_for_spans(resources: Mapping[str, Resource]) -> dict[str, Incremental]:
     """How those are incremental that can be asked for a span, with the zone of their bounds."""
-    able = {name: one.endpoint().incremental for name, one in resources.items() if _takes_spans(one)}
+    able = {name: one.endpoint().incremental for name, one in resources.items() if takes_spans(one)}
     return {name: incremental for name, incremental in able.items() if incremental}
 
 
@@ -146,7 +146,8 @@ def _done(state: Json, part_of: str) -> list[str]:
     return list(known["done"]) if known.get("of") == part_of else []
 
 
-def _takes_spans(resource: Resource) -> bool:
+def takes_spans(resource: Resource) -> bool:
+    """Whether *resource* can be asked for the records of a span."""
     placed = names([resource.path, resource.params, resource.headers, resource.payload])
     incremental = resource.incremental
     return incremental is not None and (incremental.since_param is not None or "window.start" in placed)

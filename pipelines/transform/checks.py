@@ -30,6 +30,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isi
 Bound = Annotated[int | FiniteFloat | None, Field(union_mode="left_to_right")]
 _KINDS = ("unique", "not_null", "min_rows", "between", "matches", "freshness")
 _PER_ROW = ("not_null", "between", "matches")
+_MOST_DIGITS = 38
 
 
 class Expectation(Value):
@@ -231,11 +232,14 @@ def _comparable(bound: int | float, kind: pa.DataType) -> int | float | Decimal:
     """*bound* as Arrow compares it with *kind*: its own integers have 64 bits, and no column has more of them."""
     import pyarrow as pa
 
-    if isinstance(bound, float) or abs(bound) < 2**63:
+    if isinstance(bound, float):
         return bound
     if pa.types.is_integer(kind):
-        return Decimal(max(-(2**64), min(bound, 2**64)))
-    return float(max(-(10**300), min(bound, 10**300)))
+        is_wide = pa.types.is_uint64(kind) or abs(bound) >= 2**63
+        return Decimal(max(-(2**64), min(bound, 2**64))) if is_wide else bound
+    if pa.types.is_decimal(kind) and len(str(abs(bound))) + kind.scale <= _MOST_DIGITS:
+        return Decimal(bound)
+    return bound if abs(bound) < 2**63 else float(max(-(10**300), min(bound, 10**300)))
 
 
 def _bounds(bounds: tuple[int | float | None, int | float | None]) -> str:

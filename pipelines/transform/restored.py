@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -52,10 +53,11 @@ class Declared(Struct, frozen=True):
 
     def _cast(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """Times, and what holds others: as Arrow has it, if nothing is lost; by itself it drops hours and fields."""
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-            cast = column.cast(self.arrow, safe=True)
-            if cast.cast(column.type, safe=True).equals(column):
-                return cast
+        if _has_times(column.type) == _has_times(self.arrow):  # else Arrow takes a time for its number, and back
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+                cast = column.cast(self.arrow, safe=True)
+                if cast.cast(column.type, safe=True).equals(column):
+                    return cast
         told = f"stored values are {column.type}, which would not all survive"
         raise TypeConflict(f"{self.name!r} is declared {self._word}, and {told}", self._hint())
 
@@ -82,11 +84,18 @@ def restored(table: pa.Table, shape: Shape, read: pa.Schema) -> pa.Table:
         if one.parsed is None or name not in table.column_names or name not in read.names:
             continue
         # what a transform makes of a column is not what is declared
-        if read.field(name).type == one.parsed.arrow != table[name].type:
+        kind = one.parsed.arrow
+        # and what becomes text is compared as a merge makes text of it
+        if read.field(name).type == kind != table[name].type and not pa.types.is_string(kind):
             with suppress(TypeConflict):
                 column = Declared(name, one.parsed, one.zone).again(table[name])
                 table = table.set_column(table.column_names.index(name), name, column)
     return table
+
+
+def _has_times(kind: pa.DataType) -> bool:
+    inner = [kind.field(number).type for number in range(kind.num_fields)] if pa.types.is_nested(kind) else []
+    return bool(pa.types.is_temporal(kind) or any(map(_has_times, inner)))
 
 
 def _is_json(kind: pa.DataType) -> bool:
@@ -96,6 +105,8 @@ def _is_json(kind: pa.DataType) -> bool:
 
 def _as_json(value: Any) -> Json:
     """*value* of a stored column as the API may have written it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Misfit("is no number")
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else Real(f"{value:f}")
     return Real(repr(value)) if isinstance(value, float) else value

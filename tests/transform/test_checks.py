@@ -20,6 +20,7 @@ TABLE = pa.table(
         "at": pa.array([datetime(2024, 1, 1, tzinfo=UTC)] * 4, pa.timestamp("us", "UTC")),
         "share": [0.5, float("nan"), None, -0.1],
         "count": pa.array([2**64 - 1, 2**64 - 2, None, None], pa.uint64()),
+        "digits": pa.array([2**63 + 1, None, None, 2**63 + 2], pa.decimal128(38, 0)),
         "exactly": pa.array([1704067200_123456789] * 4, pa.timestamp("ns", "UTC")),
     }
 )
@@ -46,6 +47,8 @@ TABLE = pa.table(
         ({"between": {"count": [-(10**400), 2**64 - 1]}}, None),
         ({"between": {"count": [2**64 - 1, None]}}, 1),
         ({"between": {"mag": [2**64, None]}}, 3),
+        ({"between": {"count": [0, 2**64 - 2]}}, 1),
+        ({"between": {"digits": [2**63 + 2, None]}}, 1),
         ({"freshness": {"exactly": "9d"}}, None),
     ],
 )
