@@ -244,7 +244,7 @@ def test_stored_rows_of_a_bucket_take_a_type_that_is_declared_later(
 
     assert failed == [[], []]
     assert (table["v"].type, sorted(table["v"].to_pylist())) == (pa.int64(), [9, 10, 11])
-    assert "till.sales: 3 rows are no longer there from commit 3 on; `threadmill rollback till 2`" in dropped.stdout
+    assert "till.sales: 3 rows are no longer there from commit 3 on\n  `threadmill rollback till 2`" in dropped.stdout
     head = Lake(tmp_path / "four", "till", bucket.remote).head()
     assert head is not None
     assert dict(head.datasets) == {}

@@ -148,8 +148,8 @@ def drop(name: str, as_json: bool, **given: Any) -> None:
         print_json({"dataset": name, "rows": rows, "commit": number, "pending": done.pending})
     else:
         told = "1 row is" if rows == 1 else f"{rows:,} rows are"
-        back = f"`threadmill rollback {source} {(number or 1) - 1}` brings them back"
-        click.echo(f"{name}: {told} no longer there from commit {number} on; {back}")
+        click.echo(f"{name}: {told} no longer there from commit {number} on")
+        click.echo(f"  `threadmill rollback {source} {(number or 1) - 1}` takes that back")
     if done.unshown:
         click.echo(f"warning: {source}: {done.unshown}\n  hint: the next run shows it", err=True)
     cataloged(settings)
