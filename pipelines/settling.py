@@ -119,7 +119,7 @@ class Settling:
         report, target = outcome.report, self._recipes[name].target
         if outcome.change:
             known, rules = self._draft.dataset(name), self._source.resources[name].mask
-            masked = covered(known, rules, anew=self._is_anew(name))
+            masked = covered(known, rules, anew=self._is_anew(name, outcome.change))
             self._draft.set_files(name, outcome.change, target, masked=masked)
         if outcome.rejects:
             self._draft.set_files(rejects_of(name), outcome.rejects, REJECTS)
@@ -132,10 +132,13 @@ class Settling:
         self._tell("settled", name, seconds=report.seconds, size=report.rows_written, note=report.verdict)
         return report
 
-    def _is_anew(self, name: str) -> bool:
-        """Whether this run fetched all rows that the dataset will have."""
-        rows_stay = self._draft.dataset(name).files and self._recipes[name].target.write != "replace"
-        return self._fetches and not rows_stay
+    def _is_anew(self, name: str, change: Change) -> bool:
+        """Whether this run fetched all rows that the dataset has after *change*."""
+        write = self._recipes[name].target.write
+        rows = sum(file.rows for file in change.kept) + sum(part.rows for part in change.added)
+        met = sum(change.counts.get(what, 0) for what in ("new", "updated", "unchanged"))
+        is_whole = write == "replace" or not self._draft.dataset(name).files or (write == "upsert" and met == rows)
+        return self._fetches and is_whole
 
     def _set_state(self, name: str, reached: Watermark | None, *, has_more: bool) -> None:
         """Let the watermark be where it *reached*, or stay; it is then told whether there are rows beyond it."""
@@ -188,7 +191,7 @@ class Settling:
         moved = {**resource.rename, **{one.source: column for column, one in resource.columns.items() if one.source}}
         told = of_older(where, change.kept)
         told += of_renamed(where, moved, before.schema.names if before.schema else (), stored, filled)
-        told += of_uncovered(where, before, resource.mask, moved, anew=self._is_anew(name))
+        told += of_uncovered(where, before, resource.mask, moved, anew=self._is_anew(name, change))
         told += self._of_older_parents(name) if name not in (head.datasets if head else {}) else ()
         if resource.incremental and self._moves:
             told += of_unasked(where, self._watermarks[name], resource, self._source.asked(name))

@@ -148,3 +148,18 @@ def test_rows_that_were_always_masked_are_not_told(api: FakeApi, tmp_path: Path)
 
     assert told == [(), (), ()]
     assert len(late) == 1
+
+
+def test_a_read_of_all_rows_leaves_none_from_before_a_mask(api: FakeApi, tmp_path: Path) -> None:
+    """An upsert that reads everything each time; a field that no row ever had is nobody's concern either."""
+    people = People(api, tmp_path)
+    people.read(1, "upsert")
+
+    told = [
+        people.read(1, "upsert", "mail"),
+        people.read(2, "upsert", "mail"),
+        people.read(3, "upsert", "mail", "iban"),
+    ]
+
+    # that no record has it is another matter
+    assert [[one for one in lines if "stored before" in one] for lines in told] == [[], [], []]
