@@ -65,7 +65,7 @@ def test_another_cursor_does_not_go_on_from_the_watermark_of_the_first(ledger: L
     assert "the watermark 2024-05-02 00:00:00.000000Z is one of 'at', and `cursor` is 'changed' now" in (
         failed.problem.message
     )
-    assert "`threadmill state reset`" in failed.problem.hint
+    assert "`threadmill state reset SOURCE.RESOURCE`" in failed.problem.hint
     assert "one of 'at'" in plan.stderr + plan.stdout
     assert after == committed
     assert (second.new, third.new) == (1, 0)
