@@ -171,9 +171,10 @@ class Incremental(Value):
         after = before.advance(reached.value)
         for parent, value in reached.parents.items():
             after = after.advance(value, parent)
-        if after == before and before.asked in {"", asked}:
+        is_earlier = bool(before.start) and self.begins_before(before.start)
+        if after == before and before.asked in {"", asked} and not is_earlier:
             return before
-        start = before.start if before.start and not self.begins_before(before.start) else self.start
+        start = before.start if before.start and not is_earlier else self.start
         return replace(after, cursor=self.cursor, start=start, asked=asked)
 
     def begins_before(self, start: str) -> bool:
