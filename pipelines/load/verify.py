@@ -172,7 +172,9 @@ class CheckVersions(Struct, frozen=True):
         open_ended = pl.col(VALID_TO).is_null()
         too_long = versions.filter(following.is_not_null() & (open_ended | (pl.col(VALID_TO) > following)))
         odd = versions.filter(pl.col(IS_CURRENT) != open_ended)
+        backwards = versions.filter(pl.col(VALID_TO) < pl.col(VALID_FROM))
         found = {
+            "versions end before they begin": len(backwards),
             "versions hold on when the next one of their key has begun": len(too_long),
             f"versions are {IS_CURRENT} and have ended, or neither": len(odd),
         }

@@ -237,15 +237,15 @@ def test_verify_tells_counts_columns_and_bounds_that_a_commit_says_otherwise(lak
     }
 
 
-def test_verify_finds_versions_that_overlap_and_those_that_are_current_and_over(tmp_path: Path) -> None:
-    """Key 1 is right; the first version of key 2 ends after the second began; key 3 says both of its one version."""
+def test_verify_finds_versions_that_overlap_end_too_early_or_are_current_and_over(tmp_path: Path) -> None:
+    """Keys 1 and 5 are right; the first of key 2 ends after the second began; 3 says both; 4 ends before it begins."""
     lake = Lake(tmp_path, "shop", disk=QUICK)
     times = [datetime(2024, 1, day, tzinfo=UTC) for day in range(1, 6)]
     versions = {
-        "id": [1, 1, 2, 2, 3],
-        "valid_from": [times[0], times[1], times[0], times[1], times[0]],
-        "valid_to": [times[1], None, times[2], None, times[3]],
-        "is_current": [False, True, False, True, True],
+        "id": [1, 1, 2, 2, 3, 4, 5],
+        "valid_from": [times[0], times[1], times[0], times[1], times[0], times[2], times[2]],
+        "valid_to": [times[1], None, times[2], None, times[3], times[1], times[2]],
+        "is_current": [False, True, False, True, True, False, False],
     }
     load(lake, Target(write="append"), pa.table(versions))
     path = lake.folder / "log" / "000000000001.json"
@@ -257,6 +257,7 @@ def test_verify_finds_versions_that_overlap_and_those_that_are_current_and_over(
     found = [defect.what for defect in lake.verify().defects]
 
     assert found == [
+        "1 versions end before they begin",
         "1 versions hold on when the next one of their key has begun",
         "1 versions are is_current and have ended, or neither",
     ]
