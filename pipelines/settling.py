@@ -122,7 +122,9 @@ class Settling:
             masked = covered(known, rules, anew=self._is_anew(name, outcome.change))
             self._draft.set_files(name, outcome.change, target, masked=masked)
         if outcome.rejects:
-            self._draft.set_files(rejects_of(name), outcome.rejects, REJECTS)
+            aside, rules = self._draft.dataset(rejects_of(name)), self._source.resources[name].mask
+            masked = covered(aside, rules, anew=self._fetches and not aside.files)
+            self._draft.set_files(rejects_of(name), outcome.rejects, REJECTS, masked=masked)
         if outcome.watermark:
             is_whole = report.verdict != "incomplete"
             moves = is_whole and not unfinished
@@ -192,6 +194,8 @@ class Settling:
         told = of_older(where, change.kept)
         told += of_renamed(where, moved, before.schema.names if before.schema else (), stored, filled)
         told += of_uncovered(where, before, resource.mask, moved, anew=self._is_anew(name, change))
+        aside = head.datasets.get(rejects_of(name), Dataset()) if head else Dataset()
+        told += of_uncovered(rejects_of(where), aside, resource.mask, None, anew=False)
         told += self._of_older_parents(name) if name not in (head.datasets if head else {}) else ()
         if resource.incremental and self._moves:
             told += of_unasked(where, self._watermarks[name], resource, self._source.asked(name))

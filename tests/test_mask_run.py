@@ -163,3 +163,29 @@ def test_a_read_of_all_rows_leaves_none_from_before_a_mask(api: FakeApi, tmp_pat
 
     # that no record has it is another matter
     assert [[one for one in lines if "stored before" in one] for lines in told] == [[], [], []]
+
+
+def test_records_that_were_set_aside_before_a_mask_are_told_until_they_are_dropped(
+    api: FakeApi, tmp_path: Path
+) -> None:
+    """A `replace` takes rows away, not what was set aside of them; the whole record stays there."""
+    (tmp_path / "config").mkdir()
+    text = f"base_url: {api.url}\nresources:\n  people:\n    path: /people\n    paginate: none\n    write: replace\n"
+    text += "    columns: {v: int64}\n    on_mismatch: quarantine\n"
+
+    def read(more: str, *values: object) -> list[str]:
+        (tmp_path / "config/shop.yaml").write_text(text + more)
+        api.answer("/people", say([{"v": value, "ssn": "123-45-6789"} for value in values]))
+        project = load_project({}, root=tmp_path, data=tmp_path / "data")
+        report = run_source(project.sources["shop"], Shared("r", NOW, project.settings, Here()))
+        return [one for one in report.resources[0].warnings if "stored before" in one]
+
+    mask = "    mask: {ssn: drop}\n"
+    told = [read("", 1, "bad"), read(mask, 1, 2), read(mask, 1, "worse")]
+    lake = Lake(tmp_path / "data", "shop")
+    with lake.lock("drop"):
+        lake.drop(["people__rejects"], "drop")
+
+    assert [len(lines) for lines in told] == [0, 1, 1]
+    assert told[1][0].startswith("shop.people__rejects: rows that were stored before `mask` named 'ssn'")
+    assert [read(mask, "bad"), read(mask, 1)] == [[], []]
