@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -55,6 +56,39 @@ def test_calls_are_computed_by_the_workers_and_their_errors_are_raised_here(engi
 
 def _pid_of(number: int) -> int:
     return os.getpid()
+
+
+class Torn:
+    """A call of distributed, whose wait once ends as its `sync` does when limit and result come at one moment."""
+
+    def __init__(self, call: Any) -> None:
+        self.call, self.asked = call, 0
+
+    @property
+    def status(self) -> Any:
+        """How far it is."""
+        return self.call.status
+
+    def result(self, timeout: float) -> Any:
+        """What came of it, from the second time on."""
+        self.asked += 1
+        if self.asked == 1:
+            raise UnboundLocalError("cannot access local variable 'result' where it is not associated with a value")
+        return self.call.result(timeout=timeout)
+
+
+def test_a_wait_that_ends_as_its_result_comes_is_asked_again(dask: DaskCluster) -> None:
+    from pipelines.engines.dask_client import DaskClient
+
+    client = DaskClient(dask.address)
+    try:
+        call = Torn(client.submit(abs, -7))
+        with pytest.raises(TimeoutError):
+            client.result(call, 5)
+
+        assert client.result(call, 5) == 7
+    finally:
+        client.close()
 
 
 def test_a_closed_engine_lets_nobody_wait(engine: Cluster) -> None:

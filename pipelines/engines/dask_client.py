@@ -49,9 +49,18 @@ class DaskClient:
         return self._client.submit(function, *args, key=f"threadmill-{uuid.uuid4().hex}", pure=False)
 
     def result(self, call: Any, timeout_s: float) -> Any:
-        """What came of the future *call*."""
+        """What came of the future *call*.
+
+        Raises:
+            TimeoutError: Nothing has yet.
+        """
         try:
             return call.result(timeout=timeout_s)
+        except UnboundLocalError as error:
+            if call.status == "error":
+                raise
+            # of `distributed.utils.sync`, where limit and result came at one moment: it is there to be asked for
+            raise TimeoutError from error
         except distributed.KilledWorker as error:
             raise WorkerDied(
                 f"{error.last_worker.address}: several workers ended in one call, one after the other",
