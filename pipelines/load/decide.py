@@ -67,7 +67,8 @@ class Decide(Struct, frozen=True):
         texts = Texts.of(read[FROM], known[FROM], known[TO]) if read[FROM].dtype == pl.String else None
         own = read.select(PART, ROW, pl.col(FROM).alias(_OWN))
         if texts:
-            read, known = texts.compared(read, FROM), texts.compared(known, FROM, TO)
+            read = read.with_columns(ordered(read[FROM]))
+            known = known.with_columns(ordered(known[FROM]), ordered(known[TO]))
         found = timeline(known, read, keys, versioned=target.version is not None, now=place.now, missing=missing)
         path = place.tmp / f"timeline-{uuid.uuid4().hex}"
         with store_errors("writing the timeline of this run"):

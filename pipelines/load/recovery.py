@@ -113,8 +113,7 @@ def tidy(log: Log, view: View, tmp: Path, disk: Disk) -> int:
 
 def _refuse_without_log(view: View, log: Path) -> None:
     """Without a commit: what is shown was committed once, and would be swept out of the store."""
-    is_shown = any(OURS.match(path.name) for path in view.folder.rglob("*.parquet"))
-    if is_shown and any(view.store.rglob("*.parquet")):
+    if view.has_ours() and any(view.store.rglob("*.parquet")):
         raise StoreError(
             f"{log} holds no commit, but {view.folder} shows data that was committed: the log has been removed",
             f"put its documents back from a backup; or move {log.parent} away, and the next run reads all again",

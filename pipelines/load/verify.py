@@ -24,7 +24,7 @@ from pipelines.load.schema import recast, same_columns
 from pipelines.load.stored import bounds, groups
 from pipelines.load.target import IS_CURRENT, VALID_FROM, VALID_TO, VALIDITY
 from pipelines.load.versions import ordered
-from pipelines.load.view import OURS, View
+from pipelines.load.view import View
 from pipelines.load.whole import file_digest
 from pipelines.load.winners import row_hashes
 
@@ -224,7 +224,7 @@ def _documents(log: Log) -> Iterator[Defect]:
 
 def _logless(view: View) -> Iterator[Defect]:
     """What analysts see though no commit is there: it was committed, so the log has been removed."""
-    for path in view.strangers(set()) if any(OURS.match(file.name) for file in view.folder.rglob("*.parquet")) else ():
+    for path in view.strangers(set()) if view.has_ours() else ():
         yield Defect("", path.name, "is in the view, but the log of its commits is gone", _LOGLESS)
 
 

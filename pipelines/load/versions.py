@@ -51,7 +51,7 @@ def ordered(versions: pl.Series) -> pl.Series:
 
 
 class Texts(Struct, frozen=True):
-    """Texts and what each is compared by, to go from one to the other and back."""
+    """Texts and what each is compared by, to go back from that to the text."""
 
     by_code: pl.DataFrame
     """The first text of each code; neither is null."""
@@ -62,10 +62,6 @@ class Texts(Struct, frozen=True):
         texts = pl.concat([column.alias(_TEXT) for column in columns]).drop_nulls().unique(maintain_order=True)
         codes = ordered(texts).alias(_CODE)
         return cls(pl.DataFrame([codes, texts]).unique(_CODE, keep="first", maintain_order=True))
-
-    def compared(self, frame: pl.DataFrame, *names: str) -> pl.DataFrame:
-        """*frame* with what the texts of its columns *names* are compared by."""
-        return frame.with_columns(ordered(frame[name]) for name in names)
 
     def written(self, frame: pl.DataFrame) -> pl.DataFrame:
         """*frame* with the texts of what they are compared by, in all columns of text."""

@@ -135,6 +135,10 @@ class View(Struct, frozen=True):
         if self.folder.is_dir():
             yield from (path for path in sorted(self.folder.iterdir()) if path.name not in names)
 
+    def has_ours(self) -> bool:
+        """Whether it shows any file that a commit has put there."""
+        return any(OURS.match(path.name) for path in self.folder.rglob("*.parquet"))
+
     def _apart(self, name: str, dataset: Dataset) -> Iterator[LiveFile]:
         yield from (file for file in dataset.files if not _same(self.seen(name, file), self.store / file.path))
 
