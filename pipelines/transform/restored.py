@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -74,23 +75,24 @@ def declared_otherwise(shape: Shape, stored: pa.Schema | None) -> tuple[Declared
     """The columns of *shape* whose *stored* type is not the one that is declared, unless they may be wider."""
     if stored is None or shape.on_mismatch == "widen":
         return ()
-    declared = (Declared(name, one.parsed, one.zone) for name, one in shape.columns.items() if one.parsed)
-    return tuple(one for one in declared if one.name in stored.names and stored.field(one.name).type != one.arrow)
+    known = set(stored.names)
+    return tuple(one for one in _declared(shape) if one.name in known and stored.field(one.name).type != one.arrow)
 
 
 def restored(table: pa.Table, shape: Shape, read: pa.Schema) -> pa.Table:
     """Stored rows as they would be, were they read again with the columns *read*; what does not fit stays."""
-    for name, one in shape.columns.items():
-        if one.parsed is None or name not in table.column_names or name not in read.names:
+    for one in _declared(shape):
+        if one.name not in table.column_names or one.name not in read.names:
             continue
-        # what a transform makes of a column is not what is declared
-        kind = one.parsed.arrow
-        # and what becomes text is compared as a merge makes text of it
-        if read.field(name).type == kind != table[name].type and not pa.types.is_string(kind):
+        # what a transform makes of a column is not what is declared; and a merge makes text of what becomes text
+        if read.field(one.name).type == one.arrow != table[one.name].type and not pa.types.is_string(one.arrow):
             with suppress(TypeConflict):
-                column = Declared(name, one.parsed, one.zone).again(table[name])
-                table = table.set_column(table.column_names.index(name), name, column)
+                table = table.set_column(table.column_names.index(one.name), one.name, one.again(table[one.name]))
     return table
+
+
+def _declared(shape: Shape) -> Iterator[Declared]:
+    return (Declared(name, one.parsed, one.zone) for name, one in shape.columns.items() if one.parsed)
 
 
 def _has_times(kind: pa.DataType) -> bool:
